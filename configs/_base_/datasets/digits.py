@@ -1,0 +1,21 @@
+# The embedded demo data: scenes of scikit-learn's handwritten digits, rendered in memory.
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadDMTAnnotations'),
+    dict(type='PackDMTInputs'),
+]
+label_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackDMTInputs')]
+test_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+labeled = dict(type='DigitScenesDataset', subset='labeled', pipeline=train_pipeline)
+train_dataloader = dict(
+    batch_size=16, num_workers=0, sampler=dict(type='InfiniteSampler', shuffle=True), dataset=labeled)
+val_dataloader = dict(
+    batch_size=20,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='DigitScenesDataset', subset='val', pipeline=test_pipeline, test_mode=True))
+test_dataloader = val_dataloader
+dmt = dict(
+    labeled=labeled,
+    unlabeled=dict(type='DigitScenesDataset', subset='unlabeled', pipeline=train_pipeline),
+    label_pipeline=label_pipeline)

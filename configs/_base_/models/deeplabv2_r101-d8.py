@@ -1,0 +1,31 @@
+# DeepLab-v2 with ResNet-101 at output stride 8 (arXiv 1606.00915).
+data_preprocessor = dict(
+    type='SegDataPreProcessor',
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True,
+    pad_val=0,
+    seg_pad_val=255,
+    size=(321, 321))
+model = dict(
+    type='DMTEncoderDecoder',
+    data_preprocessor=data_preprocessor,
+    backbone=dict(
+        type='ResNet',
+        depth=101,
+        num_stages=4,
+        out_indices=(3, ),
+        strides=(1, 2, 1, 1),
+        dilations=(1, 1, 2, 4),
+        norm_cfg=dict(type='BN', requires_grad=True),
+        norm_eval=False,
+        style='pytorch'),
+    decode_head=dict(
+        type='DeepLabV2Head',
+        in_channels=2048,
+        in_index=0,
+        num_classes=21,
+        align_corners=False,
+        loss_decode=dict(type='DynamicMutualLoss', gamma1=5.0, gamma2=5.0)),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'))

@@ -1,0 +1,15 @@
+_base_ = [
+    '../_base_/models/fcn_r18-d8_small.py',  # quarter-width ResNet-18, 11 classes
+    '../_base_/datasets/camvid.py',  # 367 training images in data/camvid
+    '../_base_/schedules/sgd_poly.py',
+    '../_base_/default_runtime_seg.py',
+]
+runner_type = 'DMTRunner'
+data_preprocessor = dict(size=(160, 160), size_divisor=None)
+model = dict(data_preprocessor=data_preprocessor)
+optim_wrapper = dict(optimizer=dict(lr=0.05))
+dmt = dict(
+    split=dict(ratio=8),  # 45 labeled, 322 unlabeled images
+    models=dict(a=dict(), b=dict()),
+    supervised=dict(iters=600),
+    semi=dict(epochs=4, labeled_per_batch=1, unlabeled_per_batch=7))

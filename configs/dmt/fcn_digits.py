@@ -1,0 +1,14 @@
+_base_ = [
+    '../_base_/models/fcn_r18-d8_small.py',  # quarter-width ResNet-18, 11 classes
+    '../_base_/datasets/digits.py',  # 40 labeled, 600 unlabeled, 200 validation scenes
+    '../_base_/schedules/sgd_poly.py',
+    '../_base_/default_runtime_seg.py',
+]
+runner_type = 'DMTRunner'
+optim_wrapper = dict(optimizer=dict(lr=0.05))
+dmt = dict(
+    # The two models differ by their seeds alone: different initial weights, different batches.
+    models=dict(a=dict(), b=dict()),
+    supervised=dict(iters=300),
+    semi=dict(epochs=4, labeled_per_batch=2, unlabeled_per_batch=14),
+    keep_labels=True)

@@ -1,0 +1,240 @@
+"""The dynamic loss of DMT: cross-entropy scaled down where student and teacher disagree (arXiv 2004.08514).
+
+Notation of the paper: teacher label ``y_A`` with confidence ``c_A``; student argmax ``y_B`` with confidence ``c_B``;
+``p_B`` is the student's probability of ``y_A``. All of them are detached and computed in float32.
+"""
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+HUMAN = 2.0
+"""Confidence of a human-labeled pixel: above every probability, so one tensor says both who labeled and how surely."""
+
+VARIANTS = ('dmt', 'naive', 'flip')
+REDUCTIONS = ('mean', 'sum', 'none')
+
+Variant = Literal['dmt', 'naive', 'flip']
+Reduction = Literal['mean', 'sum', 'none']
+
+
+class DynamicWeight(NamedTuple):
+    """Weight of every pixel, the label to train it on, and who disagreed; all tensors [N, ...], without gradient.
+
+    ``weight`` float32: 1 on human-labeled pixels, 0 on ignored ones. ``label`` int64: as given, except where variant
+    'flip' puts the student's class. ``disagree`` bool: a pseudo label, not ignored, that is not the student's argmax.
+    ``student_wins`` bool: the part of ``disagree`` where the student is the more confident one (``c_A < c_B``).
+    """
+
+    weight: Tensor
+    label: Tensor
+    disagree: Tensor
+    student_wins: Tensor
+
+
+def dynamic_weight(
+    logits: Tensor,
+    label: Tensor,
+    confidence: Tensor,
+    gamma1: float,
+    gamma2: float,
+    variant: Variant = 'dmt',
+    ignore_index: int = 255,
+) -> DynamicWeight:
+    """Weight every pixel by the agreement of student and teacher (arXiv 2004.08514, dynamic loss; variants: Tab. 7).
+
+    ======================================  ============  ============  ===================
+    case                                    dmt           naive         flip
+    ======================================  ============  ============  ===================
+    ``y_A = y_B``                           p_B**gamma1   p_B**gamma1   p_B**gamma1
+    ``y_A != y_B`` and ``c_A >= c_B``       p_B**gamma2   p_B**gamma1   p_B**gamma2
+    ``y_A != y_B`` and ``c_A < c_B``        0             p_B**gamma1   (1-c_A)**gamma2, on y_B
+    ======================================  ============  ============  ===================
+
+    ``gamma1 == gamma2 == 0`` switches the weighting off for every variant: weight 1 on every valid pixel, labels
+    unchanged (plain cross-entropy; iterated, it is CBST).
+
+    Args:
+        logits: student logits [N, C, ...], any float dtype; the soft-max is taken in float32.
+        label: int64 [N, ...], class index or ``ignore_index``.
+        confidence: float32 [N, ...], ``c_A`` in [0, 1], or ``HUMAN`` (anything above 1) where a human labeled.
+        gamma1: exponent on agreement, >= 0.
+        gamma2: exponent on disagreement, >= 0.
+        variant: 'dmt', 'naive' or 'flip'.
+        ignore_index: label of pixels without weight.
+
+    Raises:
+        ValueError: unknown variant, negative or not finite gamma, shapes that do not match.
+    """
+    with torch.no_grad():
+        log_prob = F.log_softmax(logits, dim=1, dtype=torch.float32)
+    return weight_from_log_prob(log_prob, label, confidence, gamma1, gamma2, variant, ignore_index)
+
+
+@torch.no_grad()
+def weight_from_log_prob(
+    log_prob: Tensor,
+    label: Tensor,
+    confidence: Tensor,
+    gamma1: float,
+    gamma2: float,
+    variant: Variant = 'dmt',
+    ignore_index: int = 255,
+) -> DynamicWeight:
+    """Do what ``dynamic_weight`` does, from the float32 log-soft-max [N, C, ...] the loss has at hand.
+
+    Shapes, dtypes and errors are those of ``dynamic_weight``.
+    """
+    _check_variant(gamma1, gamma2, variant)
+    _check_shape('label', label, log_prob)
+    _check_shape('confidence', confidence, log_prob)
+    confidence = confidence.float()
+    valid = label != ignore_index
+    pseudo = valid & (confidence <= 1)
+    student_log_confidence, student_label = log_prob.max(dim=1)
+    disagree = pseudo & (student_label != label)
+    student_wins = disagree & (confidence < student_log_confidence.exp())
+    if gamma1 == 0 and gamma2 == 0:
+        return DynamicWeight(valid.float(), label, disagree, student_wins)
+
+    label_log_prob = _gather_class(log_prob, torch.where(valid, label, 0))
+    weight = _power(label_log_prob, gamma1)
+    if variant != 'naive':
+        if gamma1 != gamma2:
+            weight = torch.where(disagree, _power(label_log_prob, gamma2), weight)
+        won = (1 - confidence).clamp(min=0) ** gamma2 if variant == 'flip' else torch.zeros_like(weight)
+        weight = torch.where(student_wins, won, weight)
+    if variant == 'flip':
+        label = torch.where(student_wins, student_label, label)
+    weight = torch.where(pseudo, weight, valid.float())
+    return DynamicWeight(weight, label, disagree, student_wins)
+
+
+def dynamic_mutual_loss(
+    logits: Tensor,
+    label: Tensor,
+    confidence: Tensor | None,
+    gamma1: float,
+    gamma2: float,
+    variant: Variant = 'dmt',
+    ignore_index: int = 255,
+    class_weight: Tensor | None = None,
+    pixel_weight: Tensor | None = None,
+    reduction: Reduction = 'mean',
+) -> tuple[Tensor, DynamicWeight | None]:
+    """Dynamically weighted cross-entropy ``sum(w * CE) / N`` (arXiv 2004.08514, dynamic loss), and the weights it used.
+
+    N is the number of valid (not ignored) pixels of the whole batch, human- and pseudo-labeled together. N = 0 gives
+    a loss of 0 that still has a graph (all gradients 0).
+
+    Args:
+        logits: student logits [N, C, ...], any float dtype; computed in float32.
+        label: int64 [N, ...], class index or ``ignore_index``.
+        confidence: float32 [N, ...] as for ``dynamic_weight``; None is plain cross-entropy.
+        gamma1: exponent on agreement, >= 0.
+        gamma2: exponent on disagreement, >= 0.
+        variant: 'dmt', 'naive' or 'flip'.
+        ignore_index: label of pixels without loss.
+        class_weight: float [C]; scales each pixel by the weight of the class it is trained on, and N becomes the sum
+            of these weights over the valid pixels (as in ``torch.nn.functional.cross_entropy``).
+        pixel_weight: float [N, ...]; scales each pixel and leaves N alone (a hard-example sampler).
+        reduction: 'mean', 'sum' or 'none'.
+
+    Returns:
+        The float32 loss, a scalar or [N, ...] for 'none', and the ``DynamicWeight`` (None without confidence).
+
+    Raises:
+        ValueError: as ``dynamic_weight``; also an unknown reduction, or weights of the wrong shape.
+    """
+    _check_variant(gamma1, gamma2, variant)
+    _check_loss_arguments(logits, label, class_weight, pixel_weight, reduction)
+    log_prob = F.log_softmax(logits, dim=1, dtype=torch.float32)
+    decision = None
+    if confidence is not None:
+        decision = weight_from_log_prob(log_prob, label, confidence, gamma1, gamma2, variant, ignore_index)
+        label = decision.label
+    valid = label != ignore_index
+    class_index = torch.where(valid, label, 0)
+    weight = valid.float() if decision is None else decision.weight
+    denominator = valid
+    if class_weight is not None:
+        weight_of_label = class_weight.float()[class_index]
+        weight = weight * weight_of_label
+        denominator = torch.where(valid, weight_of_label, 0)
+    if pixel_weight is not None:
+        weight = weight * pixel_weight.float()
+    # A class of probability 0 has an infinite cross-entropy; p ** gamma * -log p is 0 there, but 0 * inf is NaN.
+    loss = torch.where(weight != 0, -weight * _gather_class(log_prob, class_index), 0)
+    return _reduce(loss, denominator, reduction), decision
+
+
+def gamma_ramp(gamma_max: float, t: float, t_max: float) -> float:
+    """Ramp gamma up: ``gamma_max * exp(-5 (1 - t / t_max)**2)`` (arXiv 2004.08514, classification).
+
+    Args:
+        gamma_max: value at ``t = t_max``, >= 0.
+        t: step, in [0, t_max].
+        t_max: last step (same unit as ``t``); 0 gives ``gamma_max``.
+
+    Raises:
+        ValueError: ``t`` outside [0, t_max], or negative or not finite gamma_max.
+    """
+    _check_gamma('gamma_max', gamma_max)
+    if not 0 <= t <= t_max:
+        raise ValueError(f't must be in [0, t_max]; got t={t}, t_max={t_max}')
+    if t_max == 0:
+        return float(gamma_max)
+    return gamma_max * math.exp(-5 * (1 - t / t_max) ** 2)
+
+
+def _gather_class(log_prob: Tensor, class_index: Tensor) -> Tensor:
+    return log_prob.gather(1, class_index.unsqueeze(1)).squeeze(1)
+
+
+def _power(log_prob: Tensor, gamma: float) -> Tensor:
+    # 0 * -inf is NaN; the lowest finite number gives p ** 0 = 1 and still underflows to 0 for any other gamma.
+    return (gamma * log_prob.clamp(min=torch.finfo(torch.float32).min)).exp()
+
+
+def _reduce(loss: Tensor, denominator: Tensor, reduction: Reduction) -> Tensor:
+    if reduction == 'none':
+        return loss
+    if reduction == 'sum':
+        return loss.sum()
+    total = denominator.sum()
+    return loss.sum() / torch.where(total > 0, total, 1)
+
+
+def _check_loss_arguments(
+    logits: Tensor, label: Tensor, class_weight: Tensor | None, pixel_weight: Tensor | None, reduction: str
+) -> None:
+    _check_shape('label', label, logits)
+    if pixel_weight is not None:
+        _check_shape('pixel_weight', pixel_weight, logits)
+    if class_weight is not None and tuple(class_weight.shape) != (logits.shape[1],):
+        raise ValueError(f'class_weight must have shape [{logits.shape[1]}]; got {list(class_weight.shape)}')
+    if reduction not in REDUCTIONS:
+        raise ValueError(f'reduction must be one of {REDUCTIONS}; got {reduction!r}')
+
+
+def _check_variant(gamma1: float, gamma2: float, variant: str) -> None:
+    if variant not in VARIANTS:
+        raise ValueError(f'variant must be one of {VARIANTS}; got {variant!r}')
+    _check_gamma('gamma1', gamma1)
+    _check_gamma('gamma2', gamma2)
+
+
+def _check_gamma(name: str, gamma: float) -> None:
+    if not 0 <= gamma < math.inf:
+        raise ValueError(f'{name} must be a finite number >= 0; got {gamma}')
+
+
+def _check_shape(name: str, tensor: Tensor, logits: Tensor) -> None:
+    if tensor.shape != logits.shape[:1] + logits.shape[2:]:
+        raise ValueError(
+            f'{name} must have the shape of logits without its class dimension; '
+            f'got {name} {list(tensor.shape)} and logits {list(logits.shape)}'
+        )

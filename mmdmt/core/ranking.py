@@ -1,0 +1,141 @@
+"""Class-balanced ranking of pseudo labels by confidence, exact over all pixels (arXiv 2004.08514)."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+NUM_CODES = 65536
+IGNORED = 255
+
+
+class ClassHistogram:
+    """How often each class was predicted with each confidence code, over a whole unlabeled set.
+
+    ``counts`` is int64 [num_classes, 65536] on the CPU. With it the pixels need not be kept to rank them.
+
+    Args:
+        num_classes: 1..255.
+
+    Raises:
+        ValueError: num_classes outside 1..255.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        if not 1 <= num_classes <= IGNORED:
+            raise ValueError(f'num_classes must be in 1..{IGNORED}; got {num_classes}')
+        self.num_classes = num_classes
+        self.counts = torch.zeros(num_classes, NUM_CODES, dtype=torch.int64)
+
+    def update(self, label: Tensor, code: Tensor) -> None:
+        """Count the pixels of one image or batch.
+
+        Args:
+            label: predicted classes, any shape, any integer dtype; 255 is skipped.
+            code: confidence codes 0..65535 (``confidence.encode``), same shape, any integer dtype.
+
+        Raises:
+            ValueError: shapes that differ, a label that is no class and not 255, a code outside 0..65535.
+        """
+        if label.shape != code.shape:
+            raise ValueError(
+                f'label and code must have one shape; got label {list(label.shape)}, code {list(code.shape)}'
+            )
+        label = label.flatten().cpu().long()
+        valid = label != IGNORED
+        label = torch.where(valid, label, 0)
+        code = torch.where(valid, code.flatten().cpu().long(), 0)
+        _check_range('label', label, self.num_classes)
+        _check_range('code', code, NUM_CODES)
+        self.counts.view(-1).scatter_add_(0, label * NUM_CODES + code, valid.long())
+
+    def merge(self, other: 'ClassHistogram') -> None:
+        """Add the counts of another histogram to this one, e.g. of another process.
+
+        Raises:
+            ValueError: the two have different numbers of classes.
+        """
+        if other.num_classes != self.num_classes:
+            raise ValueError(
+                f'histograms must have the same num_classes; got {self.num_classes} and {other.num_classes}'
+            )
+        self.counts += other.counts
+
+    def thresholds(self, ratio: float) -> NDArray[np.uint16]:
+        """Per class the largest code t such that at least ``max(1, round(ratio * n))`` of its n pixels have code >= t.
+
+        A pixel is selected if its code is >= the threshold of its class. Ties are kept, so ratio 1 selects all.
+
+        Args:
+            ratio: share of each class to select, in (0, 1].
+
+        Returns:
+            uint16 [num_classes]; 0 for a class that was never predicted.
+
+        Raises:
+            ValueError: ratio outside (0, 1].
+        """
+        return self._rank(ratio)[0].numpy().astype(np.uint16)
+
+    def kept(self, ratio: float) -> NDArray[np.int64]:
+        """Count the pixels that ``thresholds(ratio)`` selects, int64 [num_classes].
+
+        Raises:
+            ValueError: ratio outside (0, 1].
+        """
+        return self._rank(ratio)[1].numpy()
+
+    def coverage(self, ratio: float) -> float:
+        """Return the selected share of all pixels of all classes, in [0, 1]; 0 for an empty histogram.
+
+        Raises:
+            ValueError: ratio outside (0, 1].
+        """
+        kept = int(self.kept(ratio).sum())
+        return kept / max(1, int(self.counts.sum()))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the histogram to ``path`` (compressed .npz of its nonzero counts); it is complete or absent."""
+        path = Path(path)
+        flat = self.counts.numpy().ravel()
+        index = np.flatnonzero(flat)
+        temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+        try:
+            with temporary.open('wb') as file:
+                np.savez_compressed(
+                    file, index=index.astype(np.int32), count=flat[index], num_classes=np.int64(self.num_classes)
+                )
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> 'ClassHistogram':
+        """Read a histogram that ``save`` wrote."""
+        with np.load(path) as data:
+            histogram = cls(int(data['num_classes']))
+            histogram.counts.view(-1)[torch.from_numpy(data['index']).long()] = torch.from_numpy(data['count'])
+        return histogram
+
+    def _rank(self, ratio: float) -> tuple[Tensor, Tensor]:
+        """Threshold and number of selected pixels of every class, int64 [num_classes] each."""
+        if not 0 < ratio <= 1:
+            raise ValueError(f'ratio must be in (0, 1]; got {ratio}')
+        at_least = self.counts.flip(1).cumsum(1).flip(1)
+        total = at_least[:, 0]
+        wanted = (ratio * total.double()).round().long().clamp(min=1)
+        # at_least falls with the code: the codes that still select enough are 0..threshold.
+        threshold = ((at_least >= wanted[:, None]).sum(1) - 1).clamp(min=0)
+        return threshold, at_least.gather(1, threshold[:, None]).squeeze(1)
+
+
+def _check_range(name: str, values: Tensor, end: int) -> None:
+    if values.numel() == 0:
+        return
+    low, high = (int(value) for value in values.aminmax())
+    if low < 0 or high >= end:
+        skipped = f' or {IGNORED}' if name == 'label' else ''
+        raise ValueError(f'{name} must be in 0..{end - 1}{skipped}; got {low if low < 0 else high}')

@@ -1,0 +1,114 @@
+"""The phases of a DMT run in order, and what each one starts from (arXiv 2004.08514, Alg. 1 and 2)."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Scheme = Literal['mutual', 'self', 'chain']
+
+MODELS_OF_SCHEME = {'mutual': 2, 'self': 1, 'chain': 1}
+MODEL_NAME = re.compile(r'[a-z][a-z0-9_-]*')
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One step of a run: training one model, or labeling the unlabeled set with one.
+
+    ``name``: '00_train_a', '01_label_a', '01_train_b': iteration, kind, model.
+    ``model``: the student of a train phase, the teacher of a label phase.
+    ``init``: the train phase whose checkpoint is the start of a train phase or the teacher of a label phase; None is
+    the model's own initial weights.
+    ``labels``: the label phase that made the pseudo labels a train phase uses; None in iteration 0 (labeled data only).
+    ``label_ratio``: share of the pseudo labels this iteration uses, in (0, 1]; None in iteration 0.
+    """
+
+    name: str
+    kind: Literal['train', 'label']
+    iteration: int
+    model: str
+    init: str | None = None
+    labels: str | None = None
+    label_ratio: float | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the phases that must be complete before this one."""
+        return tuple(name for name in (self.init, self.labels) if name is not None)
+
+    @property
+    def teacher(self) -> str | None:
+        """Name of the model that made the pseudo labels of this train phase; None if it uses none."""
+        return None if self.labels is None else self.labels.removeprefix(_name(self.iteration, 'label', ''))
+
+
+def plan(scheme: Scheme, models: Sequence[str], label_ratios: Sequence[float]) -> list[Phase]:
+    """List the phases of a run, in an order in which each finds its inputs complete.
+
+    'mutual' (two models a, b; Alg. 1): in iteration i the model a of i-1 labels for b, and the b of i-1 for a. Both
+    fine-tune from their own i-1. 'self' (one model, ablation DST of Tab. 7): it labels for itself and fine-tunes.
+    'chain' (one model, classification, Alg. 2): it labels for a successor that trains from a new initialisation.
+
+    Args:
+        scheme: 'mutual', 'self' or 'chain'.
+        models: unique model names, each [a-z][a-z0-9_-]*; two for 'mutual', one for the others.
+        label_ratios: share of the pseudo labels that iteration 1, 2, ... uses, strictly increasing in (0, 1].
+
+    Raises:
+        ValueError: an argument that is not as above, named with what is allowed.
+    """
+    _check_scheme(scheme, models)
+    _check_ratios(label_ratios)
+    phases = [Phase(_name(0, 'train', model), 'train', 0, model) for model in models]
+    for iteration, ratio in enumerate(label_ratios, start=1):
+        for teacher, student in zip(models, reversed(models), strict=True):
+            label = Phase(
+                name=_name(iteration, 'label', teacher),
+                kind='label',
+                iteration=iteration,
+                model=teacher,
+                init=_name(iteration - 1, 'train', teacher),
+                label_ratio=ratio,
+            )
+            train = Phase(
+                name=_name(iteration, 'train', student),
+                kind='train',
+                iteration=iteration,
+                model=student,
+                init=None if scheme == 'chain' else _name(iteration - 1, 'train', student),
+                labels=label.name,
+                label_ratio=ratio,
+            )
+            phases += [label, train]
+    return phases
+
+
+def _name(iteration: int, kind: str, model: str) -> str:
+    return f'{iteration:02d}_{kind}_{model}'
+
+
+def _check_scheme(scheme: str, models: Sequence[str]) -> None:
+    if scheme not in MODELS_OF_SCHEME:
+        raise ValueError(f'scheme must be one of {tuple(MODELS_OF_SCHEME)}; got {scheme!r}')
+    if isinstance(models, str):
+        raise ValueError(f'models must be a list of model names; got the string {models!r}')
+    for model in models:
+        if not isinstance(model, str) or not MODEL_NAME.fullmatch(model):
+            raise ValueError(f'a model name must match {MODEL_NAME.pattern}; got {model!r}')
+    if len(set(models)) != len(models):
+        raise ValueError(f'model names must be unique; got {list(models)}')
+    wanted = MODELS_OF_SCHEME[scheme]
+    if len(models) != wanted:
+        raise ValueError(f'scheme {scheme!r} takes exactly {wanted} model name(s); got {len(models)}: {list(models)}')
+
+
+def _check_ratios(label_ratios: Sequence[float]) -> None:
+    if not label_ratios:
+        raise ValueError('label_ratios must hold at least one ratio in (0, 1]; got none')
+    previous = 0.0
+    for ratio in label_ratios:
+        if not 0 < ratio <= 1:
+            raise ValueError(f'label_ratios must be in (0, 1]; got {ratio} in {list(label_ratios)}')
+        if not ratio > previous:
+            raise ValueError(f'label_ratios must be strictly increasing; got {ratio} in {list(label_ratios)}')
+        previous = ratio

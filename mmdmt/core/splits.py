@@ -1,0 +1,81 @@
+"""Which images are labeled: the published nested splits, and two halves that make the models differ."""
+
+import random
+from collections.abc import Sequence
+
+
+def nested_split(names: Sequence[str], ratio: float, split_id: int, seed: int = 7777) -> tuple[list[str], list[str]]:
+    """Split image names into labeled and unlabeled ones, as the published lists were made (arXiv 2004.08514).
+
+    The names are sorted and then shuffled ``split_id + 1`` times; the first n are labeled. For one split id the
+    smaller labeled sets lie within the larger ones. n is ``int(len(names) / ratio)``, and one more if that leaves a
+    remainder of 1 after batches of 8 (batch norm cannot train on a batch of one image), but never more than there are.
+
+    Args:
+        names: image names without duplicates, in any order.
+        ratio: the divisor, >= 1: 8 labels one eighth; 105.82 gives the 100 of VOC, 29.75 the 100 of Cityscapes.
+        split_id: 0, 1, 2 for the published lists; any integer >= 0.
+        seed: of the shuffle.
+
+    Returns:
+        The labeled and the unlabeled names, both in shuffled order.
+
+    Raises:
+        ValueError: no names, a duplicate, a ratio below 1 or one that selects nothing, a split_id that is no int >= 0.
+    """
+    _check_names(names)
+    if not ratio >= 1:
+        raise ValueError(f'ratio is a divisor and must be >= 1; got {ratio}')
+    if isinstance(split_id, bool) or not isinstance(split_id, int) or split_id < 0:
+        raise ValueError(f'split_id must be an int >= 0; got {split_id!r}')
+    number = int(len(names) / ratio)
+    if number == 0:
+        raise ValueError(f'ratio must be at most the number of names ({len(names)}) to label any; got {ratio}')
+    if number % 8 == 1:
+        number += 1
+    shuffled = _shuffled(names, seed, times=split_id + 1)
+    return shuffled[:number], shuffled[number:]
+
+
+def difference_maximised_sampling(
+    names: Sequence[str], alpha: float = 0.8, seed: int = 7777
+) -> tuple[list[str], list[str]]:
+    """Draw two overlapping labeled sets that make two models of one architecture differ (arXiv 2004.08514).
+
+    The names are sorted and shuffled once; A gets the first and B the last ``round(alpha * len(names))``, at least 1.
+
+    Args:
+        names: labeled image names without duplicates, in any order.
+        alpha: share that each model gets, in (0, 1].
+        seed: of the shuffle.
+
+    Returns:
+        The names for model A and those for model B, in shuffled order.
+
+    Raises:
+        ValueError: no names, a duplicate, alpha outside (0, 1].
+    """
+    _check_names(names)
+    if not 0 < alpha <= 1:
+        raise ValueError(f'alpha must be in (0, 1]; got {alpha}')
+    number = max(1, round(alpha * len(names)))
+    shuffled = _shuffled(names, seed, times=1)
+    return shuffled[:number], shuffled[-number:]
+
+
+def _shuffled(names: Sequence[str], seed: int, times: int) -> list[str]:
+    shuffled = sorted(names)
+    generator = random.Random(seed)
+    for _ in range(times):
+        generator.shuffle(shuffled)
+    return shuffled
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if not names:
+        raise ValueError('names must hold at least one image name; got none')
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f'names must be unique; got {name!r} more than once')
+        seen.add(name)

@@ -1,0 +1,58 @@
+"""What the command-line tools share."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that mean the same in all tools, and the same as in the tools of mmsegmentation."""
+    parser.add_argument('--work-dir', help='folder of the run (default: work_dirs/CONFIG_NAME)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='key=value pairs that override the config, e.g. dmt.semi.epochs=2; data_root=DIR moves all data sets of '
+        'the config that lie in its data_root',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    # torch.distributed.launch passes it; torchrun sets the environment variable instead.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config that the common arguments ask for.
+
+    Raises:
+        FileNotFoundError: if there is no such config file.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if not Path(args.config).is_file():
+        raise FileNotFoundError(f'config {args.config} does not exist')
+    cfg = Config.fromfile(args.config)
+    data_root = cfg.get('data_root')
+    cfg.merge_from_dict(args.cfg_options)
+    if data_root is not None and cfg.data_root != data_root:
+        _move_data(cfg._cfg_dict, data_root, cfg.data_root)
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    return cfg
+
+
+def _move_data(node: Any, before: str, now: str) -> None:
+    if isinstance(node, Mapping):
+        if node.get('data_root') == before:
+            node['data_root'] = now  # type: ignore[index]
+        node = node.values()
+    elif not isinstance(node, list | tuple):
+        return
+    for value in node:
+        _move_data(value, before, now)

@@ -1,0 +1,128 @@
+"""What a run has done so far, on disk."""
+
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmdmt.core.schedule import Phase
+from mmdmt.datasets.label_store import write_json
+
+# Keys that do not change what is computed: a run may go on with other values.
+FREE_KEYS = frozenset(
+    'work_dir resume launcher log_level log_processor visualizer vis_backends env_cfg custom_imports runner_type '
+    'default_hooks tta_model tta_pipeline'.split()
+)
+FREE_LEAVES = frozenset({'data_root', 'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'})
+
+
+class Manifest:
+    """State of a run: ``dmt.json`` holds its config and plan, ``PHASE/phase.json`` the result of a complete phase.
+
+    Each phase writes only its own file, last and atomically, so that phases can run side by side and a killed run
+    never holds a half-written state. All paths in the files are relative: a work dir can be moved.
+
+    Args:
+        work_dir: The run's work dir.
+        phases: Its plan.
+    """
+
+    def __init__(self, work_dir: str | Path, phases: Iterable[Phase]) -> None:
+        self.work_dir = Path(work_dir)
+        self.phases = list(phases)
+
+    @property
+    def path(self) -> Path:
+        """Path of ``dmt.json``."""
+        return self.work_dir / 'dmt.json'
+
+    def check(self, cfg: Config, resume: bool) -> None:
+        """Refuse to mix this run with another one in the same work dir.
+
+        Raises:
+            FileExistsError: if the work dir holds a run and ``resume`` is False.
+            ValueError: if that run has another config, naming the keys that differ.
+        """
+        if not self.path.is_file():
+            return
+        if not resume:
+            raise FileExistsError(
+                f'{self.work_dir} already holds a DMT run: add --resume to continue it, or choose another --work-dir'
+            )
+        before, now = json.loads(self.path.read_text())['config'], flatten(cfg)
+        changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+        if changed:
+            shown = '; '.join(f'{key}: {before.get(key, "absent")} -> {now.get(key, "absent")}' for key in changed[:8])
+            more = f' and {len(changed) - 8} more' if len(changed) > 8 else ''
+            raise ValueError(
+                f'{self.work_dir} holds a run with another config ({shown}{more}): take that config again to continue '
+                'it, or choose another --work-dir'
+            )
+
+    def start(self, cfg: Config) -> None:
+        """Write config and plan, unless a resumed run has them already."""
+        if not self.path.is_file():
+            write_json(self.path, dict(format=1, config=flatten(cfg), plan=[vars(phase) for phase in self.phases]))
+
+    def folder(self, name: str) -> Path:
+        """Work dir of a phase."""
+        return self.work_dir / name
+
+    def record(self, name: str) -> dict[str, Any] | None:
+        """Result of a complete phase, None if it is not complete."""
+        path = self.folder(name) / 'phase.json'
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def is_complete(self, name: str) -> bool:
+        """Whether a phase is complete."""
+        return self.record(name) is not None
+
+    def missing(self, phase: Phase) -> list[str]:
+        """Names of the inputs of a phase that are not complete."""
+        return [name for name in phase.inputs if not self.is_complete(name)]
+
+    def checkpoint(self, name: str) -> Path:
+        """Checkpoint that a complete train phase hands over.
+
+        Raises:
+            FileNotFoundError: if it is gone.
+        """
+        record = self.record(name)
+        path = self.folder(name) / (record or {}).get('checkpoint', 'no checkpoint recorded')
+        if not path.is_file():
+            raise FileNotFoundError(f'{path}: checkpoint of phase {name} not found; delete the folder to train it anew')
+        return path
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Newest whole checkpoint ``iter_*.pth`` of an interrupted phase; one cut off while it was written is deleted."""
+    checkpoints = sorted(folder.glob('iter_*.pth'), key=lambda path: int(path.stem.removeprefix('iter_')))
+    for path in reversed(checkpoints):
+        if zipfile.is_zipfile(path):  # the directory of the archive is written last
+            return path
+        path.unlink()
+    return None
+
+
+def flatten(cfg: Config) -> dict[str, str]:
+    """Dotted key -> value as text, of everything in a config that changes what is computed."""
+    leaves: dict[str, str] = {}
+    for key, value in cfg.to_dict().items():
+        if key not in FREE_KEYS:
+            _flatten(key, value, leaves)
+    return leaves
+
+
+def _flatten(key: str, value: Any, leaves: dict[str, str]) -> None:
+    if isinstance(value, Mapping) and value:
+        for name, item in value.items():
+            if name not in FREE_LEAVES:
+                _flatten(f'{key}.{name}', item, leaves)
+    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        for index, item in enumerate(value):
+            _flatten(f'{key}.{index}', item, leaves)
+    else:
+        leaves[key] = repr(list(value) if isinstance(value, tuple) else value)

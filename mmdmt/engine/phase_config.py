@@ -1,0 +1,247 @@
+"""Deriving the ordinary config of a phase, and of the final model, from a DMT config."""
+
+import copy
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmdmt.core.schedule import Phase
+from mmdmt.engine.settings import DATA_KEYS, DMTSettings
+
+# Segmentors and losses of this package, and the stock ones that predict the same with the same weights.
+STOCK_TYPES = {
+    'DMTEncoderDecoder': dict(type='EncoderDecoder'),
+    'DMTCascadeEncoderDecoder': dict(type='CascadeEncoderDecoder'),
+    'DynamicMutualLoss': dict(type='CrossEntropyLoss', avg_non_ignore=True),
+}
+# The two datasets of a phase may be of different types (own images next to a public set): their classes need not match.
+DATASET_META = ['classes', 'palette', 'label_map', 'reduce_zero_label']
+
+
+@dataclass(frozen=True)
+class ModelData:
+    """Dataset configs of one model: labeled and unlabeled ones, without and with training pipeline, and to label."""
+
+    labeled: dict
+    unlabeled: dict
+    train_pipeline: list
+    label_pipeline: list
+
+
+def model_data(settings: DMTSettings, model: str, ann_files: Mapping[str, str]) -> ModelData:
+    """Datasets of ``model``; ``ann_files`` holds the lists of a split under ``labeled`` and ``unlabeled``."""
+    overrides = settings.models[model]
+    labeled, unlabeled = (
+        merge(getattr(settings, name), {**overrides.get(name, {}), **_ann_file(ann_files, name)})
+        for name in ('labeled', 'unlabeled')
+    )
+    pipeline = pop_pipeline(unlabeled)
+    return ModelData(labeled, unlabeled, pipeline, overrides.get('label_pipeline', settings.label_pipeline))
+
+
+def _ann_file(ann_files: Mapping[str, str], name: str) -> dict:
+    return {'ann_file': ann_files[name]} if name in ann_files else {}
+
+
+def pop_pipeline(dataset: dict) -> list:
+    """Take the pipeline out of a dataset config, or out of the parts of a concatenation (the first one's counts)."""
+    parts = dataset.get('datasets')
+    if parts:
+        return [pop_pipeline(part) for part in parts][0]
+    return dataset.pop('pipeline', [])
+
+
+def merge(base: Mapping, overrides: Mapping) -> dict:
+    """A copy of ``base`` with ``overrides`` merged in, dict by dict; ``_delete_=True`` replaces a dict as a whole."""
+    result = {key: copy.deepcopy(value) for key, value in base.items()}
+    for key, value in overrides.items():
+        if isinstance(value, Mapping):
+            value = dict(value)
+            replace = value.pop('_delete_', False) or not isinstance(result.get(key), Mapping)
+            result[key] = merge({} if replace else result[key], value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def model_config(cfg: Config, settings: DMTSettings, model: str) -> dict:
+    """The config as ``model`` sees it: its overrides merged in, what belongs to the run as a whole left out."""
+    overrides = {
+        key: value for key, value in settings.models[model].items() if key not in DATA_KEYS | {'weights_help'}
+    }
+    base = {key: value for key, value in cfg.to_dict().items() if key not in ('dmt', 'runner_type')}
+    replacement = overrides.get('model', {})
+    if 'type' in replacement:  # another model, not a change of this one
+        base.pop('model')
+    return merge(base, overrides)
+
+
+def train_config(
+    cfg: Config,
+    settings: DMTSettings,
+    phase: Phase,
+    data: ModelData,
+    *,
+    work_dir: Path,
+    max_iters: int,
+    label_dir: Path | None,
+    init: Path | None,
+) -> Config:
+    """Ordinary config of a train phase of ``max_iters`` steps.
+
+    ``label_dir`` is the label store of its pseudo labels, ``init`` the checkpoint it goes on from; None for the
+    phases on labeled data only, which start from the model's own weights.
+    """
+    kind = settings.supervised if label_dir is None else settings.semi
+    base = model_config(cfg, settings, phase.model)
+    result = merge(base, {key: value for key, value in kind.items() if key not in _LENGTH_KEYS})
+    loader = result['train_dataloader']
+    if label_dir is None:
+        loader.update(dataset=data.labeled, sampler=dict(type='InfiniteSampler', shuffle=True))
+    else:
+        counts = dict(labeled=settings.semi['labeled_per_batch'], unlabeled=settings.semi['unlabeled_per_batch'])
+        pseudo = dict(
+            type='PseudoLabelDataset',
+            dataset=data.unlabeled,
+            pipeline=data.train_pipeline,
+            label_dir=str(label_dir),
+            label_ratio=phase.label_ratio,
+        )
+        loader.update(
+            dataset=dict(type='ConcatDataset', datasets=[data.labeled, pseudo], ignore_keys=DATASET_META),
+            sampler=dict(type='LabeledUnlabeledSampler', **counts),
+            batch_size=sum(counts.values()),
+        )
+    if init is not None:
+        result['load_from'] = str(init)
+        result['model'] = without_pretrained(result['model'])
+    _set_length(result, max_iters, base.get('train_cfg') or {}, settings)
+    result.update(test_dataloader=None, test_cfg=None, test_evaluator=None)
+    return _finish(result, phase, work_dir)
+
+
+_LENGTH_KEYS = frozenset({'epochs', 'iters', 'labeled_per_batch', 'unlabeled_per_batch'})
+
+
+def _set_length(result: dict, max_iters: int, base_loop: Mapping, settings: DMTSettings) -> None:
+    """Make a phase ``max_iters`` steps long: its loop, the schedulers that last to the end, and its checkpoints."""
+    loop = result.get('train_cfg') or {}
+    interval = loop.get('val_interval', max_iters)
+    if settings.select == 'val':
+        interval = min(interval, max(1, max_iters // 10))
+    result['train_cfg'] = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=min(interval, max_iters))
+    schedulers = result.get('param_scheduler') or []
+    for scheduler in [schedulers] if isinstance(schedulers, Mapping) else schedulers:
+        if scheduler.get('end') in (None, loop.get('max_iters'), base_loop.get('max_iters')):
+            scheduler['end'] = max_iters
+    checkpoint = result.setdefault('default_hooks', {}).setdefault('checkpoint', dict(type='CheckpointHook'))
+    checkpoint.setdefault('interval', 1000)
+    # The hook deletes an old checkpoint before it writes the new one: with two, one is always whole.
+    checkpoint.update(by_epoch=False, save_last=True, max_keep_ckpts=max(2, checkpoint.get('max_keep_ckpts', 2)))
+    if settings.select == 'val':
+        checkpoint['save_best'] = settings.metric
+
+
+def label_config(
+    cfg: Config,
+    settings: DMTSettings,
+    phase: Phase,
+    data: ModelData,
+    *,
+    work_dir: Path,
+    label_dir: Path,
+    teacher: Path,
+) -> Config:
+    """Ordinary config of a label phase: a test run of ``teacher`` whose metric writes pseudo labels."""
+    result = model_config(cfg, settings, phase.model)
+    loader = result['test_dataloader']
+    loader.update(
+        dataset=dict(type='UnlabeledDataset', dataset=data.unlabeled, pipeline=data.label_pipeline),
+        sampler=dict(type='UnfinishedSampler', label_dir=str(label_dir)),
+    )
+    result.update(
+        model=without_pretrained(result['model']),
+        load_from=str(teacher),
+        test_evaluator=dict(
+            type='PseudoLabelWriter',
+            label_dir=str(label_dir),
+            label_ratio=phase.label_ratio,
+            num_classes=num_classes(result['model']),
+        ),
+        custom_hooks=[],
+    )
+    result['default_hooks'] = {
+        name: hook for name, hook in result.get('default_hooks', {}).items() if name in ('timer', 'logger')
+    }
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr'):
+        result[key] = None
+    result.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
+    return _finish(result, phase, work_dir)
+
+
+def _finish(result: dict, phase: Phase, work_dir: Path) -> Config:
+    seed = (result.get('randomness') or {}).get('seed')
+    if seed is not None:
+        result['randomness']['seed'] = phase_seed(seed, phase.name)
+    result.update(work_dir=str(work_dir), experiment_name=phase.name, resume=False)
+    if result.get('visualizer'):
+        result['visualizer']['name'] = f'visualizer_{phase.name}'  # instances are found by name: each phase its own
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = result.get(key)
+        if loader and not loader.get('num_workers'):
+            loader['persistent_workers'] = False
+    return Config(result)
+
+
+def final_config(cfg: Config, settings: DMTSettings, model: str) -> Config:
+    """Config of ``model`` for the stock tools: no DMT in it, the stock segmentor and loss in place of ours."""
+    result = model_config(cfg, settings, model)
+    result['model'] = without_pretrained(_stock(result['model']))
+    for key in ('load_from', 'resume', 'launcher', 'work_dir'):
+        result.pop(key, None)
+    return Config(result)
+
+
+def phase_seed(seed: int, name: str) -> int:
+    """Seed of a phase: another one for each, the same in each run."""
+    return zlib.crc32(f'{seed} {name}'.encode()) % 2**31
+
+
+def without_pretrained(node: Any) -> Any:
+    """A copy of a model config that loads no weights of its own."""
+    if isinstance(node, Mapping):
+        if node.get('type') == 'Pretrained':
+            return None
+        return {key: None if key == 'pretrained' else without_pretrained(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return type(node)(without_pretrained(item) for item in node)
+    return copy.deepcopy(node)
+
+
+def _stock(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        if node.get('type') == 'DynamicMutualLoss':
+            kept = {key: node[key] for key in ('class_weight', 'loss_weight') if key in node}
+            return {**STOCK_TYPES['DynamicMutualLoss'], **kept}
+        result = {key: _stock(value) for key, value in node.items()}
+        return {**result, **STOCK_TYPES.get(node.get('type', ''), {})}
+    if isinstance(node, list | tuple):
+        return type(node)(_stock(item) for item in node)
+    return node
+
+
+def num_classes(model: Mapping) -> int:
+    """Classes of a segmentor config: those of its (last) decode head.
+
+    Raises:
+        ValueError: if the head does not say.
+    """
+    head = model['decode_head']
+    head = head if isinstance(head, Mapping) else head[-1]
+    if not isinstance(head.get('num_classes'), int):
+        raise ValueError(f'model.decode_head ({head.get("type")}) must say its num_classes')
+    return head['num_classes']

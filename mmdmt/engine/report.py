@@ -1,0 +1,97 @@
+"""The table at the end of a run."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from mmdmt.core.schedule import Phase
+from mmdmt.engine.manifest import Manifest
+from mmdmt.engine.settings import DMTSettings
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A markdown table with aligned columns."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    lines = [
+        '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + ' |'
+        for row in [header, ['-' * width for width in widths], *rows]
+    ]
+    return '\n'.join(lines)
+
+
+def score(manifest: Manifest, phase: Phase, metric: str) -> float | None:
+    """Validation metric of the checkpoint that a phase hands over; None if it is not complete or has none."""
+    record = manifest.record(phase.name) or {}
+    return record.get('metrics', {}).get(metric)
+
+
+def best_phase(manifest: Manifest, settings: DMTSettings) -> Phase:
+    """The train phase of the last iteration that scores best; the first one where nothing is validated."""
+    last = [
+        phase for phase in manifest.phases if phase.kind == 'train' and phase.iteration == len(settings.label_ratios)
+    ]
+    return max(last, key=lambda phase: score(manifest, phase, settings.metric) or float('-inf'))
+
+
+def render(manifest: Manifest, settings: DMTSettings) -> str:
+    """Report of a complete run: all phases, then the models before and after DMT."""
+    best = best_phase(manifest, settings)
+    rows = [_row(manifest, phase, settings.metric) for phase in manifest.phases]
+    total = sum((manifest.record(phase.name) or {}).get('seconds', 0) for phase in manifest.phases)
+    parts = [
+        markdown_table(
+            ['phase', 'student', 'teacher', 'label ratio', 'coverage', settings.metric, 'time'], rows
+        ),
+        markdown_table([settings.metric, *settings.models], _summary(manifest, settings)),
+        f'Best: model {best.model}, {settings.metric} {_number(score(manifest, best, settings.metric))} on the '
+        f'validation set, in {manifest.work_dir / "best.pth"} (config for the stock tools: '
+        f'{manifest.work_dir / "best.py"}). Time of all phases: {_duration(total)}.',
+        'Checkpoints: the last one of each phase.'
+        if settings.select == 'last'
+        else f'Checkpoints: of each phase the one with the best {settings.metric} on the validation set, which the '
+        'figures above are also measured on; the last one of each phase: '
+        + ', '.join(f'{name} {_number(value)}' for name, value in _last_scores(manifest, settings.metric)),
+        f'The better of the last models is chosen by {settings.metric} on the validation set.'
+        if len(settings.models) > 1
+        else '',
+    ]
+    return '\n\n'.join(part for part in parts if part) + '\n'
+
+
+def _row(manifest: Manifest, phase: Phase, metric: str) -> list[str]:
+    record = manifest.record(phase.name) or {}
+    labels = manifest.record(phase.labels) or {} if phase.labels else record
+    trains = phase.kind == 'train'
+    return [
+        phase.name,
+        phase.model if trains else '',
+        (phase.teacher or '') if trains else phase.model,
+        '' if phase.label_ratio is None else f'{phase.label_ratio:g}',
+        f'{labels["coverage"]:.4f}' if 'coverage' in labels else '',
+        _number(score(manifest, phase, metric)) if trains else '',
+        _duration(record['seconds']) if 'seconds' in record else 'not run',
+    ]
+
+
+def _summary(manifest: Manifest, settings: DMTSettings) -> list[list[str]]:
+    rows = []
+    for name, iteration in (('Baseline', 0), ('DMT', len(settings.label_ratios))):
+        phases = {
+            phase.model: phase for phase in manifest.phases if phase.kind == 'train' and phase.iteration == iteration
+        }
+        rows.append([name, *(_number(score(manifest, phases[model], settings.metric)) for model in settings.models)])
+    return rows
+
+
+def _last_scores(manifest: Manifest, metric: str) -> list[tuple[str, float | None]]:
+    trains = [phase for phase in manifest.phases if phase.kind == 'train']
+    return [
+        (phase.name, (manifest.record(phase.name) or {}).get('metrics_last', {}).get(metric)) for phase in trains
+    ]
+
+
+def _number(value: float | None) -> str:
+    return '-' if value is None else f'{value:.2f}'
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

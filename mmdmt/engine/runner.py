@@ -1,0 +1,411 @@
+"""The runner of a whole DMT run."""
+
+import gc
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import barrier, get_world_size, init_dist, is_distributed, is_main_process
+from mmengine.fileio import isfile
+from mmengine.logging import MMLogger
+from mmengine.registry import RUNNERS, init_default_scope
+from mmengine.runner import CheckpointLoader, Runner
+
+from mmdmt.core.schedule import Phase
+from mmdmt.core.splits import difference_maximised_sampling, nested_split
+from mmdmt.datasets.label_store import BYTES_PER_PIXEL, LabelStore
+from mmdmt.datasets.unlabeled import UnlabeledDataset
+from mmdmt.engine import checks, report
+from mmdmt.engine.environment import check_package_families
+from mmdmt.engine.manifest import Manifest, latest_checkpoint
+from mmdmt.engine.phase_config import (
+    ModelData,
+    final_config,
+    label_config,
+    model_config,
+    model_data,
+    num_classes,
+    train_config,
+)
+from mmdmt.engine.settings import DMTSettings
+
+
+@RUNNERS.register_module()
+class DMTRunner:
+    """Run DMT (Alg. 1 of arXiv 2004.08514) as a sequence of ordinary mmengine runs.
+
+    Each phase has its own folder in the work dir, with its own log, config and checkpoint. See
+    :class:`~mmdmt.engine.settings.DMTSettings` for the ``dmt`` dict that defines the run.
+
+    Args:
+        cfg: A DMT config; ``work_dir`` must be set.
+
+    Raises:
+        RuntimeError: if both OpenMMLab package families are installed.
+        ValueError: if the ``dmt`` dict is not valid.
+    """
+
+    def __init__(self, cfg: Config) -> None:
+        check_package_families()
+        self.cfg = cfg
+        self.settings = DMTSettings.from_config(cfg)
+        self.work_dir = Path(cfg.work_dir).resolve()
+        self.manifest = Manifest(self.work_dir, self.settings.phases())
+        self._data: dict[str, ModelData] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> 'DMTRunner':
+        """Build a runner from a config, as ``RUNNERS.build`` does."""
+        return cls(cfg)
+
+    # Public operations
+
+    def train(self, phase: str | None = None) -> None:
+        """Run all phases that are not complete, or only the one that is named.
+
+        Raises:
+            FileExistsError: if the work dir holds a run and the config does not say ``resume``.
+            FileNotFoundError, ValueError: if data, weights or the config are not as they should be.
+            FloatingPointError: if a loss is not finite.
+        """
+        chosen = self._chosen(phase)
+        self._init_dist()
+        self.manifest.check(self.cfg, resume=bool(self.cfg.get('resume')) or phase is not None)
+        barrier()  # no process may write before all have looked
+        logger = self._logger()
+        self._prepare(self.work_dir / 'splits')
+        todo = [item for item in chosen if not self.manifest.is_complete(item.name)]
+        if todo and is_main_process():
+            self._check_data()
+            self.manifest.start(self.cfg)
+        barrier()
+        logger.info(f'{len(self.manifest.phases)} phases, {len(todo)} of them to run, in {self.work_dir}')
+        for item in todo:
+            self._run(item)
+        if all(self.manifest.is_complete(item.name) for item in self.manifest.phases):
+            self._finish()
+
+    def dry_run(self) -> str:
+        """Check everything and describe the plan; nothing is written."""
+        init_default_scope(self.cfg.get('default_scope', 'mmseg'))
+        with tempfile.TemporaryDirectory() as folder:
+            self._prepare(Path(folder))
+            self._check_data()
+            return self._describe()
+
+    def test(self) -> dict[str, float]:
+        """Test ``load_from``, or the result of the run, on the test set."""
+        self._init_dist()
+        cfg = self._with_checkpoint()
+        return Runner.from_cfg(cfg).test()
+
+    def val(self) -> dict[str, float]:
+        """Validate ``load_from``, or the result of the run, on the validation set."""
+        self._init_dist()
+        return Runner.from_cfg(self._with_checkpoint()).val()
+
+    # Preparation
+
+    def _chosen(self, name: str | None) -> list[Phase]:
+        phases = self.manifest.phases
+        if name is None:
+            return phases
+        found = [phase for phase in phases if phase.name == name]
+        if not found:
+            raise ValueError(f'--phase {name!r} is not one of {", ".join(phase.name for phase in phases)}')
+        missing = self.manifest.missing(found[0])
+        if missing:
+            raise ValueError(f'phase {name} needs phase(s) {" and ".join(missing)} to be complete in {self.work_dir}')
+        return found
+
+    def _init_dist(self) -> None:
+        init_default_scope(self.cfg.get('default_scope', 'mmseg'))
+        launcher = self.cfg.get('launcher', 'none')
+        if launcher == 'none' or is_distributed():
+            return
+        if torch.cuda.is_available():
+            init_dist(launcher, **self.cfg.get('env_cfg', {}).get('dist_cfg', dict(backend='nccl')))
+        else:  # mmengine's own start wants a GPU
+            torch.distributed.init_process_group('gloo')
+
+    def _logger(self) -> MMLogger:
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        return MMLogger.get_instance(
+            'mmdmt', log_file=str(self.work_dir / 'dmt.log'), log_level=self.cfg.get('log_level', 'INFO'), file_mode='a'
+        )
+
+    def _prepare(self, split_dir: Path) -> None:
+        """Find the datasets of each model, and how many images they have."""
+        lists = self._split(split_dir)
+        for model in self.settings.models:
+            self._data[model] = model_data(self.settings, model, lists[model])
+        built: dict[str, int] = {}  # most often, the models share their data
+        for model, data in self._data.items():
+            sizes = []
+            for key in ('labeled', 'unlabeled'):
+                config = getattr(data, key)
+                if repr(config) not in built:
+                    built[repr(config)] = len(checks.build_dataset(config, f'dmt.{key}'))
+                sizes.append(built[repr(config)])
+            self._sizes[model] = (sizes[0], sizes[1])
+
+    def _split(self, folder: Path) -> dict[str, dict[str, str]]:
+        """List files of the labeled and unlabeled images of each model, written for a ``dmt.split``."""
+        split, models = self.settings.split, list(self.settings.models)
+        if split is None:
+            return {model: {} for model in models}
+        pool = checks.build_dataset(self.settings.labeled, 'dmt.labeled')
+        if not hasattr(pool, 'img_suffix'):
+            raise ValueError(f'dmt.split needs dmt.labeled to be one mmseg dataset, got {type(pool).__name__}')
+        prefix = pool.data_prefix['img_path']
+        names = [os.path.relpath(path, prefix)[: -len(pool.img_suffix)] for path in checks.image_paths(pool)]
+        labeled, unlabeled = nested_split(names, split.ratio, split.split_id, split.seed)
+        if not unlabeled:
+            raise ValueError(f'dmt.split.ratio={split.ratio} leaves none of the {len(names)} images unlabeled')
+        lists = {'unlabeled': unlabeled}
+        if split.difference_maximised is None:
+            lists['labeled'] = labeled
+        else:
+            parts = difference_maximised_sampling(labeled, split.difference_maximised)
+            lists.update({f'labeled_{model}': part for model, part in zip(models, parts, strict=True)})
+        if is_main_process():
+            for name, images in lists.items():
+                _write_list(folder / f'{name}.txt', images)
+        barrier()
+        own = {model: 'labeled' if 'labeled' in lists else f'labeled_{model}' for model in models}
+        return {
+            model: {'labeled': str(folder / f'{own[model]}.txt'), 'unlabeled': str(folder / 'unlabeled.txt')}
+            for model in models
+        }
+
+    def _check_data(self) -> None:
+        """Check data, pipelines, models and weights of all phases, before the first step of any."""
+        checked: set[str] = set()
+        for model, data in self._data.items():
+            config = model_config(self.cfg, self.settings, model)
+            classes = num_classes(config['model'])
+            built = checks.check_model(config['model'], f'dmt.models.{model}')
+            checks.check_weights(
+                config, f'dmt.models.{model}', self.settings.models[model].get('weights_help', ''), built
+            )
+            checks.check_pipeline(data.train_pipeline, 'dmt.unlabeled.pipeline')
+            sets = {'dmt.labeled': data.labeled, 'dmt.unlabeled': data.unlabeled}
+            if config.get('val_dataloader'):
+                sets['val_dataloader.dataset'] = config['val_dataloader']['dataset']
+            fresh = {key: value for key, value in sets.items() if repr((key, value, classes)) not in checked}
+            for key, value in fresh.items():
+                checked.add(repr((key, value, classes)))
+                dataset = checks.build_dataset(value, key)
+                if key == 'dmt.unlabeled':
+                    checks.check_images(dataset, key)
+                    labeled = checks.build_dataset(data.labeled, 'dmt.labeled')
+                    checks.check_disjoint(checks.image_paths(labeled), checks.image_paths(dataset))
+                else:
+                    checks.check_labeled(dataset, key, classes)
+                if key == 'dmt.labeled':
+                    checks.check_pipeline(value.get('pipeline') or (), f'{key}.pipeline')
+                    checks.check_sample(dataset, key)
+
+    # Planning
+
+    def _steps(self, phase: Phase) -> int:
+        """Optimizer steps of a train phase."""
+        labeled, unlabeled = self._sizes[phase.model]
+        kind = self.settings.supervised if phase.labels is None else self.settings.semi
+        if kind.get('iters') is not None:
+            return kind['iters']
+        if phase.labels is None:
+            loader = {**self.cfg.train_dataloader, **kind.get('train_dataloader', {})}
+            images, per_step = labeled, loader['batch_size']
+        else:
+            images, per_step = unlabeled, kind['unlabeled_per_batch']
+        return max(1, -int(-kind['epochs'] * images // (per_step * get_world_size())))
+
+    def _describe(self) -> str:
+        phases = self.manifest.phases
+        rows = [
+            [
+                phase.name,
+                phase.model if phase.kind == 'train' else '',
+                phase.teacher or '' if phase.kind == 'train' else phase.model,
+                '' if phase.label_ratio is None else f'{phase.label_ratio:g}',
+                str(self._steps(phase)) if phase.kind == 'train' else '',
+                str(self._sizes[phase.model][1]) if phase.kind == 'label' else '',
+                'complete' if self.manifest.is_complete(phase.name) else '',
+            ]
+            for phase in phases
+        ]
+        labels = [self._label_bytes(phase.model) for phase in phases if phase.kind == 'label']
+        held = sum(labels) if self.settings.keep_labels else max(labels)
+        steps = sum(self._steps(phase) for phase in phases if phase.kind == 'train')
+        images = sum(self._sizes[phase.model][1] for phase in phases if phase.kind == 'label')
+        return '\n'.join(
+            [
+                report.markdown_table(
+                    ['phase', 'student', 'teacher', 'label ratio', 'steps', 'images to label', 'state'], rows
+                ),
+                '',
+                *(
+                    f'model {model}: {labeled} labeled, {unlabeled} unlabeled images'
+                    for model, (labeled, unlabeled) in self._sizes.items()
+                ),
+                f'{steps} optimizer steps, {images} images to label in {len(labels)} label phases',
+                f'pseudo labels: at most {max(labels) / 2**20:,.1f} MiB a label phase ({BYTES_PER_PIXEL} bytes a '
+                f'pixel before compression), {held / 2**20:,.1f} MiB on disk at a time '
+                + ('(dmt.keep_labels)' if self.settings.keep_labels else '(deleted when used)'),
+            ]
+        )
+
+    def _label_bytes(self, model: str) -> int:
+        """Bytes that the labels of one phase take at most, from some of the images at the size they get labels."""
+        data = self._data[model]
+        dataset = UnlabeledDataset(checks.build_dataset(data.unlabeled, 'dmt.unlabeled'), data.label_pipeline)
+        looked_at = range(0, len(dataset), max(1, len(dataset) // 16))
+        shapes = [dataset[idx]['data_samples'].ori_shape for idx in looked_at]
+        return round(sum(height * width for height, width in shapes) / len(shapes) * len(dataset) * BYTES_PER_PIXEL)
+
+    # Execution
+
+    def _run(self, phase: Phase) -> None:
+        """Run one phase to its end, in its own Runner."""
+        logger = MMLogger.get_instance('mmdmt')
+        number = self.manifest.phases.index(phase) + 1
+        logger.info(f'Phase {number} of {len(self.manifest.phases)}: {phase.name}')
+        folder = self.manifest.folder(phase.name)
+        if phase.kind == 'train':
+            cfg = self._train_config(phase, folder)
+        else:
+            assert phase.init is not None
+            cfg = label_config(
+                self.cfg, self.settings, phase, self._data[phase.model],
+                work_dir=folder, label_dir=folder, teacher=self.manifest.checkpoint(phase.init),
+            )  # fmt: skip
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), self._hook(phase, number)]
+        cfg.launcher = self.cfg.get('launcher', 'none')
+        if is_distributed() and not torch.cuda.is_available() and not cfg.get('model_wrapper_cfg'):
+            cfg.model_wrapper_cfg = dict(
+                type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
+                find_unused_parameters=cfg.get('find_unused_parameters', False),
+            )  # fmt: skip
+        runner = _PhaseRunner.from_cfg(cfg)
+        try:
+            if phase.kind == 'train':
+                runner.train()
+            else:
+                runner.test()
+        finally:
+            _release(runner)
+        del runner
+        gc.collect()  # the loaders' workers end with their last reference
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        barrier()
+        self._discard_used_labels()
+
+    def _train_config(self, phase: Phase, folder: Path) -> Config:
+        label_dir = None if phase.labels is None else self.manifest.folder(phase.labels)
+        cfg = train_config(
+            self.cfg, self.settings, phase, self._data[phase.model],
+            work_dir=folder, max_iters=self._steps(phase), label_dir=label_dir,
+            init=None if phase.init is None else self.manifest.checkpoint(phase.init),
+        )  # fmt: skip
+        interrupted = latest_checkpoint(folder) if is_main_process() else None
+        barrier()
+        interrupted = interrupted or latest_checkpoint(folder)
+        if interrupted is not None:
+            MMLogger.get_instance('mmdmt').info(f'Going on from {interrupted}')
+            cfg.load_from, cfg.resume = str(interrupted), True
+        return cfg
+
+    def _hook(self, phase: Phase, number: int) -> dict[str, Any]:
+        later = [item for item in self.manifest.phases[number:] if not self.manifest.is_complete(item.name)]
+        return dict(
+            type='DMTHook',
+            phase=phase.name,
+            model=phase.model,
+            position=(number, len(self.manifest.phases)),
+            metric=self.settings.metric,
+            select=self.settings.select,
+            ramp=self.settings.gamma_ramp and phase.labels is not None,
+            later_steps=sum(self._steps(item) for item in later if item.kind == 'train'),
+            later_images=sum(self._sizes[item.model][1] for item in later if item.kind == 'label'),
+            step_seconds=self._rate('steps'),
+            image_seconds=self._rate('images'),
+        )
+
+    def _rate(self, unit: str) -> float | None:
+        """Measured seconds of a step or of labeling an image, None before any."""
+        records = [self.manifest.record(phase.name) or {} for phase in self.manifest.phases]
+        measured = [record for record in records if record.get(unit)]
+        if not measured:
+            return None
+        return sum(record['seconds'] for record in measured) / sum(record[unit] for record in measured)
+
+    def _discard_used_labels(self) -> None:
+        if self.settings.keep_labels or not is_main_process():
+            return
+        for phase in self.manifest.phases:
+            if phase.labels is not None and self.manifest.is_complete(phase.name):
+                LabelStore(self.manifest.folder(phase.labels)).discard()
+
+    # Result
+
+    def _finish(self) -> None:
+        """Write ``best.pth``, its config and the report."""
+        if not is_main_process():
+            return
+        best = report.best_phase(self.manifest, self.settings)
+        checkpoint = CheckpointLoader.load_checkpoint(str(self.manifest.checkpoint(best.name)), map_location='cpu')
+        temporary = self.work_dir / f'best.{os.getpid()}.tmp'
+        torch.save({key: checkpoint[key] for key in ('meta', 'state_dict')}, temporary)
+        os.replace(temporary, self.work_dir / 'best.pth')
+        final_config(self.cfg, self.settings, best.model).dump(self.work_dir / 'best.py')
+        text = report.render(self.manifest, self.settings)
+        (self.work_dir / 'report.md').write_text(text)
+        self._logger().info('Report, also in ' + str(self.work_dir / 'report.md') + '\n' + text)
+
+    def _with_checkpoint(self) -> Config:
+        path = self.cfg.get('load_from') or str(self.work_dir / 'best.pth')
+        if not isfile(path):
+            raise FileNotFoundError(f'checkpoint {path} does not exist')
+        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+        model = checkpoint.get('meta', {}).get('dmt', {}).get('model', next(iter(self.settings.models)))
+        cfg = final_config(self.cfg, self.settings, model)
+        cfg.merge_from_dict(dict(load_from=path, work_dir=str(self.work_dir), launcher=self.cfg.get('launcher')))
+        return cfg
+
+
+class _PhaseRunner(Runner):
+    """A Runner that does not print the environment and the whole config again for each phase."""
+
+    def _log_env(self, env_cfg: dict) -> None:
+        """Leave both to the first phase's log: each phase's config lies in its folder."""
+        if self._experiment_name.startswith('00_'):
+            super()._log_env(env_cfg)
+
+
+def _release(runner: Runner) -> None:
+    """Close the log files of a phase."""
+    for handler in list(runner.logger.handlers):
+        if isinstance(handler, logging.FileHandler):
+            handler.close()
+            runner.logger.removeHandler(handler)
+
+
+def _write_list(path: Path, names: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = '\n'.join(names) + '\n'
+    if path.is_file() and path.read_text() != text:
+        raise ValueError(
+            f'{path} was made from another list of images than dmt.labeled has now: restore the data, or choose '
+            'another --work-dir'
+        )
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(text)
+    os.replace(temporary, path)

@@ -1,0 +1,135 @@
+"""The ``dmt`` dict of a config, checked."""
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from mmengine.config import Config
+
+from mmdmt.core.schedule import Phase, plan
+
+# What a phase may override in the config: everything that defines an ordinary training run.
+OVERRIDES = frozenset(
+    'model data_preprocessor train_dataloader val_dataloader train_cfg val_cfg val_evaluator optim_wrapper '
+    'param_scheduler auto_scale_lr default_hooks custom_hooks load_from randomness env_cfg model_wrapper_cfg sync_bn '
+    'find_unused_parameters compile activation_checkpointing efficient_conv_bn_eval log_processor'.split()
+)
+DATA_KEYS = frozenset({'labeled', 'unlabeled', 'label_pipeline'})
+SELECT = ('last', 'val')
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """Which images of ``dmt.labeled`` count as labeled; the others become the unlabeled ones.
+
+    ``ratio``, ``split_id`` and ``seed`` are those of :func:`mmdmt.core.splits.nested_split`;
+    ``difference_maximised`` is the ``alpha`` with which each of two models gets its own part of the labeled images
+    (:func:`mmdmt.core.splits.difference_maximised_sampling`), or None.
+    """
+
+    ratio: float
+    split_id: int = 0
+    seed: int = 7777
+    difference_maximised: float | None = None
+
+
+@dataclass(frozen=True)
+class DMTSettings:
+    """Checked content of the ``dmt`` dict.
+
+    ``models``: name -> config overrides of that model; a ``model`` with a ``type`` replaces the config's, one without
+    is merged into it. ``label_ratios``: share of each class to use, one an iteration. ``scheme``: ``mutual``,
+    ``self`` or ``chain``. ``labeled``, ``unlabeled``: dataset configs, with their training pipeline.
+    ``label_pipeline``: transforms of the images to label. ``split``: see :class:`SplitSettings`; without it, both
+    datasets are taken as they are. ``supervised``, ``semi``: overrides of the phases on labeled data only and of those
+    with pseudo labels, with their length in ``epochs`` (passes over the labeled / unlabeled images) or ``iters``
+    (optimizer steps, which goes first); ``semi`` also has ``labeled_per_batch`` and ``unlabeled_per_batch``.
+    ``select``: which checkpoint a phase hands over, ``last`` or the best on ``val``. ``metric``: the one of
+    ``val_evaluator`` that counts. ``keep_labels``: keep pseudo labels that have been used. ``gamma_ramp``: let gamma
+    rise over each phase.
+    """
+
+    models: dict[str, dict]
+    labeled: dict
+    unlabeled: dict
+    label_pipeline: list
+    supervised: dict
+    semi: dict
+    scheme: str = 'mutual'
+    label_ratios: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
+    split: SplitSettings | None = None
+    select: str = 'last'
+    metric: str = 'mIoU'
+    keep_labels: bool = False
+    gamma_ramp: bool = False
+
+    @classmethod
+    def from_config(cls, cfg: Config) -> 'DMTSettings':
+        """Read the ``dmt`` dict of a config.
+
+        Raises:
+            ValueError: naming the key, the value found and what is allowed.
+        """
+        if not isinstance(cfg.get('dmt'), Mapping):
+            raise ValueError('the config has no `dmt` dict: it is not a DMT config')
+        dmt = copy.deepcopy(cfg.dmt.to_dict())
+        names = [field.name for field in fields(cls)]
+        _check_keys('dmt', dmt, names)
+        missing = [name for name in ('models', 'labeled', 'unlabeled', 'label_pipeline', 'supervised', 'semi')
+                   if not dmt.get(name)]  # fmt: skip
+        if missing:
+            raise ValueError(f'dmt.{missing[0]} is missing or empty')
+        for name, overrides in dmt['models'].items():
+            _check_keys(f'dmt.models.{name}', overrides, OVERRIDES | DATA_KEYS | {'weights_help'})
+        _check_phase_kind('dmt.supervised', dmt['supervised'], ())
+        _check_phase_kind('dmt.semi', dmt['semi'], ('labeled_per_batch', 'unlabeled_per_batch'))
+        _check_choice('dmt.select', dmt.get('select', 'last'), SELECT)
+        if dmt.get('split') is not None:
+            dmt['split'] = _split_settings(dmt['split'], len(dmt['models']))
+        dmt['label_ratios'] = tuple(dmt.get('label_ratios', cls.label_ratios))
+        settings = cls(**dmt)
+        settings.phases()
+        return settings
+
+    def phases(self) -> list[Phase]:
+        """The phases of the run, in order."""
+        try:
+            return plan(self.scheme, list(self.models), self.label_ratios)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise ValueError(f'dmt: {error}') from None
+
+
+def _split_settings(split: Any, num_models: int) -> SplitSettings:
+    _check_keys('dmt.split', split, [field.name for field in fields(SplitSettings)])
+    if 'ratio' not in split:
+        raise ValueError('dmt.split.ratio is missing: one of how many images is labeled, e.g. 20')
+    settings = SplitSettings(**split)
+    if settings.difference_maximised is not None and num_models != 2:
+        raise ValueError(f'dmt.split.difference_maximised needs exactly two models, got {num_models}')
+    return settings
+
+
+def _check_phase_kind(key: str, settings: Any, counts: Iterable[str]) -> None:
+    _check_keys(key, settings, OVERRIDES | {'epochs', 'iters', *counts})
+    if settings.get('iters') is None and settings.get('epochs') is None:
+        raise ValueError(f'{key} needs its length: `epochs` (a number of passes) or `iters` (optimizer steps)')
+    for name in ('epochs', 'iters', *counts):
+        value = settings.get(name)
+        if name in counts or value is not None:
+            whole = name != 'epochs'
+            if not isinstance(value, int if whole else (int, float)) or isinstance(value, bool) or value <= 0:
+                raise ValueError(f'{key}.{name} must be a positive {"whole " if whole else ""}number, got {value!r}')
+
+
+def _check_choice(key: str, value: Any, allowed: Iterable[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f'{key}={value!r} is not one of {tuple(allowed)}')
+
+
+def _check_keys(key: str, settings: Any, allowed: Iterable[str]) -> None:
+    if not isinstance(settings, Mapping):
+        raise ValueError(f'{key} must be a dict, got {settings!r}')
+    unknown = sorted(set(settings) - set(allowed))
+    if unknown:
+        raise ValueError(f'{key} has unknown key(s) {", ".join(unknown)}; allowed are {", ".join(sorted(allowed))}')

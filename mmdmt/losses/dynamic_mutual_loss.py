@@ -1,0 +1,126 @@
+"""The dynamic loss of DMT as a head loss of the OpenMMLab toolboxes."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from mmdmt.core.dynamic_weight import HUMAN, VARIANTS, DynamicWeight, dynamic_mutual_loss
+
+
+
+
+class Statistics(NamedTuple):
+    """What a batch's pseudo-labeled pixels looked like: float32 scalars, 0 where the batch has none of them."""
+
+    disagree: Tensor
+    student_wins: Tensor
+    mean_weight: Tensor
+
+
+@MODELS.register_module()
+class DynamicMutualLoss(nn.Module):
+    """Cross-entropy, weighted down where student and teacher disagree (Eq. 4-5 of arXiv 2004.08514).
+
+    Usable as ``loss_decode`` of any head built on ``BaseDecodeHead``, auxiliary heads included, in a
+    ``DMTEncoderDecoder``, which hands it the confidence of each pixel. Without confidence it is the cross-entropy
+    over the pixels that are not ignored.
+
+    Args:
+        gamma1: Exponent where both agree, not negative. ``gamma1 = gamma2 = 0`` is plain cross-entropy (CBST).
+        gamma2: Exponent where they disagree and the teacher is the more confident one, not negative.
+        variant: ``dmt``, ``naive`` (no cases, gamma1 only) or ``flip`` (train on the student's label where it wins).
+        class_weight: Factor of each class; the mean is then over the factors.
+        loss_weight: Factor of the loss.
+        loss_name: Key of the loss in the log; it must start with ``loss_`` to be trained on.
+
+    Raises:
+        ValueError: if an argument is outside of what is allowed.
+    """
+
+    def __init__(
+        self,
+        gamma1: float = 5.0,
+        gamma2: float = 5.0,
+        variant: str = 'dmt',
+        class_weight: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_dmt',
+    ) -> None:
+        super().__init__()
+        for name, gamma in (('gamma1', gamma1), ('gamma2', gamma2)):
+            if gamma < 0:
+                raise ValueError(f'DynamicMutualLoss: {name}={gamma} must not be negative')
+        if variant not in VARIANTS:
+            raise ValueError(f'DynamicMutualLoss: variant={variant!r} is not one of {VARIANTS}')
+        if variant == 'naive' and gamma1 != gamma2:
+            raise ValueError(f'DynamicMutualLoss: variant naive has one gamma, got gamma1={gamma1}, gamma2={gamma2}')
+        self.gamma1, self.gamma2, self.variant = gamma1, gamma2, variant
+        self.class_weight = class_weight
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+        # Set from outside: the ramp factor of both gammas (DMTHook), and for the time of one loss() of the segmentor
+        # the confidence of its batch, float32 [N, H, W], with the name of the head for error messages.
+        self.gamma_scale = 1.0
+        self.confidence: Tensor | None = None
+        self.owner = 'its head'
+        self.statistics: Statistics | None = None
+
+    def forward(
+        self,
+        cls_score: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        ignore_index: int | None = 255,
+        reduction_override: str | None = None,
+        **_: Any,
+    ) -> Tensor:
+        """Loss of a batch.
+
+        Args:
+            cls_score: Logits [N, C, H, W].
+            label: int64 [N, H, W].
+            weight: Factor of each pixel, [N, H, W], as a pixel sampler (OHEM) gives it.
+            ignore_index: Label that is left out. Some heads pass none: 255 then.
+            reduction_override: ``none`` gives the loss of each pixel, ``sum`` the sum. Default: the mean.
+
+        Raises:
+            ValueError: if the head gives labels of another shape than the image's confidence.
+        """
+        if self.confidence is not None and self.confidence.shape != label.shape:
+            raise ValueError(
+                f'DynamicMutualLoss cannot serve {self.owner}: it compares labels of shape {tuple(label.shape)} where '
+                f'the images have {tuple(self.confidence.shape)} pixels (does it sample or resize them?)'
+            )
+        loss, result = dynamic_mutual_loss(
+            cls_score,
+            label,
+            self.confidence,
+            self.gamma1 * self.gamma_scale,
+            self.gamma2 * self.gamma_scale,
+            self.variant,
+            ignore_index=255 if ignore_index is None else ignore_index,
+            class_weight=None if self.class_weight is None else cls_score.new_tensor(self.class_weight).float(),
+            pixel_weight=weight,
+            reduction=reduction_override or 'mean',
+        )
+        if result is not None and self.confidence is not None:
+            self.statistics = _statistics(result, label, self.confidence, ignore_index)
+        return self.loss_weight * loss
+
+    def extra_repr(self) -> str:
+        """Show what defines the loss."""
+        return f'gamma1={self.gamma1}, gamma2={self.gamma2}, variant={self.variant!r}'
+
+
+@torch.no_grad()
+def _statistics(result: DynamicWeight, label: Tensor, confidence: Tensor, ignore_index: int | None) -> Statistics:
+    pseudo = (label != (255 if ignore_index is None else ignore_index)) & (confidence < HUMAN)
+    count = pseudo.sum().clamp(min=1)
+    return Statistics(
+        disagree=result.disagree.sum() / count,
+        student_wins=result.student_wins.sum() / count,
+        mean_weight=(result.weight * pseudo).sum() / count,
+    )

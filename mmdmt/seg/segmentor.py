@@ -1,0 +1,112 @@
+"""Segmentors whose heads can use the dynamic loss."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmseg.models import CascadeEncoderDecoder, EncoderDecoder
+from mmseg.models.decode_heads import PointHead
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
+
+
+def stack_confidence(data_samples: list) -> Tensor | None:
+    """Confidence of a batch, float32 [N, H, W], padded like its label maps; None if no sample has one.
+
+    Raises:
+        ValueError: if only some samples have a confidence.
+    """
+    have = ['gt_confidence' in sample for sample in data_samples]
+    if not any(have):
+        return None
+    if not all(have):
+        raise ValueError(
+            f'{have.count(False)} of {len(have)} images of a batch have no gt_confidence: use LoadDMTAnnotations and '
+            'PackDMTInputs in the pipelines of the labeled and of the unlabeled dataset'
+        )
+    # The data_preprocessor pads images and label maps only. What it adds there is ignored, so the value is free.
+    return torch.stack(
+        [
+            F.pad(sample.gt_confidence.data[0], sample.metainfo.get('padding_size', (0, 0, 0, 0)))
+            for sample in data_samples
+        ]
+    )
+
+
+class _DynamicMutual:
+    """What DMT adds to a segmentor: the confidence's way to every ``DynamicMutualLoss`` of its heads."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._dynamic_losses: list[DynamicMutualLoss] = []
+        for name in ('decode_head', 'auxiliary_head'):
+            heads = getattr(self, name, None)
+            for head in heads if isinstance(heads, nn.ModuleList) else [heads]:
+                if head is not None:
+                    self._dynamic_losses += _losses_of(head, f'{name} {type(head).__name__}')
+        main = self.decode_head[-1] if isinstance(self.decode_head, nn.ModuleList) else self.decode_head
+        if not any(isinstance(module, DynamicMutualLoss) for module in main.modules()):
+            raise ValueError(
+                f'{type(self).__name__}: decode_head {type(main).__name__} has no DynamicMutualLoss; set its '
+                "loss_decode=dict(type='DynamicMutualLoss', gamma1=..., gamma2=...)"
+            )
+
+    @contextmanager
+    def _confidence(self, confidence: Tensor | None) -> Iterator[None]:
+        for loss in self._dynamic_losses:
+            loss.confidence, loss.statistics = confidence, None
+        try:
+            yield
+        finally:
+            for loss in self._dynamic_losses:
+                loss.confidence = None
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict:
+        """Losses of a batch; with confidences, also the figures of its pseudo-labeled pixels for the log."""
+        with self._confidence(stack_confidence(data_samples)):
+            losses = super().loss(inputs, data_samples)  # type: ignore[misc]
+        # The heads come before the auxiliary ones: the last one with figures among them is the final head.
+        main = self.decode_head[-1] if isinstance(self.decode_head, nn.ModuleList) else self.decode_head
+        for module in main.modules():
+            if isinstance(module, DynamicMutualLoss) and module.statistics is not None:
+                losses.update(module.statistics._asdict())
+        return losses
+
+
+def _losses_of(head: nn.Module, owner: str) -> list[DynamicMutualLoss]:
+    """Dynamic losses of a head that can be served; an error that says why for one that cannot."""
+    if not isinstance(head, BaseDecodeHead):
+        raise ValueError(f'DMT cannot serve {owner}: it is not built on BaseDecodeHead, its loss matches whole masks')
+    losses = [module for module in head.modules() if isinstance(module, DynamicMutualLoss)]
+    if losses and isinstance(head, PointHead):
+        raise ValueError(f'DMT cannot serve {owner}: it computes its loss at sampled points, not at every pixel')
+    if losses and head.out_channels != head.num_classes:
+        raise ValueError(
+            f'DMT cannot serve {owner}: it has out_channels={head.out_channels} for {head.num_classes} classes; '
+            'DynamicMutualLoss needs one channel a class'
+        )
+    for loss in losses:
+        loss.owner = owner
+    return losses
+
+
+@MODELS.register_module()
+class DMTEncoderDecoder(_DynamicMutual, EncoderDecoder):
+    """``EncoderDecoder`` for DMT: same arguments, same state dict, same predictions.
+
+    At least the decode head must have a ``DynamicMutualLoss``. Labels come with their confidence in
+    ``gt_confidence`` of the data samples, float32 [1, H, W], 2.0 where a human labeled the pixel.
+
+    Raises:
+        ValueError: if a head cannot be served, saying which and why.
+    """
+
+
+@MODELS.register_module()
+class DMTCascadeEncoderDecoder(_DynamicMutual, CascadeEncoderDecoder):
+    """``CascadeEncoderDecoder`` for DMT, see :class:`DMTEncoderDecoder`."""

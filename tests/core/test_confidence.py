@@ -1,0 +1,115 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from mmdmt.core.confidence import decode, encode
+
+
+def slow_encode(scores):
+    """Label and code of one pixel, in Python floats."""
+    label = max(range(len(scores)), key=scores.__getitem__)
+    others = math.log(sum(math.exp(score) for index, score in enumerate(scores) if index != label))
+    scaled = (scores[label] - others + 6) / 32 * 65535
+    return label, round(min(max(scaled, 0), 65535))
+
+
+@pytest.mark.parametrize('classes', [2, 5, 21])
+@pytest.mark.parametrize('scale', [0.1, 3, 15])
+def test_encode_equals_slow_reference(classes, scale):
+    logits = scale * torch.randn(2, classes, 4, 5, generator=torch.Generator().manual_seed(1))
+    label, code = encode(logits)
+    assert (label.dtype, code.dtype) == (torch.uint8, torch.int32)
+    assert label.shape == code.shape == (2, 4, 5)
+    for image, row, column in np.ndindex(2, 4, 5):
+        slow_label, slow_code = slow_encode(logits[image, :, row, column].tolist())
+        assert label[image, row, column] == slow_label
+        # float32 may fall on the other side of a rounding boundary.
+        assert abs(code[image, row, column].item() - slow_code) <= 1
+
+
+@pytest.mark.parametrize(
+    ('logits', 'label', 'code'),
+    [
+        ([0.0, 0.0], 0, 12288),  # z = 0: 6 / 32 * 65535 = 12287.8
+        ([0.0, 10.0], 1, 32768),  # z = 10: exactly half, 32767.5, rounded to even
+        ([26.0, 0.0], 0, 65535),
+        ([0.0, 50.0, 0.0], 1, 65535),
+        ([-math.inf, -math.inf, 3.0], 2, 65535),
+    ],
+)
+def test_encode_by_hand(logits, label, code):
+    labels, codes = encode(torch.tensor([logits]))
+    assert (labels.tolist(), codes.tolist()) == ([label], [code])
+
+
+def test_the_lowest_confidence_of_255_classes_is_not_clamped():
+    _, code = encode(torch.zeros(1, 255))
+    assert code.item() > 0
+    assert decode(code).item() == pytest.approx(1 / 255, abs=1e-5)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_logits_are_encoded_in_float32(dtype):
+    logits = torch.tensor([[9.0, 0.0], [12.0, 0.0]], dtype=dtype)
+    label, code = encode(logits)
+    assert label.tolist() == [0, 0]
+    assert code.tolist() == [round(15 / 32 * 65535), round(18 / 32 * 65535)]
+
+
+@pytest.mark.parametrize('classes', [2, 19, 255])
+def test_round_trip_error(classes):
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(20000, classes, generator=generator) * torch.linspace(0, 12, 20000)[:, None]
+    label, code = encode(logits)
+    probability, expected = logits.double().softmax(1).max(1)
+    assert torch.equal(label.long(), expected)
+    decoded = decode(code)
+    assert (decoded.double() - probability).abs().max() <= 1e-4
+    assert decoded.max() <= 1
+
+
+def test_decode_by_hand():
+    code = torch.tensor([0, 65535])
+    expected = torch.tensor([1 / (1 + math.exp(6)), 1 / (1 + math.exp(-26))])
+    torch.testing.assert_close(decode(code), expected, atol=1e-7, rtol=0)
+
+
+def test_decode_is_monotone_and_at_most_one():
+    decoded = decode(torch.arange(65536))
+    assert decoded.dtype == torch.float32
+    assert (decoded.diff() >= 0).all()
+    # Up to a probability of 0.98 a step of the code is far above float32 precision.
+    assert (decoded[:20000].diff() > 0).all()
+    assert decoded.max() <= 1
+
+
+def test_encode_is_monotone_where_probabilities_saturate():
+    # From z = 17 on, a float32 probability is 1; the codes still tell these apart.
+    _, code = encode(torch.stack([torch.linspace(0, 25.9, 10000), torch.zeros(10000)], dim=1))
+    assert (code.diff() > 0).all()
+
+
+@pytest.mark.parametrize('dtype', [torch.uint16, torch.int32, torch.int64])
+def test_decode_takes_integer_dtypes(dtype):
+    values = np.array([0, 1, 32768, 65535])
+    code = torch.from_numpy(values.astype(np.uint16)) if dtype == torch.uint16 else torch.from_numpy(values).to(dtype)
+    assert code.dtype == dtype
+    assert torch.equal(decode(code), decode(torch.from_numpy(values)))
+
+
+@pytest.mark.parametrize('shape', [(2, 1, 4, 4), (2, 256, 4, 4), (5,)])
+def test_encode_refuses_class_numbers(shape):
+    with pytest.raises(ValueError, match=r'2\.\.255.*' + str(list(shape)).replace('[', r'\[').replace(']', r'\]')):
+        encode(torch.zeros(shape))
+
+
+def test_encode_refuses_a_diverged_teacher():
+    with pytest.raises(ValueError, match='NaN'):
+        encode(torch.tensor([[0.0, math.nan]]))
+
+
+def test_decode_refuses_probabilities():
+    with pytest.raises(ValueError, match='float32'):
+        decode(torch.tensor([0.5]))

@@ -1,0 +1,386 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mmdmt.core.dynamic_weight import (
+    HUMAN,
+    dynamic_mutual_loss,
+    dynamic_weight,
+    gamma_ramp,
+    weight_from_log_prob,
+)
+
+GAMMAS = [(0, 0), (5, 5), (2, 3), (0, 4), (3, 0), (0.5, 1.5)]
+VARIANTS = ['dmt', 'naive', 'flip']
+
+# Student probabilities (.7, .2, .1) at every pixel of the hand-computed cases.
+PROBABILITIES = (0.7, 0.2, 0.1)
+
+
+def pixels(labels, confidences):
+    number = len(labels)
+    logits = torch.tensor(PROBABILITIES).log().view(1, 3, 1).repeat(1, 1, number)
+    return logits, torch.tensor([labels]), torch.tensor([confidences])
+
+
+def slow_pixel_weight(probability, label, confidence, gamma1, gamma2, variant):
+    """Weight, trained label, disagree, student_wins of one valid pixel, in Python floats."""
+    student = max(range(len(probability)), key=probability.__getitem__)
+    pseudo = confidence <= 1
+    disagree = pseudo and student != label
+    wins = disagree and confidence < probability[student]
+    if not pseudo or (gamma1 == 0 and gamma2 == 0):
+        return 1.0, label, disagree, wins
+    if variant == 'naive' or not disagree:
+        return probability[label] ** gamma1, label, disagree, wins
+    if not wins:
+        return probability[label] ** gamma2, label, disagree, wins
+    if variant == 'flip':
+        return (1 - confidence) ** gamma2, student, disagree, wins
+    return 0.0, label, disagree, wins
+
+
+def slow_loss(logits, label, confidence, gamma1, gamma2, variant, class_weight=None, pixel_weight=None):
+    """Loss by a loop over pixels in float64; also the list of (weight, label, disagree, wins) of all pixels."""
+    total, denominator, decisions = torch.zeros((), dtype=torch.float64), 0.0, []
+    for image in range(logits.shape[0]):
+        for row in range(logits.shape[2]):
+            for column in range(logits.shape[3]):
+                target = int(label[image, row, column])
+                if target == 255:
+                    decisions.append((0.0, 255, False, False))
+                    continue
+                log_prob = logits[image, :, row, column].log_softmax(0)
+                decision = slow_pixel_weight(
+                    [math.exp(value) for value in log_prob.tolist()],
+                    target,
+                    float(confidence[image, row, column]),
+                    gamma1,
+                    gamma2,
+                    variant,
+                )
+                decisions.append(decision)
+                scale = 1.0 if class_weight is None else float(class_weight[decision[1]])
+                denominator += scale
+                if pixel_weight is not None:
+                    scale *= float(pixel_weight[image, row, column])
+                total = total - decision[0] * scale * log_prob[decision[1]]
+    return total / max(denominator, 1e-300), decisions
+
+
+@pytest.fixture(scope='module')
+def batch():
+    """Random batch with every case, human-labeled and ignored pixels."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(3, 4, 5, 6, generator=generator)
+    label = torch.randint(0, 4, (3, 5, 6), generator=generator)
+    confidence = torch.rand(3, 5, 6, generator=generator)
+    confidence[0, :2] = HUMAN
+    label[:, 0] = 255
+    return logits, label, confidence
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+@pytest.mark.parametrize(('gamma1', 'gamma2'), GAMMAS)
+@pytest.mark.parametrize('weighted', [False, True])
+def test_loss_and_gradient_equal_slow_reference(batch, variant, gamma1, gamma2, weighted):
+    logits, label, confidence = batch
+    options = {}
+    if weighted:
+        options = {'class_weight': torch.tensor([0.5, 1.0, 2.0, 3.0]), 'pixel_weight': torch.rand(label.shape)}
+    fast_logits = logits.clone().requires_grad_()
+    slow_logits = logits.double().requires_grad_()
+
+    loss, decision = dynamic_mutual_loss(fast_logits, label, confidence, gamma1, gamma2, variant, **options)
+    loss.backward()
+    expected, decisions = slow_loss(slow_logits, label, confidence, gamma1, gamma2, variant, **options)
+    expected.backward()
+
+    assert loss.dtype == torch.float32
+    assert abs(loss.item() - expected.item()) <= 1e-6
+    assert (fast_logits.grad - slow_logits.grad).abs().max() <= 1e-6
+    weights, labels, disagree, wins = (torch.tensor(column) for column in zip(*decisions, strict=True))
+    assert (decision.weight.flatten() - weights).abs().max() <= 1e-6
+    assert torch.equal(decision.label.flatten(), labels)
+    assert torch.equal(decision.disagree.flatten(), disagree)
+    assert torch.equal(decision.student_wins.flatten(), wins)
+
+
+def test_batch_of_the_reference_holds_every_case(batch):
+    decision = dynamic_weight(*batch, 5, 5)
+    label, confidence = batch[1:]
+    assert decision.student_wins.any()
+    assert (decision.disagree & ~decision.student_wins).any()
+    assert ((confidence <= 1) & (label != 255) & ~decision.disagree).any()
+    assert ((confidence > 1) & (label != 255)).any()
+    assert ((confidence > 1) & (label == 255)).any()
+
+
+# Pixels: agreement, negative disagreement, positive disagreement, human (disagreeing), ignored, ignored human.
+LABELS = [0, 1, 1, 2, 255, 255]
+CONFIDENCES = [0.9, 0.9, 0.5, HUMAN, 0.9, HUMAN]
+
+
+@pytest.mark.parametrize(
+    ('variant', 'gamma1', 'gamma2', 'weight', 'label'),
+    [
+        ('dmt', 2, 3, [0.49, 0.008, 0.0, 1, 0, 0], LABELS),
+        ('naive', 2, 3, [0.49, 0.04, 0.04, 1, 0, 0], LABELS),
+        ('flip', 2, 3, [0.49, 0.008, 0.125, 1, 0, 0], [0, 1, 0, 2, 255, 255]),
+        ('dmt', 0, 3, [1, 0.008, 0.0, 1, 0, 0], LABELS),
+        ('flip', 2, 0, [0.49, 1, 1, 1, 0, 0], [0, 1, 0, 2, 255, 255]),
+        ('naive', 0, 3, [1, 1, 1, 1, 0, 0], LABELS),
+        ('dmt', 0, 0, [1, 1, 1, 1, 0, 0], LABELS),
+        ('flip', 0, 0, [1, 1, 1, 1, 0, 0], LABELS),
+    ],
+)
+def test_case_table_by_hand(variant, gamma1, gamma2, weight, label):
+    decision = dynamic_weight(*pixels(LABELS, CONFIDENCES), gamma1, gamma2, variant)
+    torch.testing.assert_close(decision.weight, torch.tensor([weight]).float(), atol=1e-6, rtol=0)
+    assert decision.label.tolist() == [label]
+    assert decision.disagree.tolist() == [[False, True, True, False, False, False]]
+    assert decision.student_wins.tolist() == [[False, False, True, False, False, False]]
+
+
+def test_dtypes_and_no_gradient():
+    logits, label, confidence = pixels(LABELS, CONFIDENCES)
+    decision = dynamic_weight(logits.requires_grad_(), label, confidence, 5, 5, 'flip')
+    assert [tensor.dtype for tensor in decision] == [torch.float32, torch.int64, torch.bool, torch.bool]
+    assert not decision.weight.requires_grad
+
+
+def test_equal_confidence_is_negative_disagreement():
+    logits = torch.tensor([[1.0, 0.0, 0.0]])
+    student = logits.log_softmax(1).max().exp()
+    same = dynamic_weight(logits, torch.tensor([1]), student[None], 1, 1)
+    below = dynamic_weight(logits, torch.tensor([1]), torch.nextafter(student, torch.tensor(0.0))[None], 1, 1)
+    assert not same.student_wins.item()
+    assert same.weight.item() == pytest.approx(1 / (2 + math.e), abs=1e-6)
+    assert below.student_wins.item()
+    assert below.weight.item() == 0
+
+
+def test_confidence_one_is_a_pseudo_label():
+    decision = dynamic_weight(*pixels([1], [1.0]), 2, 3)
+    assert decision.disagree.item()
+    assert decision.weight.item() == pytest.approx(0.008, abs=1e-6)
+
+
+def test_weight_from_log_prob_is_the_same(batch):
+    logits, label, confidence = batch
+    for variant in VARIANTS:
+        direct = dynamic_weight(logits, label, confidence, 2, 3, variant)
+        shared = weight_from_log_prob(logits.log_softmax(1), label, confidence, 2, 3, variant, 255)
+        assert all(torch.equal(one, other) for one, other in zip(direct, shared, strict=True))
+
+
+def test_other_ignore_index():
+    logits, _, confidence = pixels([0, 0], [0.9, 0.9])
+    label = torch.tensor([[-100, 1]])
+    loss, decision = dynamic_mutual_loss(logits, label, confidence, 2, 3, ignore_index=-100)
+    assert decision.weight[0, 0] == 0
+    assert loss.item() == pytest.approx(-0.008 * math.log(0.2), abs=1e-6)
+
+
+def test_classification_shape():
+    logits = torch.tensor(PROBABILITIES).log().repeat(2, 1)
+    loss, decision = dynamic_mutual_loss(logits, torch.tensor([0, 1]), torch.tensor([0.9, HUMAN]), 2, 2)
+    torch.testing.assert_close(decision.weight, torch.tensor([0.49, 1.0]))
+    assert loss.item() == pytest.approx((-0.49 * math.log(0.7) - math.log(0.2)) / 2, abs=1e-6)
+
+
+def test_reductions_by_hand():
+    arguments = (*pixels(LABELS, CONFIDENCES), 2, 3)
+    each = [-0.49 * math.log(0.7), -0.008 * math.log(0.2), 0, -math.log(0.1), 0, 0]
+    none, _ = dynamic_mutual_loss(*arguments, reduction='none')
+    torch.testing.assert_close(none, torch.tensor([each]), atol=1e-6, rtol=0)
+    assert dynamic_mutual_loss(*arguments, reduction='sum')[0].item() == pytest.approx(sum(each), abs=1e-6)
+    # N counts the four valid pixels, among them the one of weight 0.
+    assert dynamic_mutual_loss(*arguments)[0].item() == pytest.approx(sum(each) / 4, abs=1e-6)
+
+
+def test_class_and_pixel_weight_by_hand():
+    arguments = (*pixels(LABELS, CONFIDENCES), 2, 3)
+    each = [-0.49 * math.log(0.7), -0.008 * math.log(0.2), 0, -math.log(0.1), 0, 0]
+    class_weight = torch.tensor([1.0, 10.0, 4.0])
+    loss, _ = dynamic_mutual_loss(*arguments, class_weight=class_weight)
+    assert loss.item() == pytest.approx((each[0] + 10 * each[1] + 4 * each[3]) / (1 + 10 + 10 + 4), abs=1e-6)
+    pixel_weight = torch.tensor([[0.0, 1.0, 1.0, 0.5, 1.0, 1.0]])
+    loss, _ = dynamic_mutual_loss(*arguments, pixel_weight=pixel_weight)
+    assert loss.item() == pytest.approx((each[1] + 0.5 * each[3]) / 4, abs=1e-6)
+
+
+@pytest.mark.parametrize('class_weight', [None, torch.tensor([0.5, 1.0, 2.0, 3.0])])
+def test_without_confidence_it_is_cross_entropy(batch, class_weight):
+    logits, label, _ = batch
+    mine, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    loss, decision = dynamic_mutual_loss(mine, label, None, 5, 5, class_weight=class_weight)
+    expected = F.cross_entropy(theirs, label, weight=class_weight, ignore_index=255)
+    loss.backward()
+    expected.backward()
+    assert decision is None
+    torch.testing.assert_close(loss, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_gammas_zero_are_cross_entropy(batch, variant):
+    logits, label, confidence = batch
+    loss, _ = dynamic_mutual_loss(logits, label, confidence, 0, 0, variant)
+    torch.testing.assert_close(loss, F.cross_entropy(logits, label, ignore_index=255), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize('confidence', [None, 0.9, HUMAN])
+@pytest.mark.parametrize('class_weight', [None, torch.tensor([1.0, 2.0, 3.0])])
+def test_no_valid_pixel_gives_zero_with_a_graph(confidence, class_weight):
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    label = torch.full((2, 4, 4), 255)
+    confidence = None if confidence is None else torch.full((2, 4, 4), confidence)
+    loss, _ = dynamic_mutual_loss(logits, label, confidence, 5, 5, class_weight=class_weight)
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_empty_batch_gives_zero():
+    logits = torch.randn(0, 3, 4, 4, requires_grad=True)
+    loss, _ = dynamic_mutual_loss(logits, torch.zeros(0, 4, 4).long(), torch.zeros(0, 4, 4), 5, 5)
+    assert loss.item() == 0
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_other_dtypes_are_computed_in_float32(batch, dtype, variant):
+    logits, label, confidence = batch
+    logits = logits.to(dtype).requires_grad_()
+    loss, decision = dynamic_mutual_loss(logits, label, confidence, 2, 3, variant)
+    expected, expected_decision = dynamic_mutual_loss(logits.detach().float(), label, confidence, 2, 3, variant)
+    loss.backward()
+    assert loss.dtype == decision.weight.dtype == torch.float32
+    torch.testing.assert_close(loss, expected, atol=1e-7, rtol=0)
+    torch.testing.assert_close(decision.weight, expected_decision.weight, atol=1e-7, rtol=0)
+    assert logits.grad.dtype == dtype
+    assert logits.grad.isfinite().all()
+
+
+def test_half_precision_logits_do_not_saturate():
+    # In float16 the soft-max of (9, 0) is exactly 1; the weight 1 - 1.2e-4 shows that float32 was used.
+    logits = torch.tensor([[9.0, 0.0]], dtype=torch.float16)
+    decision = dynamic_weight(logits, torch.tensor([0]), torch.tensor([0.5]), 1, 1)
+    assert decision.weight.item() == pytest.approx(1 / (1 + math.exp(-9)), abs=1e-7)
+    assert decision.weight.item() < 1
+
+
+def test_bfloat16_autocast():
+    torch.manual_seed(0)
+    head = torch.nn.Conv2d(3, 4, 1)
+    label, confidence = torch.randint(0, 4, (2, 5, 5)), torch.rand(2, 5, 5)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        logits = head(torch.randn(2, 3, 5, 5))
+        loss, decision = dynamic_mutual_loss(logits, label, confidence, 2, 3)
+    assert logits.dtype == torch.bfloat16
+    assert loss.dtype == decision.weight.dtype == torch.float32
+    expected, _ = dynamic_mutual_loss(logits.detach().float(), label, confidence, 2, 3)
+    torch.testing.assert_close(loss.detach(), expected, atol=1e-7, rtol=0)
+    loss.backward()
+    assert head.weight.grad.isfinite().all()
+    assert head.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ('variant', 'gamma1', 'gamma2', 'weight'),
+    [('naive', 0, 4, 1), ('dmt', 4, 0, 1), ('flip', 4, 0, 1), ('dmt', 5, 5, 0), ('naive', 5, 5, 0), ('dmt', 0, 0, 1)],
+)
+def test_probability_zero_gives_no_nan(variant, gamma1, gamma2, weight):
+    logits = torch.tensor([[2.0, 0.0, -math.inf]], requires_grad=True)
+    loss, decision = dynamic_mutual_loss(logits, torch.tensor([2]), torch.tensor([0.99]), gamma1, gamma2, variant)
+    loss.backward()
+    assert decision.weight.item() == weight
+    assert loss.item() == (math.inf if weight else 0)
+    assert not logits.grad.isnan().any()
+
+
+def test_ignored_pixel_beside_probability_zero_gives_no_nan():
+    logits = torch.tensor([[-math.inf, 0.0], [0.0, 0.0]], requires_grad=True)
+    loss, _ = dynamic_mutual_loss(logits, torch.tensor([255, 1]), None, 5, 5)
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(2), abs=1e-6)
+    assert not logits.grad.isnan().any()
+
+
+def test_gradient_does_not_flow_through_the_weight():
+    logits = torch.tensor([[1.0, 0.0]], requires_grad=True)
+    loss, _ = dynamic_mutual_loss(logits, torch.tensor([0]), torch.tensor([0.9]), 2, 2)
+    loss.backward()
+    probability = 1 / (1 + math.exp(-1))
+    assert logits.grad[0, 0].item() == pytest.approx(probability**2 * (probability - 1), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'variant': 'none'}, r"'dmt', 'naive', 'flip'.*'none'"),
+        ({'gamma1': -1}, 'gamma1 .*-1'),
+        ({'gamma2': -0.5}, 'gamma2 .*-0.5'),
+        ({'gamma1': math.nan}, 'gamma1 .*nan'),
+        ({'label': torch.zeros(2, 4, 5).long()}, r'label \[2, 4, 5\] and logits \[2, 3, 4, 4\]'),
+        ({'confidence': torch.zeros(2, 1, 4)}, r'confidence \[2, 1, 4\] and logits \[2, 3, 4, 4\]'),
+    ],
+)
+def test_bad_arguments_are_refused(change, message):
+    arguments = {
+        'logits': torch.zeros(2, 3, 4, 4),
+        'label': torch.zeros(2, 4, 4).long(),
+        'confidence': torch.zeros(2, 4, 4),
+        'gamma1': 5,
+        'gamma2': 5,
+    }
+    for function in (dynamic_weight, dynamic_mutual_loss):
+        function(**arguments)
+        with pytest.raises(ValueError, match=message):
+            function(**{**arguments, **change})
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ({'class_weight': torch.ones(4)}, r'\[3\].*\[4\]'),
+        ({'pixel_weight': torch.ones(1, 4)}, r'pixel_weight \[1, 4\] and logits \[2, 3, 4\]'),
+        ({'reduction': 'average'}, "'mean', 'sum', 'none'.*'average'"),
+    ],
+)
+def test_bad_loss_options_are_refused(option, message):
+    with pytest.raises(ValueError, match=message):
+        dynamic_mutual_loss(torch.zeros(2, 3, 4), torch.zeros(2, 4).long(), None, 5, 5, **option)
+
+
+@pytest.mark.parametrize(
+    ('gamma_max', 't', 't_max', 'expected'),
+    [
+        (4, 0, 10, 4 * 0.006737947),
+        (4, 5, 10, 4 * 0.2865048),
+        (4, 10, 10, 4),
+        (4, 0, 0, 4),
+        (0, 3, 10, 0),
+        (2, 2.5, 10, 2 * 0.0600546),
+    ],
+)
+def test_gamma_ramp(gamma_max, t, t_max, expected):
+    assert gamma_ramp(gamma_max, t, t_max) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('gamma_max', 't', 't_max', 'message'),
+    [
+        (4, -1, 10, 't=-1, t_max=10'),
+        (4, 11, 10, 't=11, t_max=10'),
+        (4, 1, 0, 't=1, t_max=0'),
+        (4, 0, -1, 't=0, t_max=-1'),
+        (-1, 1, 10, 'gamma_max .*-1'),
+    ],
+)
+def test_gamma_ramp_refuses(gamma_max, t, t_max, message):
+    with pytest.raises(ValueError, match=message):
+        gamma_ramp(gamma_max, t, t_max)

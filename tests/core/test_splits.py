@@ -1,0 +1,152 @@
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from mmdmt.core.splits import difference_maximised_sampling, nested_split
+
+DATA = Path(os.environ.get('MMDMT_SHARED_DATA') or Path(__file__).resolve().parents[3] / 'shared' / 'data')
+PUBLISHED = DATA / 'splits' / 'dmt'
+NAME_LISTS = {'voc2012': 'voc2012/trainaug.txt', 'cityscapes': 'cityscapes/train.txt'}
+RATIOS = {
+    'voc2012': {106: 105.82, 50: 50, 20: 20, 8: 8, 4: 4, 2: 2, 1: 1},
+    'cityscapes': {30: 29.75, 8: 8, 4: 4, 1: 1},
+}
+NAMES = [f'{index:02d}' for index in range(18)]
+
+needs_lists = pytest.mark.skipif(not PUBLISHED.is_dir(), reason='the published lists are not here (MMDMT_SHARED_DATA)')
+
+
+def read(path):
+    return path.read_text().split()
+
+
+@needs_lists
+@pytest.mark.parametrize('split_id', [0, 1, 2])
+@pytest.mark.parametrize(
+    ('dataset', 'file', 'ratio'), [(name, *item) for name, ratios in RATIOS.items() for item in ratios.items()]
+)
+def test_published_lists(dataset, file, ratio, split_id):
+    names = read(DATA / 'splits' / NAME_LISTS[dataset])
+    labeled, unlabeled = nested_split(names, ratio, split_id)
+    assert labeled == read(PUBLISHED / dataset / f'{file}_labeled_{split_id}.txt')
+    if file == 1:
+        assert unlabeled == []
+    else:
+        assert unlabeled == read(PUBLISHED / dataset / f'{file}_unlabeled_{split_id}.txt')
+
+
+def slow_split(names, ratio, split_id, seed):
+    """The same with a Fisher-Yates shuffle written out."""
+    order = sorted(names)
+    generator = random.Random(seed)
+    for _ in range(split_id + 1):
+        for last in range(len(order) - 1, 0, -1):
+            other = generator.randrange(last + 1)
+            order[last], order[other] = order[other], order[last]
+    number = 0
+    while (number + 1) * ratio <= len(order):
+        number += 1
+    if number % 8 == 1 and number < len(order):
+        number += 1
+    return order[:number], order[number:]
+
+
+@pytest.mark.parametrize('split_id', [0, 1, 4])
+@pytest.mark.parametrize('ratio', [1, 2, 2.5, 8, 18])
+@pytest.mark.parametrize('seed', [7777, 1])
+def test_equals_slow_reference(ratio, split_id, seed):
+    assert nested_split(NAMES, ratio, split_id, seed) == slow_split(NAMES, ratio, split_id, seed)
+
+
+def test_golden():
+    assert nested_split(['d', 'a', 'c', 'b', 'e', 'f'], 2, 0) == (['a', 'd', 'f'], ['c', 'e', 'b'])
+
+
+@pytest.mark.parametrize(
+    ('total', 'ratio', 'labeled'),
+    [
+        (16, 2, 8),
+        (18, 2, 10),  # 9 leaves a batch of one after a batch of 8
+        (19, 2, 10),
+        (20, 2.2, 10),
+        (34, 2, 18),
+        (30, 4, 7),
+        (18, 18, 2),
+        (9, 1, 9),  # there is no tenth
+        (1, 1, 1),
+    ],
+)
+def test_number_of_labeled(total, ratio, labeled):
+    names = [f'{index:03d}' for index in range(total)]
+    first, rest = nested_split(names, ratio, 0)
+    assert len(first) == labeled
+    assert sorted(first + rest) == names
+
+
+def test_smaller_sets_lie_within_larger_ones():
+    large, small = nested_split(NAMES, 2, 1)[0], nested_split(NAMES, 4, 1)[0]
+    assert large[: len(small)] == small
+
+
+def test_order_of_names_does_not_matter_and_they_are_not_changed():
+    names = NAMES[::-1]
+    assert nested_split(names, 2, 0) == nested_split(NAMES, 2, 0)
+    assert names == NAMES[::-1]
+
+
+def test_split_ids_differ():
+    assert len({tuple(nested_split(NAMES, 2, split_id)[0]) for split_id in range(3)}) == 3
+
+
+def test_global_random_state_is_left_alone():
+    random.seed(3)
+    state = random.getstate()
+    nested_split(NAMES, 2, 0)
+    difference_maximised_sampling(NAMES)
+    assert random.getstate() == state
+
+
+@pytest.mark.parametrize(
+    ('names', 'ratio', 'split_id', 'message'),
+    [
+        (['a', 'b', 'a'], 2, 0, "'a'"),
+        ([], 2, 0, 'at least one'),
+        (['a', 'b'], 0.5, 0, '>= 1; got 0.5'),
+        (['a', 'b'], float('nan'), 0, 'nan'),
+        (['a', 'b'], 3, 0, r'\(2\).*got 3'),
+        (['a', 'b'], 2, -1, 'split_id .*-1'),
+        (['a', 'b'], 2, 1.0, r'split_id .*1\.0'),
+        (['a', 'b'], 2, True, 'split_id .*True'),
+    ],
+)
+def test_nested_split_refuses(names, ratio, split_id, message):
+    with pytest.raises(ValueError, match=message):
+        nested_split(names, ratio, split_id)
+
+
+@pytest.mark.parametrize(
+    ('total', 'alpha', 'number'),
+    [(100, 0.8, 80), (18, 0.8, 14), (18, 0.5, 9), (18, 1, 18), (18, 0.01, 1), (1, 0.8, 1)],
+)
+def test_difference_maximised_sampling(total, alpha, number):
+    names = [f'{index:03d}' for index in range(total)]
+    shuffled = slow_split(names, 1, 0, 7777)[0]
+    first, last = difference_maximised_sampling(names[::-1], alpha)
+    assert first == shuffled[:number]
+    assert last == shuffled[total - number :]
+    assert len(set(first) & set(last)) == max(0, 2 * number - total)
+
+
+def test_difference_maximised_sampling_seed():
+    assert difference_maximised_sampling(NAMES, seed=1) != difference_maximised_sampling(NAMES, seed=2)
+
+
+@pytest.mark.parametrize(
+    ('names', 'alpha', 'message'),
+    [(['a'], 0, 'alpha .*got 0'), (['a'], 1.2, 'got 1.2'), (['a', 'a'], 0.8, "'a'"), ([], 0.8, 'at least one')],
+)
+def test_difference_maximised_sampling_refuses(names, alpha, message):
+    with pytest.raises(ValueError, match=message):
+        difference_maximised_sampling(names, alpha)

@@ -1,0 +1,53 @@
+"""Run DMT, or train an ordinary config, from a config file."""
+
+import argparse
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmdmt.engine.cli import add_common_arguments, load_config
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    add_common_arguments(parser)
+    parser.add_argument('--resume', action='store_true', help='continue the run in the work dir')
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument('--phase', metavar='NAME', help='run only this phase, e.g. 01_train_b; its inputs must be there')
+    parser.add_argument('--dry-run', action='store_true', help='check everything, print the plan and stop')
+    return parser.parse_args()
+
+
+def enable_amp(cfg: Config) -> None:
+    """Train in mixed precision, as mmsegmentation's --amp does."""
+    kind = cfg.optim_wrapper.type
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ValueError(f'--amp needs optim_wrapper.type OptimWrapper, got {kind}')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    cfg.resume = args.resume
+    if args.amp:
+        enable_amp(cfg)
+    if 'runner_type' not in cfg:
+        if args.phase or args.dry_run:
+            raise ValueError(f'--phase and --dry-run need a DMT config; {args.config} has no runner_type')
+        Runner.from_cfg(cfg).train()
+        return
+    runner = RUNNERS.build(cfg)
+    if args.dry_run:
+        print(runner.dry_run())
+    elif args.phase:
+        runner.train(phase=args.phase)
+    else:
+        runner.train()
+
+
+if __name__ == '__main__':
+    main()

@@ -29,15 +29,15 @@ _FILE = re.compile(r'^digits:/{1,2}(\w+)/(\w+)/(\d{6})\.png$')
 _FOLDER = re.compile(r'^digits:/{1,2}(\w+)(?:/(\w+))?/?$')
 
 # What sets the difficulty. All ranges are half open, as in numpy.random.Generator.integers.
-_BACKGROUND = (25, 75)
+_BACKGROUND = (25, 65)
 _NUM_DIGITS = (5, 9)
-_DIGIT_SIZE = (18, 23)
-_SLANT = (-1, 2)
-_NUM_LINES = (1, 4)
+_DIGIT_SIZE = (19, 22)
+_NUM_LINES = (0, 3)
 _NUM_FRAGMENTS = (1, 3)
-_DIGIT_CONTRAST = (120, 160)
+_DIGIT_CONTRAST = (130, 160)
 _LINE_CONTRAST = (30, 80)
 _PIXEL_NOISE = 10
+_GAP = 2
 _PLACEMENT_TRIES = 20
 
 
@@ -150,18 +150,13 @@ def _line(rng: np.random.Generator) -> np.ndarray:
 
 
 def _handwriting(rng: np.random.Generator, source: int, is_fragment: bool) -> np.ndarray:
-    """Enlarge and slant handwritten digit ``source``, or for a fragment one half of it; int64 ink from 0 to 16."""
+    """Enlarge handwritten digit ``source``, or for a fragment one half of it; int64 ink from 0 to 16."""
     ink = _load_digits()[0][source]
     height, width = rng.integers(*_DIGIT_SIZE, size=2)
     if is_fragment:
         ink = np.rot90(ink, int(rng.integers(4)))[:4]
         height //= 2
-    ink = _resize(ink, height, width)
-    slant = rng.integers(*_SLANT)
-    shift = (np.arange(height) - height // 2) * slant // 12
-    margin = np.abs(shift).max()
-    ink = np.pad(ink, ((0, 0), (margin, margin)))
-    return np.stack([np.roll(row, s) for row, s in zip(ink, shift, strict=True)])
+    return _resize(ink, height, width)
 
 
 def _place(rng: np.random.Generator, ink: np.ndarray, taken: np.ndarray) -> np.ndarray | None:
@@ -171,7 +166,8 @@ def _place(rng: np.random.Generator, ink: np.ndarray, taken: np.ndarray) -> np.n
         top, left = rng.integers(0, SCENE_SIZE - height + 1), rng.integers(0, SCENE_SIZE - width + 1)
         box = np.s_[top : top + height, left : left + width]
         if not taken[box].any():
-            taken[box] = True
+            # A label reaches over its ink; without a gap, the labels of two digits would cut far into each other.
+            taken[max(top - _GAP, 0) : top + height + _GAP, max(left - _GAP, 0) : left + width + _GAP] = True
             placed: np.ndarray = np.zeros((SCENE_SIZE, SCENE_SIZE), dtype=np.int64)
             placed[box] = ink
             return placed

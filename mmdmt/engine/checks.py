@@ -46,11 +46,11 @@ def build_dataset(config: Mapping, key: str) -> Any:
 
 
 def _plain(config: Any) -> Any:
-    """A deep copy of plain dicts and lists: building a dataset must not change the config."""
+    """A deep copy of plain dicts and lists: building something must not change its config."""
     if isinstance(config, Mapping):
         return {name: _plain(value) for name, value in config.items()}
     if isinstance(config, list | tuple):
-        return [_plain(value) for value in config]
+        return type(config)(_plain(value) for value in config)
     return config
 
 

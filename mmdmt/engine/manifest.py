@@ -111,7 +111,7 @@ def flatten(cfg: Config) -> dict[str, str]:
     """Dotted key -> value as text, of everything in a config that changes what is computed."""
     leaves: dict[str, str] = {}
     for key, value in cfg.to_dict().items():
-        if key not in FREE_KEYS:
+        if key not in FREE_KEYS | FREE_LEAVES:
             _flatten(key, value, leaves)
     return leaves
 

@@ -139,7 +139,8 @@ def _set_length(result: dict, max_iters: int, base_loop: Mapping, settings: DMTS
         if scheduler.get('end') in (None, loop.get('max_iters'), base_loop.get('max_iters')):
             scheduler['end'] = max_iters
     checkpoint = result.setdefault('default_hooks', {}).setdefault('checkpoint', dict(type='CheckpointHook'))
-    checkpoint.setdefault('interval', 1000)
+    # A killed run loses at most a quarter of a phase, however short it is.
+    checkpoint['interval'] = min(checkpoint.get('interval', 1000), max(1, max_iters // 4))
     # The hook deletes an old checkpoint before it writes the new one: with two, one is always whole.
     checkpoint.update(by_epoch=False, save_last=True, max_keep_ckpts=max(2, checkpoint.get('max_keep_ckpts', 2)))
     if settings.select == 'val':
@@ -194,7 +195,8 @@ def _finish(result: dict, phase: Phase, work_dir: Path) -> Config:
         loader = result.get(key)
         if loader and not loader.get('num_workers'):
             loader['persistent_workers'] = False
-    return Config(result)
+    # The name under which mmengine dumps the config; without a text it would look for such a file.
+    return Config(result, cfg_text=f'# {phase.name}', filename=f'{phase.name}.py')
 
 
 def final_config(cfg: Config, settings: DMTSettings, model: str) -> Config:

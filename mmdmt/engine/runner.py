@@ -382,12 +382,18 @@ class DMTRunner:
 
 
 class _PhaseRunner(Runner):
-    """A Runner that does not print the environment and the whole config again for each phase."""
+    """A Runner that prints environment, config and hooks for the baselines only: the config lies in each folder."""
+
+    @property
+    def _is_baseline(self) -> bool:
+        return self._experiment_name.startswith('00_')
 
     def _log_env(self, env_cfg: dict) -> None:
-        """Leave both to the first phase's log: each phase's config lies in its folder."""
-        if self._experiment_name.startswith('00_'):
+        if self._is_baseline:
             super()._log_env(env_cfg)
+
+    def get_hooks_info(self) -> str:
+        return super().get_hooks_info() if self._is_baseline else "as in the first phase's log"
 
 
 def _release(runner: Runner) -> None:
@@ -406,6 +412,6 @@ def _write_list(path: Path, names: list[str]) -> None:
             f'{path} was made from another list of images than dmt.labeled has now: restore the data, or choose '
             'another --work-dir'
         )
-    temporary = path.with_suffix('.tmp')
+    temporary = path.with_suffix(f'.{os.getpid()}.tmp')
     temporary.write_text(text)
     os.replace(temporary, path)

@@ -5,10 +5,10 @@ _base_ = [
     '../_base_/default_runtime_seg.py',
 ]
 runner_type = 'DMTRunner'
-optim_wrapper = dict(optimizer=dict(lr=0.05))
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.1))
 dmt = dict(
     # The two models differ by their seeds alone: different initial weights, different batches.
     models=dict(a=dict(), b=dict()),
-    supervised=dict(iters=300),
+    supervised=dict(iters=400, optim_wrapper=dict(optimizer=dict(lr=5e-3))),
     semi=dict(epochs=4, labeled_per_batch=2, unlabeled_per_batch=14),
     keep_labels=True)

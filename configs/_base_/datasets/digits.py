@@ -2,6 +2,9 @@
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadDMTAnnotations'),
+    # No flip: a mirrored digit is none.
+    dict(type='RandomResize', scale=(64, 64), ratio_range=(1.0, 1.3), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(64, 64)),
     dict(type='PackDMTInputs'),
 ]
 label_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackDMTInputs')]

@@ -46,7 +46,9 @@ class LabelStore:
 
     def __init__(self, root: str | os.PathLike, palette: Sequence[Sequence[int]] | None = None) -> None:
         self.root = Path(root)
-        self._palette = [channel for colour in palette or () for channel in colour][: 3 * 256]
+        colours = [channel for colour in palette or () for channel in colour][: 3 * 256]
+        # Always 256 colours: with fewer, Pillow stores fewer bits a pixel and cuts off the higher classes.
+        self._palette = colours + [0] * (3 * 256 - len(colours)) if colours else []
 
     def label_path(self, name: str) -> Path:
         """Path of the class map of image ``name``."""

@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +78,13 @@ class DMTRunner:
         self._init_dist()
         self.manifest.check(self.cfg, resume=bool(self.cfg.get('resume')) or phase is not None)
         barrier()  # no process may write before all have looked
-        logger = self._logger()
         self._prepare(self.work_dir / 'splits')
         todo = [item for item in chosen if not self.manifest.is_complete(item.name)]
         if todo and is_main_process():
             self._check_data()
             self.manifest.start(self.cfg)
         barrier()
-        logger.info(f'{len(self.manifest.phases)} phases, {len(todo)} of them to run, in {self.work_dir}')
+        self._logger.info(f'{len(self.manifest.phases)} phases, {len(todo)} of them to run, in {self.work_dir}')
         for item in todo:
             self._run(item)
         if all(self.manifest.is_complete(item.name) for item in self.manifest.phases):
@@ -133,9 +133,10 @@ class DMTRunner:
         else:  # mmengine's own start wants a GPU
             torch.distributed.init_process_group('gloo')
 
+    @cached_property
     def _logger(self) -> MMLogger:
         self.work_dir.mkdir(parents=True, exist_ok=True)
-        return MMLogger.get_instance(
+        return MMLogger(
             'mmdmt', log_file=str(self.work_dir / 'dmt.log'), log_level=self.cfg.get('log_level', 'INFO'), file_mode='a'
         )
 
@@ -273,9 +274,8 @@ class DMTRunner:
 
     def _run(self, phase: Phase) -> None:
         """Run one phase to its end, in its own Runner."""
-        logger = MMLogger.get_instance('mmdmt')
         number = self.manifest.phases.index(phase) + 1
-        logger.info(f'Phase {number} of {len(self.manifest.phases)}: {phase.name}')
+        self._logger.info(f'Phase {number} of {len(self.manifest.phases)}: {phase.name}')
         folder = self.manifest.folder(phase.name)
         if phase.kind == 'train':
             cfg = self._train_config(phase, folder)
@@ -319,7 +319,7 @@ class DMTRunner:
         barrier()
         interrupted = interrupted or latest_checkpoint(folder)
         if interrupted is not None:
-            MMLogger.get_instance('mmdmt').info(f'Going on from {interrupted}')
+            self._logger.info(f'Going on from {interrupted}')
             cfg.load_from, cfg.resume = str(interrupted), True
         return cfg
 
@@ -368,7 +368,7 @@ class DMTRunner:
         final_config(self.cfg, self.settings, best.model).dump(self.work_dir / 'best.py')
         text = report.render(self.manifest, self.settings)
         (self.work_dir / 'report.md').write_text(text)
-        self._logger().info('Report, also in ' + str(self.work_dir / 'report.md') + '\n' + text)
+        self._logger.info('Report, also in ' + str(self.work_dir / 'report.md') + '\n' + text)
 
     def _with_checkpoint(self) -> Config:
         path = self.cfg.get('load_from') or str(self.work_dir / 'best.pth')
@@ -377,7 +377,7 @@ class DMTRunner:
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
         model = checkpoint.get('meta', {}).get('dmt', {}).get('model', next(iter(self.settings.models)))
         cfg = final_config(self.cfg, self.settings, model)
-        cfg.merge_from_dict(dict(load_from=path, work_dir=str(self.work_dir), launcher=self.cfg.get('launcher')))
+        cfg.merge_from_dict(dict(load_from=path, work_dir=str(self.work_dir), launcher=self.cfg.get('launcher', 'none')))
         return cfg
 
 

@@ -1,5 +1,6 @@
 """The dynamic loss of DMT as a head loss of the OpenMMLab toolboxes."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -51,8 +52,8 @@ class DynamicMutualLoss(nn.Module):
     ) -> None:
         super().__init__()
         for name, gamma in (('gamma1', gamma1), ('gamma2', gamma2)):
-            if gamma < 0:
-                raise ValueError(f'DynamicMutualLoss: {name}={gamma} must not be negative')
+            if not 0 <= gamma < math.inf:
+                raise ValueError(f'DynamicMutualLoss: {name}={gamma} must be a finite number, not negative')
         if variant not in VARIANTS:
             raise ValueError(f'DynamicMutualLoss: variant={variant!r} is not one of {VARIANTS}')
         if variant == 'naive' and gamma1 != gamma2:

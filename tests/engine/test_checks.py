@@ -1,0 +1,188 @@
+"""Every bad input gives one clear error before the first training step."""
+
+import numpy as np
+import pytest
+import torch
+from mmseg.models import SegDataPreProcessor  # noqa: F401  registers the models that the configs name
+
+from mmdmt.engine import DMTRunner
+
+SIZE = (24, 32)
+
+
+def mask(value=1, size=SIZE):
+    return np.full(size, value, np.uint8)
+
+
+@pytest.fixture
+def refused(folder_config):
+    """``refused(error, *parts of its text)``: both ``dry_run`` and ``train`` refuse, and train nothing."""
+
+    def check(error, *parts):
+        for operation in (DMTRunner.dry_run, DMTRunner.train):
+            runner = DMTRunner(folder_config)
+            with pytest.raises(error) as caught:
+                operation(runner)
+            for part in parts:
+                assert part in str(caught.value)
+            assert not list(runner.work_dir.glob('**/*.pth'))
+            assert not [folder for folder in runner.work_dir.glob('0*') if folder.is_dir()]
+            assert not runner.manifest.path.exists()
+
+    return check
+
+
+def test_good_data_pass(folder_config, tmp_path):
+    text = DMTRunner(folder_config).dry_run()
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in text.splitlines() if line.startswith('|')]
+    assert rows[0] == ['phase', 'student', 'teacher', 'label ratio', 'steps', 'images to label', 'state']
+    assert rows[2] == ['00_train_a', 'a', '', '', '4', '', '']
+    assert rows[4] == ['01_label_a', '', 'a', '0.5', '', '4', '']
+    assert rows[5] == ['01_train_b', 'b', 'a', '0.5', '4', '', '']
+    assert len(rows) == 2 + 10
+    assert 'model a: 3 labeled, 4 unlabeled images' in text
+    assert '24 optimizer steps, 16 images to label in 4 label phases' in text
+    assert not (tmp_path / 'run').exists()
+
+
+def test_steps_from_epochs(folder_config):
+    folder_config.dmt.supervised = dict(epochs=3)
+    folder_config.dmt.semi = dict(epochs=5, labeled_per_batch=1, unlabeled_per_batch=3)
+    # 3 passes over 3 images, 2 a step: 4.5; 5 passes over 4 images, 3 a step: 6.7
+    assert '38 optimizer steps' in DMTRunner(folder_config).dry_run()  # 2 * 5 + 4 * 7
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'val'])
+def test_image_without_mask(refused, folder_data, subset):
+    (folder_data / f'masks/{subset}1.png').unlink()
+    key = 'dmt.labeled' if subset == 'labeled' else 'val_dataloader.dataset'
+    refused(FileNotFoundError, key, f'{subset}1.png has no mask at', f'masks/{subset}1.png')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'val'])
+def test_mask_of_another_size(refused, folder_data, write_image, subset):
+    write_image(folder_data / f'masks/{subset}1.png', mask(size=(24, 31)))
+    refused(ValueError, f'masks/{subset}1.png is (24, 31) (height, width) where its image', 'is (24, 32)')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'val'])
+def test_unknown_label(refused, folder_data, write_image, subset):
+    write_image(folder_data / f'masks/{subset}1.png', mask(3))
+    refused(ValueError, f'masks/{subset}1.png holds label(s) [3]; allowed are 0..2 and 255 (ignored)')
+
+
+@pytest.mark.parametrize('content', [b'', b'\x89PNG\r\n\x1a\n', None], ids=['empty', 'signature only', 'cut off'])
+@pytest.mark.parametrize('subset', ['labeled', 'val'])
+def test_broken_mask(refused, folder_data, subset, content):
+    path = folder_data / f'masks/{subset}1.png'
+    path.write_bytes(path.read_bytes()[:100] if content is None else content)
+    refused(ValueError, f'masks/{subset}1.png cannot be read')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'unlabeled', 'val'])
+def test_broken_image(refused, folder_data, subset):
+    (folder_data / f'images/{subset}1.png').write_bytes(b'no image')
+    refused(ValueError, f'images/{subset}1.png cannot be read as an image')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'unlabeled', 'val'])
+def test_missing_image(refused, folder_data, subset):
+    (folder_data / f'images/{subset}1.png').unlink()
+    refused(FileNotFoundError, f'images/{subset}1.png does not exist')
+
+
+def test_image_both_labeled_and_unlabeled(refused, folder_data):
+    (folder_data / 'unlabeled.txt').write_text('labeled2\nunlabeled0\n')
+    refused(ValueError, 'dmt.labeled and dmt.unlabeled share 1 of their images', 'labeled2.png')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'unlabeled', 'val'])
+def test_empty_list(refused, folder_data, subset):
+    (folder_data / f'{subset}.txt').write_text('')
+    key = 'val_dataloader.dataset' if subset == 'val' else f'dmt.{subset}'
+    refused(ValueError, f'{key} lists no image ({subset}.txt)')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'unlabeled', 'val'])
+def test_missing_list(refused, folder_data, subset):
+    (folder_data / f'{subset}.txt').unlink()
+    key = 'val_dataloader.dataset' if subset == 'val' else f'dmt.{subset}'
+    refused(FileNotFoundError, f'{key}: ann_file', f'{subset}.txt', 'set data_root (now')
+
+
+def test_missing_data_root(refused, folder_config):
+    folder_config.dmt.unlabeled.data_root = 'no_such_folder'
+    refused(FileNotFoundError, 'dmt.unlabeled: ann_file', "data_root (now 'no_such_folder')")
+
+
+def test_other_number_of_classes(refused, folder_config):
+    folder_config.model.decode_head.num_classes = 5
+    refused(ValueError, 'dmt.labeled has 3 classes where the model has num_classes=5')
+
+
+def test_missing_weights(refused, folder_config):
+    folder_config.dmt.models.b = dict(load_from='no_such.pth', weights_help='Get it with tools/get.py.')
+    refused(FileNotFoundError, 'dmt.models.b', "'no_such.pth' do not exist. Get it with tools/get.py.")
+
+
+@pytest.mark.parametrize('content', [b'', b'no checkpoint'])
+def test_broken_weights(refused, folder_config, tmp_path, content):
+    path = tmp_path / 'broken.pth'
+    path.write_bytes(content)
+    folder_config.dmt.models.b = dict(load_from=str(path), weights_help='Get it with tools/get.py.')
+    refused(FileNotFoundError, 'dmt.models.b', 'broken.pth', 'cannot be loaded', 'Get it with tools/get.py.')
+
+
+@pytest.mark.parametrize(
+    'state_dict',
+    [{'other.weight': torch.zeros(3)}, {'backbone.stem.0.weight': torch.zeros(1), 'x': torch.zeros(2)}, {}],
+    ids=['other names', 'other shapes', 'nothing'],
+)
+def test_weights_that_do_not_fit(refused, folder_config, tmp_path, state_dict):
+    path = tmp_path / 'other.pth'
+    torch.save({'state_dict': state_dict}, path)
+    folder_config.dmt.models.a = dict(load_from=str(path))
+    refused(ValueError, 'dmt.models.a.load_from=', 'other.pth', f'none of its {len(state_dict)} tensors fits')
+
+
+def test_missing_backbone_weights(refused, folder_config):
+    folder_config.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='no_such_backbone.pth')
+    refused(FileNotFoundError, 'dmt.models.a', "'no_such_backbone.pth' do not exist")
+
+
+@pytest.mark.parametrize(
+    ('transform', 'reason'),
+    [
+        (dict(type='Albu', transforms=[]), 'transform Albu cannot be used with DMT'),
+        (dict(type='RandomRotFlip'), 'transform RandomRotFlip cannot be used with DMT'),
+        (dict(type='Resize', scale=(8, 8), backend='pillow'), "transform Resize needs backend='cv2'"),
+        (
+            dict(type='RandomApply', transforms=[dict(type='RandomRotFlip')]),
+            'transform RandomRotFlip cannot be used with DMT',
+        ),
+        (
+            dict(type='RandomChoice', transforms=[[dict(type='RandomFlip', prob=0.5)], [dict(type='RandomRotFlip')]]),
+            'transform RandomRotFlip cannot be used with DMT',
+        ),
+    ],
+)
+@pytest.mark.parametrize('subset', ['labeled', 'unlabeled'])
+def test_refused_transform(refused, folder_config, subset, transform, reason):
+    folder_config.dmt[subset].pipeline.insert(2, transform)
+    refused(ValueError, f'dmt.{subset}.pipeline', reason)
+
+
+@pytest.mark.parametrize(('index', 'stock'), [(1, 'LoadAnnotations'), (-1, 'PackSegInputs')])
+def test_pipeline_without_confidence(refused, folder_config, index, stock):
+    folder_config.dmt.labeled.pipeline[index].type = stock
+    refused(ValueError, 'dmt.labeled.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')
+
+
+def test_model_that_cannot_be_built(refused, folder_config):
+    folder_config.model.backbone.depth = 19
+    refused(ValueError, 'dmt.models.a: the model cannot be built', 'invalid depth 19')
+
+
+def test_split_that_leaves_nothing(refused, folder_config):
+    folder_config.dmt.split = dict(ratio=1)
+    refused(ValueError, 'dmt.split.ratio=1 leaves none of the 3 images unlabeled')

@@ -1,0 +1,82 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from mmdmt.engine.settings import DMTSettings
+
+
+def settings(tiny_config, options=None):
+    return DMTSettings.from_config(tiny_config(Path('unused'), options))
+
+
+def test_defaults_and_values(tiny_config):
+    found = settings(tiny_config, {'dmt.split': dict(ratio=2, difference_maximised=0.9)})
+    assert list(found.models) == ['a', 'b']
+    assert (found.scheme, found.select, found.metric) == ('mutual', 'last', 'mIoU')
+    assert found.label_ratios == (0.5, 1.0)
+    assert (found.split.ratio, found.split.split_id, found.split.difference_maximised) == (2, 0, 0.9)
+    assert [phase.name for phase in found.phases()][:4] == ['00_train_a', '00_train_b', '01_label_a', '01_train_b']
+
+
+@pytest.mark.parametrize(
+    'key', ['dmt', 'dmt.models.a', 'dmt.supervised', 'dmt.semi', 'dmt.split', 'dmt.models.b'], ids=str
+)
+def test_unknown_key_is_named(tiny_config, key):
+    options = {f'{key}.typo': 3}
+    if key == 'dmt.split':
+        options['dmt.split.ratio'] = 2
+    with pytest.raises(ValueError, match=rf'^{re.escape(key)} has unknown key\(s\) typo; allowed are '):
+        settings(tiny_config, options)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'dmt.label_ratios': (0.5, 0.5)}, 'strictly increasing; got 0.5'),
+        ({'dmt.label_ratios': (0.5, 0.2)}, 'strictly increasing; got 0.2'),
+        ({'dmt.label_ratios': (0.0, 0.2)}, r'in \(0, 1\]; got 0.0'),
+        ({'dmt.label_ratios': (0.5, 1.5)}, r'in \(0, 1\]; got 1.5'),
+        ({'dmt.label_ratios': ()}, 'at least one ratio'),
+        ({'dmt.scheme': 'self'}, r"'self' takes exactly 1 model name\(s\); got 2"),
+        ({'dmt.scheme': 'chain'}, r"'chain' takes exactly 1 model name\(s\); got 2"),
+        ({'dmt.models': dict(_delete_=True, a=dict())}, r"'mutual' takes exactly 2 model name\(s\); got 1"),
+        ({'dmt.models.c': dict()}, r"'mutual' takes exactly 2 model name\(s\); got 3"),
+        ({'dmt.models': dict(_delete_=True)}, r'dmt\.models is missing or empty'),
+        ({'dmt.scheme': 'other'}, "scheme must be one of .*; got 'other'"),
+        ({'dmt.supervised': dict(_delete_=True, epochs=None)}, r'dmt\.supervised needs its length'),
+        ({'dmt.semi.iters': None, 'dmt.semi.epochs': None}, r'dmt\.semi needs its length'),
+        ({'dmt.supervised.iters': 0}, r'dmt\.supervised\.iters must be a positive whole number, got 0'),
+        ({'dmt.supervised.iters': 2.5}, r'dmt\.supervised\.iters must be a positive whole number, got 2\.5'),
+        ({'dmt.supervised.iters': True}, r'dmt\.supervised\.iters must be a positive whole number, got True'),
+        ({'dmt.semi.epochs': -1}, r'dmt\.semi\.epochs must be a positive number, got -1'),
+        ({'dmt.semi.epochs': '4'}, r"dmt\.semi\.epochs must be a positive number, got '4'"),
+        ({'dmt.semi.labeled_per_batch': 0}, r'dmt\.semi\.labeled_per_batch must be a positive whole number, got 0'),
+        ({'dmt.semi.unlabeled_per_batch': None}, r'unlabeled_per_batch must be a positive whole number, got None'),
+        ({'dmt.select': 'first'}, r"dmt\.select='first' is not one of \('last', 'val'"),
+        ({'dmt.models.a': 3}, r'dmt\.models\.a must be a dict, got 3'),
+        ({'dmt.split.seed': 1}, r'dmt\.split\.ratio is missing'),
+        (
+            {'dmt.split': dict(ratio=2, difference_maximised=0.9), 'dmt.scheme': 'self',
+             'dmt.models': dict(_delete_=True, a=dict())},
+            r'difference_maximised needs exactly two models, got 1',
+        ),
+    ],
+)  # fmt: skip
+def test_bad_value_is_refused(tiny_config, options, message):
+    with pytest.raises(ValueError, match=message):
+        settings(tiny_config, options)
+
+
+def test_config_without_dmt(tiny_config):
+    cfg = tiny_config(Path('unused'))
+    cfg.pop('dmt')
+    with pytest.raises(ValueError, match='no `dmt` dict'):
+        DMTSettings.from_config(cfg)
+
+
+def test_config_is_not_changed(tiny_config):
+    cfg = tiny_config(Path('unused'), {'dmt.split': dict(ratio=2)})
+    before = cfg.to_dict()
+    DMTSettings.from_config(cfg)
+    assert cfg.to_dict() == before

@@ -15,7 +15,9 @@ def parse_args() -> argparse.Namespace:
     add_common_arguments(parser)
     parser.add_argument('--resume', action='store_true', help='continue the run in the work dir')
     parser.add_argument('--amp', action='store_true', help='train in mixed precision')
-    parser.add_argument('--phase', metavar='NAME', help='run only this phase, e.g. 01_train_b; its inputs must be there')
+    parser.add_argument(
+        '--phase', metavar='NAME', help='run only this phase, e.g. 01_train_b; its inputs must be there'
+    )
     parser.add_argument('--dry-run', action='store_true', help='check everything, print the plan and stop')
     return parser.parse_args()
 

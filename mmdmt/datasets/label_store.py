@@ -17,7 +17,7 @@ BYTES_PER_PIXEL = 3  # an upper bound: the class map (1 byte before compression)
 
 
 def sample_name(sample_idx: int, img_path: str) -> str:
-    """Name of an image's files: its index in the unlabeled dataset, which is unique, and its stem, which one can read."""
+    """Name of an image's files: its index in the unlabeled dataset, which is unique, and its stem, to be read."""
     return f'{sample_idx:06d}_{Path(img_path).stem}'
 
 

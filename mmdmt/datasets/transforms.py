@@ -78,7 +78,7 @@ class PackDMTInputs(PackSegInputs):
 
     def __init__(self, meta_keys: tuple[str, ...] | None = None) -> None:
         super().__init__(**({} if meta_keys is None else dict(meta_keys=meta_keys)))
-        self.meta_keys = (*self.meta_keys, 'sample_idx')
+        self.meta_keys: tuple[str, ...] = (*self.meta_keys, 'sample_idx')
 
     def transform(self, results: dict) -> dict:
         """Pack image, label map and confidence."""

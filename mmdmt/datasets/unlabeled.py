@@ -53,7 +53,7 @@ class UnlabeledDataset:
 
 @DATASETS.register_module()
 class PseudoLabelDataset(UnlabeledDataset):
-    """Images with the pseudo labels that a teacher left in a label store (Sec. 3 of arXiv 2004.08514).
+    """Images with the pseudo labels that a teacher left in a label store (arXiv 2004.08514).
 
     Of each class, the ``label_ratio`` share of all its pixels that has the highest confidence is kept; the others
     become 255 when an image is loaded, so that another ratio needs no new labels. ``LoadDMTAnnotations`` in the

@@ -10,10 +10,10 @@ from typing import Any
 from mmengine.config import Config
 
 from mmdmt.core.schedule import Phase
-from mmdmt.engine.settings import DATA_KEYS, DMTSettings
+from mmdmt.engine.settings import OVERRIDES, DMTSettings, merge
 
 # Segmentors and losses of this package, and the stock ones that predict the same with the same weights.
-STOCK_TYPES = {
+STOCK_TYPES: dict[str, dict[str, Any]] = {
     'DMTEncoderDecoder': dict(type='EncoderDecoder'),
     'DMTCascadeEncoderDecoder': dict(type='CascadeEncoderDecoder'),
     'DynamicMutualLoss': dict(type='CrossEntropyLoss', avg_non_ignore=True),
@@ -51,33 +51,25 @@ def pop_pipeline(dataset: dict) -> list:
     """Take the pipeline out of a dataset config, or out of the parts of a concatenation (the first one's counts)."""
     parts = dataset.get('datasets')
     if parts:
-        return [pop_pipeline(part) for part in parts][0]
+        pipelines = [pop_pipeline(part) for part in parts]
+        return pipelines[0]
     return dataset.pop('pipeline', [])
 
 
-def merge(base: Mapping, overrides: Mapping) -> dict:
-    """A copy of ``base`` with ``overrides`` merged in, dict by dict; ``_delete_=True`` replaces a dict as a whole."""
-    result = {key: copy.deepcopy(value) for key, value in base.items()}
-    for key, value in overrides.items():
-        if isinstance(value, Mapping):
-            value = dict(value)
-            replace = value.pop('_delete_', False) or not isinstance(result.get(key), Mapping)
-            result[key] = merge({} if replace else result[key], value)
-        else:
-            result[key] = copy.deepcopy(value)
+def model_config(cfg: Config, settings: DMTSettings, model: str, kind: str | None = None) -> dict:
+    """The config as ``model`` sees it, without what belongs to the run as a whole.
+
+    Merged over the config, the later going first: ``dmt.KIND`` (``supervised`` or ``semi``; neither for other uses),
+    ``dmt.models.MODEL``, ``dmt.models.MODEL.KIND``.
+    """
+    own = settings.models[model]
+    layers = [own] if kind is None else [getattr(settings, kind), own, own.get(kind, {})]
+    result = {key: value for key, value in cfg.to_dict().items() if key not in ('dmt', 'runner_type')}
+    for layer in layers:
+        if 'type' in layer.get('model', {}):  # another model, not a change of this one
+            result.pop('model')
+        result = merge(result, {key: value for key, value in layer.items() if key in OVERRIDES})
     return result
-
-
-def model_config(cfg: Config, settings: DMTSettings, model: str) -> dict:
-    """The config as ``model`` sees it: its overrides merged in, what belongs to the run as a whole left out."""
-    overrides = {
-        key: value for key, value in settings.models[model].items() if key not in DATA_KEYS | {'weights_help'}
-    }
-    base = {key: value for key, value in cfg.to_dict().items() if key not in ('dmt', 'runner_type')}
-    replacement = overrides.get('model', {})
-    if 'type' in replacement:  # another model, not a change of this one
-        base.pop('model')
-    return merge(base, overrides)
 
 
 def train_config(
@@ -96,14 +88,13 @@ def train_config(
     ``label_dir`` is the label store of its pseudo labels, ``init`` the checkpoint it goes on from; None for the
     phases on labeled data only, which start from the model's own weights.
     """
-    kind = settings.supervised if label_dir is None else settings.semi
-    base = model_config(cfg, settings, phase.model)
-    result = merge(base, {key: value for key, value in kind.items() if key not in _LENGTH_KEYS})
+    result = model_config(cfg, settings, phase.model, 'supervised' if label_dir is None else 'semi')
     loader = result['train_dataloader']
     if label_dir is None:
         loader.update(dataset=data.labeled, sampler=dict(type='InfiniteSampler', shuffle=True))
     else:
-        counts = dict(labeled=settings.semi['labeled_per_batch'], unlabeled=settings.semi['unlabeled_per_batch'])
+        kind = settings.kind(phase)
+        counts = dict(labeled=kind['labeled_per_batch'], unlabeled=kind['unlabeled_per_batch'])
         pseudo = dict(
             type='PseudoLabelDataset',
             dataset=data.unlabeled,
@@ -119,15 +110,12 @@ def train_config(
     if init is not None:
         result['load_from'] = str(init)
         result['model'] = without_pretrained(result['model'])
-    _set_length(result, max_iters, base.get('train_cfg') or {}, settings)
+    _set_length(result, max_iters, settings, cfg.get('train_cfg') or {})
     result.update(test_dataloader=None, test_cfg=None, test_evaluator=None)
     return _finish(result, phase, work_dir)
 
 
-_LENGTH_KEYS = frozenset({'epochs', 'iters', 'labeled_per_batch', 'unlabeled_per_batch'})
-
-
-def _set_length(result: dict, max_iters: int, base_loop: Mapping, settings: DMTSettings) -> None:
+def _set_length(result: dict, max_iters: int, settings: DMTSettings, base_loop: Mapping) -> None:
     """Make a phase ``max_iters`` steps long: its loop, the schedulers that last to the end, and its checkpoints."""
     loop = result.get('train_cfg') or {}
     interval = loop.get('val_interval', max_iters)
@@ -135,7 +123,7 @@ def _set_length(result: dict, max_iters: int, base_loop: Mapping, settings: DMTS
         interval = min(interval, max(1, max_iters // 10))
     result['train_cfg'] = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=min(interval, max_iters))
     schedulers = result.get('param_scheduler') or []
-    for scheduler in [schedulers] if isinstance(schedulers, Mapping) else schedulers:
+    for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
         if scheduler.get('end') in (None, loop.get('max_iters'), base_loop.get('max_iters')):
             scheduler['end'] = max_iters
     checkpoint = result.setdefault('default_hooks', {}).setdefault('checkpoint', dict(type='CheckpointHook'))

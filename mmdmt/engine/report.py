@@ -38,9 +38,7 @@ def render(manifest: Manifest, settings: DMTSettings) -> str:
     rows = [_row(manifest, phase, settings.metric) for phase in manifest.phases]
     total = sum((manifest.record(phase.name) or {}).get('seconds', 0) for phase in manifest.phases)
     parts = [
-        markdown_table(
-            ['phase', 'student', 'teacher', 'label ratio', 'coverage', settings.metric, 'time'], rows
-        ),
+        markdown_table(['phase', 'student', 'teacher', 'label ratio', 'coverage', settings.metric, 'time'], rows),
         markdown_table([settings.metric, *settings.models], _summary(manifest, settings)),
         f'Best: model {best.model}, {settings.metric} {_number(score(manifest, best, settings.metric))} on the '
         f'validation set, in {manifest.work_dir / "best.pth"} (config for the stock tools: '
@@ -84,9 +82,7 @@ def _summary(manifest: Manifest, settings: DMTSettings) -> list[list[str]]:
 
 def _last_scores(manifest: Manifest, metric: str) -> list[tuple[str, float | None]]:
     trains = [phase for phase in manifest.phases if phase.kind == 'train']
-    return [
-        (phase.name, (manifest.record(phase.name) or {}).get('metrics_last', {}).get(metric)) for phase in trains
-    ]
+    return [(phase.name, (manifest.record(phase.name) or {}).get('metrics_last', {}).get(metric)) for phase in trains]
 
 
 def _number(value: float | None) -> str:

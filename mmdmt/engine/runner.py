@@ -217,11 +217,11 @@ class DMTRunner:
     def _steps(self, phase: Phase) -> int:
         """Optimizer steps of a train phase."""
         labeled, unlabeled = self._sizes[phase.model]
-        kind = self.settings.supervised if phase.labels is None else self.settings.semi
+        kind = self.settings.kind(phase)
         if kind.get('iters') is not None:
             return kind['iters']
         if phase.labels is None:
-            loader = {**self.cfg.train_dataloader, **kind.get('train_dataloader', {})}
+            loader = model_config(self.cfg, self.settings, phase.model, 'supervised')['train_dataloader']
             images, per_step = labeled, loader['batch_size']
         else:
             images, per_step = unlabeled, kind['unlabeled_per_batch']
@@ -377,7 +377,9 @@ class DMTRunner:
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
         model = checkpoint.get('meta', {}).get('dmt', {}).get('model', next(iter(self.settings.models)))
         cfg = final_config(self.cfg, self.settings, model)
-        cfg.merge_from_dict(dict(load_from=path, work_dir=str(self.work_dir), launcher=self.cfg.get('launcher', 'none')))
+        cfg.merge_from_dict(
+            dict(load_from=path, work_dir=str(self.work_dir), launcher=self.cfg.get('launcher', 'none'))
+        )
         return cfg
 
 

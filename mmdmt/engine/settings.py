@@ -16,6 +16,8 @@ OVERRIDES = frozenset(
     'find_unused_parameters compile activation_checkpointing efficient_conv_bn_eval log_processor'.split()
 )
 DATA_KEYS = frozenset({'labeled', 'unlabeled', 'label_pipeline'})
+KIND_KEYS = frozenset({'supervised', 'semi'})
+LENGTH_KEYS = frozenset({'epochs', 'iters', 'labeled_per_batch', 'unlabeled_per_batch'})
 SELECT = ('last', 'val')
 
 
@@ -38,16 +40,21 @@ class SplitSettings:
 class DMTSettings:
     """Checked content of the ``dmt`` dict.
 
-    ``models``: name -> config overrides of that model; a ``model`` with a ``type`` replaces the config's, one without
-    is merged into it. ``label_ratios``: share of each class to use, one an iteration. ``scheme``: ``mutual``,
-    ``self`` or ``chain``. ``labeled``, ``unlabeled``: dataset configs, with their training pipeline.
-    ``label_pipeline``: transforms of the images to label. ``split``: see :class:`SplitSettings`; without it, both
-    datasets are taken as they are. ``supervised``, ``semi``: overrides of the phases on labeled data only and of those
-    with pseudo labels, with their length in ``epochs`` (passes over the labeled / unlabeled images) or ``iters``
-    (optimizer steps, which goes first); ``semi`` also has ``labeled_per_batch`` and ``unlabeled_per_batch``.
-    ``select``: which checkpoint a phase hands over, ``last`` or the best on ``val``. ``metric``: the one of
-    ``val_evaluator`` that counts. ``keep_labels``: keep pseudo labels that have been used. ``gamma_ramp``: let gamma
-    rise over each phase.
+    ``models``: name -> config overrides of that model, which go before those of ``supervised`` and ``semi`` (and may
+    hold ``supervised`` and ``semi`` of its own); a ``model`` with a ``type`` replaces the config's, one without is
+    merged into it; also its own ``labeled``, ``unlabeled`` and ``label_pipeline``.
+    ``label_ratios``: share of each class to use, one an iteration.
+    ``scheme``: ``mutual``, ``self`` or ``chain``.
+    ``labeled``, ``unlabeled``: dataset configs, with their training pipeline.
+    ``label_pipeline``: transforms of the images to label.
+    ``split``: see :class:`SplitSettings`; without it, both datasets are taken as they are.
+    ``supervised``, ``semi``: overrides of the phases on labeled data only and of those with pseudo labels, with their
+    length in ``epochs`` (passes over the labeled / unlabeled images) or ``iters`` (optimizer steps, which goes first);
+    ``semi`` also has ``labeled_per_batch`` and ``unlabeled_per_batch``, for each process.
+    ``select``: which checkpoint a phase hands over, ``last`` or the best on ``val``.
+    ``metric``: the one of ``val_evaluator`` that counts.
+    ``keep_labels``: keep pseudo labels that have been used.
+    ``gamma_ramp``: let gamma rise over each phase.
     """
 
     models: dict[str, dict]
@@ -81,9 +88,14 @@ class DMTSettings:
         if missing:
             raise ValueError(f'dmt.{missing[0]} is missing or empty')
         for name, overrides in dmt['models'].items():
-            _check_keys(f'dmt.models.{name}', overrides, OVERRIDES | DATA_KEYS | {'weights_help'})
-        _check_phase_kind('dmt.supervised', dmt['supervised'], ())
-        _check_phase_kind('dmt.semi', dmt['semi'], ('labeled_per_batch', 'unlabeled_per_batch'))
+            _check_keys(f'dmt.models.{name}', overrides, OVERRIDES | DATA_KEYS | KIND_KEYS | {'weights_help'})
+            for kind in KIND_KEYS & overrides.keys():
+                _check_keys(f'dmt.models.{name}.{kind}', overrides[kind], OVERRIDES | LENGTH_KEYS)
+        for name, overrides in (('', {}), *dmt['models'].items()):
+            own = f' with those of dmt.models.{name}' if name else ''
+            semi = merge(dmt['semi'], overrides.get('semi', {}))
+            _check_phase_kind(f'dmt.semi{own}', semi, ('labeled_per_batch', 'unlabeled_per_batch'))
+            _check_phase_kind(f'dmt.supervised{own}', merge(dmt['supervised'], overrides.get('supervised', {})), ())
         _check_choice('dmt.select', dmt.get('select', 'last'), SELECT)
         if dmt.get('split') is not None:
             dmt['split'] = _split_settings(dmt['split'], len(dmt['models']))
@@ -92,12 +104,30 @@ class DMTSettings:
         settings.phases()
         return settings
 
+    def kind(self, phase: Phase) -> dict:
+        """Settings of the kind of a train phase, those of its model included."""
+        name = 'supervised' if phase.labels is None else 'semi'
+        return merge(getattr(self, name), self.models[phase.model].get(name, {}))
+
     def phases(self) -> list[Phase]:
         """The phases of the run, in order."""
         try:
             return plan(self.scheme, list(self.models), self.label_ratios)  # type: ignore[arg-type]
         except ValueError as error:
             raise ValueError(f'dmt: {error}') from None
+
+
+def merge(base: Mapping, overrides: Mapping) -> dict:
+    """A copy of ``base`` with ``overrides`` merged in, dict by dict; ``_delete_=True`` replaces a dict as a whole."""
+    result = {key: copy.deepcopy(value) for key, value in base.items()}
+    for key, value in overrides.items():
+        if isinstance(value, Mapping):
+            value = dict(value)
+            replace = value.pop('_delete_', False) or not isinstance(result.get(key), Mapping)
+            result[key] = merge({} if replace else result[key], value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
 
 
 def _split_settings(split: Any, num_models: int) -> SplitSettings:

@@ -8,9 +8,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmdmt.core.dynamic_weight import HUMAN, VARIANTS, DynamicWeight, dynamic_mutual_loss
-
-
+from mmdmt.core.dynamic_weight import HUMAN, VARIANTS, DynamicWeight, Reduction, Variant, dynamic_mutual_loss
 
 
 class Statistics(NamedTuple):
@@ -23,7 +21,7 @@ class Statistics(NamedTuple):
 
 @MODELS.register_module()
 class DynamicMutualLoss(nn.Module):
-    """Cross-entropy, weighted down where student and teacher disagree (Eq. 4-5 of arXiv 2004.08514).
+    """Cross-entropy, weighted down where student and teacher disagree: the dynamic loss of arXiv 2004.08514.
 
     Usable as ``loss_decode`` of any head built on ``BaseDecodeHead``, auxiliary heads included, in a
     ``DMTEncoderDecoder``, which hands it the confidence of each pixel. Without confidence it is the cross-entropy
@@ -45,7 +43,7 @@ class DynamicMutualLoss(nn.Module):
         self,
         gamma1: float = 5.0,
         gamma2: float = 5.0,
-        variant: str = 'dmt',
+        variant: Variant = 'dmt',
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_dmt',
@@ -58,7 +56,8 @@ class DynamicMutualLoss(nn.Module):
             raise ValueError(f'DynamicMutualLoss: variant={variant!r} is not one of {VARIANTS}')
         if variant == 'naive' and gamma1 != gamma2:
             raise ValueError(f'DynamicMutualLoss: variant naive has one gamma, got gamma1={gamma1}, gamma2={gamma2}')
-        self.gamma1, self.gamma2, self.variant = gamma1, gamma2, variant
+        self.gamma1, self.gamma2 = gamma1, gamma2
+        self.variant: Variant = variant
         self.class_weight = class_weight
         self.loss_weight = loss_weight
         self.loss_name = loss_name
@@ -75,7 +74,7 @@ class DynamicMutualLoss(nn.Module):
         label: Tensor,
         weight: Tensor | None = None,
         ignore_index: int | None = 255,
-        reduction_override: str | None = None,
+        reduction_override: Reduction | None = None,
         **_: Any,
     ) -> Tensor:
         """Loss of a batch.

@@ -41,6 +41,8 @@ def stack_confidence(data_samples: list) -> Tensor | None:
 class _DynamicMutual:
     """What DMT adds to a segmentor: the confidence's way to every ``DynamicMutualLoss`` of its heads."""
 
+    decode_head: nn.Module
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._dynamic_losses: list[DynamicMutualLoss] = []

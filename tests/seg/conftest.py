@@ -53,7 +53,7 @@ def make_sample():
     def make(height=16, width=16, confidence=True, seed=0):
         generator = torch.Generator().manual_seed(seed)
         image = torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8)
-        sample = SegDataSample(metainfo={'img_path': f'{seed}.png'})
+        sample = SegDataSample(metainfo={'img_shape': (height, width), 'ori_shape': (height, width)})
         sample.gt_sem_seg = PixelData(data=torch.randint(0, 3, (1, height, width), generator=generator))
         if confidence:
             data = torch.rand(1, height, width, generator=generator)

@@ -1,0 +1,214 @@
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from mmdmt.engine.phase_config import final_config, model_config, num_classes
+from mmdmt.engine.settings import DMTSettings
+
+ROOT = Path(__file__).parents[1] / 'configs'
+BASES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / '_base_').rglob('*.py'))
+CONFIGS = sorted({path.relative_to(ROOT).as_posix() for path in ROOT.rglob('*.py')} - set(BASES))
+
+# Sec. 5 of the method notes: gamma1 = gamma2, ratio, lr and epochs of the baselines, lr and epochs of the phases with
+# pseudo labels, labeled + unlabeled images a batch, classes.
+PUBLISHED = {
+    'dmt/deeplabv2_voc_1_8.py': (5, 8, (2e-3, 85), (1e-3, 5), (1, 7), 21),
+    'dmt/deeplabv2_voc_1_20.py': (5, 20, (2e-3, 134), (1e-3, 4), (1, 7), 21),
+    'dmt/deeplabv2_voc_1_50.py': (5, 50, (2e-3, 212), (1e-3, 4), (1, 7), 21),
+    'dmt/deeplabv2_voc_1_106.py': (5, 105.82, (2e-3, 309), (1e-3, 4), (1, 7), 21),
+    'dmt/deeplabv2_voc_1464.py': (5, None, (2e-3, 81), (1e-3, 5), (1, 7), 21),
+    'dmt/deeplabv2_cityscapes_1_8.py': (3, 8, (4e-3, 170), (4e-3, 10), (2, 6), 19),
+    'dmt/deeplabv2_cityscapes_1_30.py': (3, 29.75, (4e-3, 327), (4e-3, 8), (1, 7), 19),
+}
+CROP = {'voc': (321, 321), 'cityscapes': (256, 512)}
+# Epochs of an oracle and the number of training images: baseline epochs are sqrt(images / labeled) * N.
+ORACLE = {'voc': (30, 10582), 'cityscapes': (60, 2975)}
+LABELED = {'1_8': (1322, 371), '1_20': (530,), '1_50': (211,), '1_106': (100,), '1464': (1464,), '1_30': (None, 100)}
+
+
+def load(name):
+    return Config.fromfile(ROOT / name)
+
+
+def data_set(name):
+    return 'voc' if 'voc' in name else 'cityscapes'
+
+
+def bases(path):
+    """Files that a config names in its `_base_`."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == '_base_':
+            value = ast.literal_eval(node.value)
+            return [path.parent / base for base in ([value] if isinstance(value, str) else value)]
+    return []
+
+
+def levels(path):
+    return max((1 + levels(base) for base in bases(path)), default=0)
+
+
+def walk(node):
+    """All keys and all values in a config."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield key
+            yield from walk(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from walk(value)
+    else:
+        yield node
+
+
+def transforms(pipeline):
+    return {transform['type']: transform for transform in pipeline}
+
+
+@pytest.fixture
+def build():
+    """Build a model of a config, without memory for its weights and without loading any."""
+
+    def build(cfg):
+        with DefaultScope.overwrite_default_scope(cfg['default_scope']), torch.device('meta'):
+            return MODELS.build(cfg['model'])
+
+    return build
+
+
+def test_there_are_configs():
+    assert CONFIGS
+    assert set(PUBLISHED) <= set(CONFIGS)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_inheritance_is_at_most_two_levels_deep(name):
+    assert 1 <= levels(ROOT / name) <= 2
+
+
+@pytest.mark.parametrize('name', BASES)
+def test_bases_stand_alone_and_are_used(name):
+    assert not bases(ROOT / name)
+    assert any((ROOT / name).resolve() in [base.resolve() for base in bases(ROOT / config)] for config in CONFIGS)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_nothing_is_left_unresolved(name):
+    cfg = load(name)
+    for leaf in walk(cfg.to_dict()):
+        assert leaf != '_delete_'
+        assert not isinstance(leaf, str) or not any(mark in leaf for mark in ('_base_', '{{', '}}'))
+    assert Config.fromstring(cfg.pretty_text, '.py').to_dict() == cfg.to_dict()
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_final_model_builds(name, build):
+    cfg = load(name)
+    model = build(cfg.to_dict())
+    assert sum(parameter.numel() for parameter in model.parameters()) > 0
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_dmt_config(name, build):
+    cfg = load(name)
+    is_dmt = cfg.get('runner_type') == 'DMTRunner'
+    assert is_dmt != name.startswith('baselines/')
+    if not is_dmt:
+        return
+    settings = DMTSettings.from_config(cfg)
+    assert len(settings.phases()) == len(settings.models) * (1 + 2 * len(settings.label_ratios))
+    for model in settings.models:
+        own = model_config(cfg, settings, model)
+        kinds = {type(module).__name__ for module in build(own).modules()}
+        assert 'DynamicMutualLoss' in kinds
+        stock = {type(module).__name__ for module in build(final_config(cfg, settings, model).to_dict()).modules()}
+        assert not {kind for kind in stock if kind.startswith(('DMT', 'Dynamic'))}
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        assert 'LoadDMTAnnotations' in transforms(settings.labeled['pipeline'])
+        assert 'LoadDMTAnnotations' in transforms(settings.unlabeled['pipeline'])
+        assert not {'LoadAnnotations', 'LoadDMTAnnotations'} & set(transforms(settings.label_pipeline))
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_published_settings(name):
+    gamma, ratio, supervised, semi, batch, classes = PUBLISHED[name]
+    cfg = load(name)
+    settings = DMTSettings.from_config(cfg)
+    loss = cfg.model.decode_head.loss_decode
+    assert (loss.gamma1, loss.gamma2, loss.get('variant', 'dmt')) == (gamma, gamma, 'dmt')
+    assert (settings.split and settings.split.ratio) == ratio
+    for kind, (lr, epochs) in (('supervised', supervised), ('semi', semi)):
+        own = getattr(settings, kind)
+        assert (own['epochs'], own.get('iters')) == (epochs, None)
+        for model in settings.models:
+            assert model_config(cfg, settings, model, kind)['optim_wrapper']['optimizer']['lr'] == lr
+    assert (settings.semi['labeled_per_batch'], settings.semi['unlabeled_per_batch']) == batch
+    assert cfg.train_dataloader.batch_size == sum(batch) == 8
+    assert num_classes(cfg.model) == classes
+    assert settings.label_ratios == (0.2, 0.4, 0.6, 0.8, 1.0)
+    assert (settings.scheme, settings.select, settings.gamma_ramp) == ('mutual', 'last', False)
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_published_baseline_epochs_follow_the_labels(name):
+    is_voc = data_set(name) == 'voc'
+    labeled = LABELED[name.removesuffix('.py').split(data_set(name) + '_')[1]][0 if is_voc else 1]
+    epochs, images = ORACLE[data_set(name)]
+    assert DMTSettings.from_config(load(name)).supervised['epochs'] == round((images / labeled) ** 0.5 * epochs)
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_published_training(name):
+    cfg = load(name)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.momentum, optimizer.weight_decay) == ('SGD', 0.9, 5e-4)
+    assert 'paramwise_cfg' not in cfg.optim_wrapper  # one learning rate for backbone and head
+    (scheduler,) = cfg.param_scheduler
+    assert (scheduler.type, scheduler.power, scheduler.eta_min) == ('PolyLR', 0.9, 0.0)
+    crop = CROP[data_set(name)]
+    assert tuple(cfg.model.data_preprocessor.size) == crop
+    for data in (cfg.dmt.labeled, cfg.dmt.unlabeled):
+        steps = transforms(data.pipeline)
+        assert tuple(steps['RandomResize'].ratio_range) == (0.5, 1.5)
+        assert tuple(steps['RandomCrop'].crop_size) == crop
+        assert steps['RandomFlip'].prob == 0.5
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_published_models_start_apart(name):
+    cfg = load(name)
+    settings = DMTSettings.from_config(cfg)
+    assert list(settings.models) == ['a', 'b']
+    own = {model: model_config(cfg, settings, model) for model in 'ab'}
+    same_weights = name.endswith('1_106.py')
+    for model, config in own.items():
+        from_coco = model == 'a' or same_weights
+        assert bool(config['load_from']) == from_coco
+        assert (config['model']['backbone'].get('init_cfg') is None) == from_coco
+        assert config['model']['backbone']['style'] == ('caffe' if from_coco else 'pytorch')
+        assert config['model']['data_preprocessor']['bgr_to_rgb'] != from_coco
+    assert (own['a']['model'] == own['b']['model']) == same_weights
+    assert (settings.split and settings.split.difference_maximised) == (0.8 if same_weights else None)
+
+
+def test_voc_1464_takes_the_masks_of_voc_and_the_images_of_sbd():
+    settings = DMTSettings.from_config(load('dmt/deeplabv2_voc_1464.py'))
+    assert settings.split is None
+    assert settings.labeled['ann_file'] == 'ImageSets/Segmentation/train.txt'
+    assert settings.labeled['data_prefix'] == {'img_path': 'JPEGImages', 'seg_map_path': 'SegmentationClass'}
+    assert settings.unlabeled['ann_file'] == 'ImageSets/Segmentation/aug.txt'
+
+
+@pytest.mark.parametrize('name', [name for name in PUBLISHED if 'cityscapes' in name])
+def test_cityscapes_is_labeled_at_the_size_it_is_trained_at(name):
+    dmt = load(name).dmt
+    for pipeline, order in (
+        (dmt.label_pipeline, ['LoadImageFromFile', 'Resize', 'SetOriginalShape', 'PackDMTInputs']),
+        (dmt.unlabeled.pipeline, ['LoadImageFromFile', 'Resize', 'LoadDMTAnnotations', 'RandomResize']),
+        (dmt.labeled.pipeline, ['LoadImageFromFile', 'LoadDMTAnnotations', 'RandomResize']),
+    ):
+        assert [transform['type'] for transform in pipeline][: len(order)] == order
+        assert all(tuple(t['scale']) == (1024, 512) for t in pipeline if t['type'] in ('Resize', 'RandomResize'))

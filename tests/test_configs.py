@@ -140,12 +140,15 @@ def test_published_settings(name):
     loss = cfg.model.decode_head.loss_decode
     assert (loss.gamma1, loss.gamma2, loss.get('variant', 'dmt')) == (gamma, gamma, 'dmt')
     assert (settings.split and settings.split.ratio) == ratio
-    for kind, (lr, epochs) in (('supervised', supervised), ('semi', semi)):
-        own = getattr(settings, kind)
-        assert (own['epochs'], own.get('iters')) == (epochs, None)
-        for model in settings.models:
-            assert model_config(cfg, settings, model, kind)['optim_wrapper']['optimizer']['lr'] == lr
-    assert (settings.semi['labeled_per_batch'], settings.semi['unlabeled_per_batch']) == batch
+    for phase in settings.phases():
+        if phase.kind == 'train':
+            kind, (lr, epochs) = ('semi', semi) if phase.labels else ('supervised', supervised)
+            own = settings.kind(phase)
+            assert (own['epochs'], own.get('iters')) == (epochs, None)
+            assert model_config(cfg, settings, phase.model, kind)['optim_wrapper']['optimizer']['lr'] == lr
+            assert (own.get('labeled_per_batch'), own.get('unlabeled_per_batch')) == (
+                batch if phase.labels else (None, None)
+            )
     assert cfg.train_dataloader.batch_size == sum(batch) == 8
     assert num_classes(cfg.model) == classes
     assert settings.label_ratios == (0.2, 0.4, 0.6, 0.8, 1.0)

@@ -74,7 +74,7 @@ class LabeledUnlabeledSampler(Sampler):
         self._first = num_samples
 
     def set_epoch(self, epoch: int) -> None:
-        """Start with the first batch of pass ``epoch`` (counted from 0) over the unlabeled images."""
+        """Start after ``epoch`` times ``len(self)`` indices: with pass ``epoch``, where a batch ends with each pass."""
         self._first = epoch * len(self)
 
     def __len__(self) -> int:

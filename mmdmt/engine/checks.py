@@ -15,6 +15,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
 from mmdmt.datasets.transforms import IGNORE_INDEX, REFUSED_TRANSFORMS
+from mmdmt.datasets.unlabeled import UnlabeledDataset
 
 WORKERS = 4
 
@@ -24,9 +25,12 @@ def build_dataset(config: Mapping, key: str) -> Any:
 
     Raises:
         FileNotFoundError: naming the config key and the path that does not exist.
-        ValueError: if the dataset is empty.
+        ValueError: if the dataset is empty, or if a training pipeline has a transform that is refused.
     """
     for part_key, part in _parts(config, key):
+        if key.startswith('dmt.'):
+            # Before anything is built: a refused transform may need a package that is not installed.
+            check_pipeline(part.get('pipeline') or (), f'{part_key}.pipeline')
         root = part.get('data_root') or ''
         paths = {'ann_file': part.get('ann_file'), **(part.get('data_prefix') or {})}
         for name, value in paths.items():
@@ -38,8 +42,14 @@ def build_dataset(config: Mapping, key: str) -> Any:
                     f'{part_key}: {name} {path!r} does not exist; set data_root (now {root!r}) to where the data '
                     'lies. The README says how its folders must look'
                 )
-    dataset = DATASETS.build(_plain(config))
-    dataset.full_init()
+    try:
+        dataset = DATASETS.build(_plain(config))
+        dataset.full_init()
+    except ValueError as error:
+        # What mmengine's BaseDataset says where it has nothing to serialize.
+        if 'at least one array to concatenate' not in str(error):
+            raise
+        dataset = ()
     if len(dataset) == 0:
         raise ValueError(f'{key} lists no image ({_list_name(config)})')
     return dataset
@@ -106,7 +116,10 @@ def _check_pair(info: dict, key: str, classes: int) -> None:
     if not mask_path or not fileio.exists(mask_path):
         raise FileNotFoundError(f'{key}: image {info["img_path"]} has no mask at {mask_path!r}')
     info = {**info, 'seg_fields': []}
-    LoadAnnotations().transform(info)
+    try:
+        LoadAnnotations().transform(info)
+    except (OSError, SyntaxError) as error:  # Pillow's errors on broken files
+        raise ValueError(f'{key}: mask {mask_path} cannot be read ({error})') from None
     mask = info['gt_seg_map']
     if mask.shape != size:
         raise ValueError(
@@ -153,6 +166,9 @@ def check_pipeline(pipeline: Sequence[Any], key: str) -> None:
         ValueError: naming the transform and why.
     """
     for transform in pipeline:
+        if isinstance(transform, list | tuple):  # the alternatives of RandomChoice
+            check_pipeline(transform, key)
+            continue
         name = transform.get('type') if isinstance(transform, Mapping) else type(transform).__name__
         if name in REFUSED_TRANSFORMS:
             raise ValueError(f'{key}: transform {name} cannot be used with DMT: {REFUSED_TRANSFORMS[name]}')
@@ -171,6 +187,42 @@ def check_sample(dataset: Any, key: str) -> None:
     sample = dataset[0]
     if not isinstance(sample, Mapping) or 'gt_confidence' not in sample.get('data_samples', ()):
         raise ValueError(f'{key}.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')
+
+
+def check_unlabeled_sample(dataset: Any, label_pipeline: Sequence, train_pipeline: Sequence, classes: int) -> None:
+    """Load one unlabeled image as it is loaded to be labeled, and, with an empty label, as it is trained on.
+
+    Raises:
+        ValueError: if a pipeline fails or does not give what it should, naming its config key.
+    """
+    sample = _load_unlabeled(dataset, label_pipeline, 'dmt.label_pipeline')
+    if 'sample_idx' not in sample.metainfo:
+        raise ValueError('dmt.label_pipeline must end with PackDMTInputs')
+    empty = dict(store=_EmptyLabels(sample.ori_shape), name='', thresholds=np.zeros(classes, np.int64))
+    sample = _load_unlabeled(dataset, train_pipeline, 'dmt.unlabeled.pipeline', pseudo_label=empty)
+    if 'gt_confidence' not in sample:
+        raise ValueError('dmt.unlabeled.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')
+
+
+def _load_unlabeled(dataset: Any, pipeline: Sequence, key: str, **extra: Any) -> Any:
+    try:
+        images = UnlabeledDataset(dataset, pipeline)
+        return images.pipeline({**images.get_data_info(0), **extra})['data_samples']
+    except Exception as error:
+        raise ValueError(f'{key} fails on the first unlabeled image: {type(error).__name__}: {error}') from error
+
+
+class _EmptyLabels:
+    """In place of a label store: every image is class 0, at the lowest confidence."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+
+    def read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(self.shape, np.uint8), np.zeros(self.shape, np.uint16)
+
+    def label_path(self, name: str) -> str:
+        return '(one that dmt.label_pipeline leads to)'
 
 
 def check_model(config: Mapping, key: str) -> Any:

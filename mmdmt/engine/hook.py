@@ -1,5 +1,6 @@
 """The hook that ties a phase's ordinary run to the DMT run it belongs to."""
 
+import math
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -59,6 +60,7 @@ class DMTHook(Hook):
         self._start = time.perf_counter()
         self._seconds_before = 0.0
         self._first_iter = 0
+        self._validated_iter: int | None = None
 
     @property
     def seconds(self) -> float:
@@ -91,8 +93,8 @@ class DMTHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Stop on a loss that is not finite; now and then, say how far the plan is."""
-        loss = float((outputs or {}).get('loss', 0.0))
-        if not torch.tensor(loss).isfinite():
+        loss = torch.as_tensor((outputs or {}).get('loss', 0.0)).item()
+        if not math.isfinite(loss):
             raise FloatingPointError(
                 f'phase {self.phase}: the loss is {loss} at step {runner.iter + 1} of {runner.max_iters}; lower the '
                 'learning rate or clip gradients (optim_wrapper.clip_grad); completed phases are kept'
@@ -120,18 +122,24 @@ class DMTHook(Hook):
             f'{timedelta(seconds=round(left))}'
         )
 
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Note the step that was validated."""
+        self._validated_iter = runner.iter
+
     def after_train(self, runner: Runner) -> None:
         """Commit a train phase: its checkpoint is what the next phases start from."""
+        if runner.val_loop is not None and self._validated_iter != runner.iter:
+            runner.val_loop.run()  # resumed from the last checkpoint, which was written before the validation
         info = runner.message_hub
         metrics = {
-            key.removeprefix('val/'): value.current()
+            key.removeprefix('val/'): float(value.current())  # some are NumPy scalars
             for key, value in info.log_scalars.items()
             if key.startswith('val/') and key not in ('val/data_time', 'val/time')
         }
         record = dict(checkpoint=f'iter_{runner.max_iters}.pth', metrics=metrics, steps=runner.max_iters)
         if self.select == 'val' and 'best_ckpt' in info.runtime_info:
             record['checkpoint'] = Path(info.get_info('best_ckpt')).name
-            record['metrics'] = {self.metric: info.get_info('best_score')}
+            record['metrics'] = {self.metric: float(info.get_info('best_score'))}
             record['metrics_last'] = metrics
         self._commit(runner, record)
 

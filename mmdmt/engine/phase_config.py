@@ -178,7 +178,7 @@ def _finish(result: dict, phase: Phase, work_dir: Path) -> Config:
         result['randomness']['seed'] = phase_seed(seed, phase.name)
     result.update(work_dir=str(work_dir), experiment_name=phase.name, resume=False)
     if result.get('visualizer'):
-        result['visualizer']['name'] = f'visualizer_{phase.name}'  # instances are found by name: each phase its own
+        result['visualizer']['name'] = f'visualizer_{work_dir}'  # instances are found by name: each phase its own
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = result.get(key)
         if loader and not loader.get('num_workers'):

@@ -204,13 +204,16 @@ class DMTRunner:
                 dataset = checks.build_dataset(value, key)
                 if key == 'dmt.unlabeled':
                     checks.check_images(dataset, key)
-                    labeled = checks.build_dataset(data.labeled, 'dmt.labeled')
-                    checks.check_disjoint(checks.image_paths(labeled), checks.image_paths(dataset))
                 else:
                     checks.check_labeled(dataset, key, classes)
                 if key == 'dmt.labeled':
-                    checks.check_pipeline(value.get('pipeline') or (), f'{key}.pipeline')
                     checks.check_sample(dataset, key)
+            if repr(data) not in checked:
+                checked.add(repr(data))
+                labeled = checks.build_dataset(data.labeled, 'dmt.labeled')
+                unlabeled = checks.build_dataset(data.unlabeled, 'dmt.unlabeled')
+                checks.check_disjoint(checks.image_paths(labeled), checks.image_paths(unlabeled))
+                checks.check_unlabeled_sample(unlabeled, data.label_pipeline, data.train_pipeline, classes)
 
     # Planning
 
@@ -310,6 +313,10 @@ class DMTRunner:
 
     def _train_config(self, phase: Phase, folder: Path) -> Config:
         label_dir = None if phase.labels is None else self.manifest.folder(phase.labels)
+        if label_dir is not None and not LabelStore(label_dir).names():
+            raise FileNotFoundError(
+                f'the pseudo labels in {label_dir} were deleted after use; delete that folder to make them anew'
+            )
         cfg = train_config(
             self.cfg, self.settings, phase, self._data[phase.model],
             work_dir=folder, max_iters=self._steps(phase), label_dir=label_dir,

@@ -56,6 +56,8 @@ class DynamicMutualLoss(nn.Module):
             raise ValueError(f'DynamicMutualLoss: variant={variant!r} is not one of {VARIANTS}')
         if variant == 'naive' and gamma1 != gamma2:
             raise ValueError(f'DynamicMutualLoss: variant naive has one gamma, got gamma1={gamma1}, gamma2={gamma2}')
+        if not loss_name.startswith('loss_'):
+            raise ValueError(f'DynamicMutualLoss: loss_name={loss_name!r} must start with loss_ to be trained on')
         self.gamma1, self.gamma2 = gamma1, gamma2
         self.variant: Variant = variant
         self.class_weight = class_weight

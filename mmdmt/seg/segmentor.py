@@ -85,7 +85,7 @@ def _losses_of(head: nn.Module, owner: str) -> list[DynamicMutualLoss]:
     if not isinstance(head, BaseDecodeHead):
         raise ValueError(f'DMT cannot serve {owner}: it is not built on BaseDecodeHead, its loss matches whole masks')
     losses = [module for module in head.modules() if isinstance(module, DynamicMutualLoss)]
-    if losses and isinstance(head, PointHead):
+    if isinstance(head, PointHead):
         raise ValueError(f'DMT cannot serve {owner}: it computes its loss at sampled points, not at every pixel')
     if losses and head.out_channels != head.num_classes:
         raise ValueError(

@@ -96,6 +96,13 @@ def test_image_both_labeled_and_unlabeled(refused, folder_data):
     refused(ValueError, 'dmt.labeled and dmt.unlabeled share 1 of their images', 'labeled2.png')
 
 
+def test_image_unlabeled_and_labeled_for_the_second_model_only(refused, folder_config, folder_data):
+    (folder_data / 'labeled_b.txt').write_text('labeled0\nval0\n')
+    (folder_data / 'unlabeled.txt').write_text('val0\nunlabeled0\n')
+    folder_config.dmt.models.b = dict(labeled=dict(ann_file='labeled_b.txt'))
+    refused(ValueError, 'dmt.labeled and dmt.unlabeled share 1 of their images', 'val0.png')
+
+
 @pytest.mark.parametrize('subset', ['labeled', 'unlabeled', 'val'])
 def test_empty_list(refused, folder_data, subset):
     (folder_data / f'{subset}.txt').write_text('')
@@ -172,10 +179,54 @@ def test_refused_transform(refused, folder_config, subset, transform, reason):
     refused(ValueError, f'dmt.{subset}.pipeline', reason)
 
 
-@pytest.mark.parametrize(('index', 'stock'), [(1, 'LoadAnnotations'), (-1, 'PackSegInputs')])
-def test_pipeline_without_confidence(refused, folder_config, index, stock):
-    folder_config.dmt.labeled.pipeline[index].type = stock
+def test_labeled_pipeline_without_confidence(refused, folder_config):
+    folder_config.dmt.labeled.pipeline[1].type = 'LoadAnnotations'
     refused(ValueError, 'dmt.labeled.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'unlabeled'])
+def test_pipeline_that_drops_confidence(refused, folder_config, subset):
+    folder_config.dmt[subset].pipeline[-1].type = 'PackSegInputs'
+    refused(ValueError, f'dmt.{subset}.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'unlabeled'])
+def test_transform_that_parts_confidence_from_labels(refused, folder_config, subset):
+    folder_config.dmt[subset].pipeline.insert(-1, dict(type='Pad', size=(200, 200)))
+    refused(ValueError, 'gt_seg_map is (200, 200) but gt_confidence', 'mmcv Pad does')
+
+
+@pytest.mark.parametrize(
+    ('pipeline', 'transform', 'message'),
+    [
+        ('unlabeled.pipeline', dict(type='LoadAnnotations'), "KeyError: 'seg_map_path'"),
+        ('label_pipeline', dict(type='LoadAnnotations'), "KeyError: 'seg_map_path'"),
+        ('label_pipeline', dict(type='NoSuch'), 'NoSuch is not in the'),
+    ],
+)
+def test_pipeline_of_unlabeled_images_that_fails(refused, folder_config, pipeline, transform, message):
+    transforms = folder_config.dmt.unlabeled.pipeline if 'unlabeled' in pipeline else folder_config.dmt.label_pipeline
+    transforms.insert(1, transform)
+    refused(ValueError, f'dmt.{pipeline} fails on the first unlabeled image', message)
+
+
+def test_label_pipeline_without_index(refused, folder_config):
+    folder_config.dmt.label_pipeline[-1].type = 'PackSegInputs'
+    refused(ValueError, 'dmt.label_pipeline must end with PackDMTInputs')
+
+
+def test_labels_of_another_size(refused, folder_config):
+    folder_config.dmt.label_pipeline[1:1] = [dict(type='Resize', scale=(16, 16)), dict(type='SetOriginalShape')]
+    refused(
+        ValueError, 'dmt.unlabeled.pipeline fails', 'is (24, 32) (height, width) where its pseudo label', '(16, 16)'
+    )
+
+
+def test_labels_at_training_size_pass(folder_config):
+    resize = dict(type='Resize', scale=(32, 16))
+    folder_config.dmt.label_pipeline[1:1] = [resize, dict(type='SetOriginalShape')]
+    folder_config.dmt.unlabeled.pipeline.insert(1, resize)
+    assert '24 optimizer steps' in DMTRunner(folder_config).dry_run()
 
 
 def test_model_that_cannot_be_built(refused, folder_config):

@@ -96,7 +96,7 @@ def test_folder_without_record_is_not_complete(manifest):
 def test_lost_checkpoint_is_named(manifest):
     complete(manifest, '00_train_a', checkpoint='iter_4.pth')
     (manifest.folder('00_train_a') / 'iter_4.pth').unlink()
-    with pytest.raises(FileNotFoundError, match='iter_4.pth: checkpoint of phase 00_train_a not found'):
+    with pytest.raises(FileNotFoundError, match=r'iter_4\.pth: checkpoint of phase 00_train_a not found'):
         manifest.checkpoint('00_train_a')
 
 

@@ -166,9 +166,7 @@ def test_label_phase_has_no_training_parts(derive):
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg'):
         assert cfg[key] is None, key
     assert set(cfg.default_hooks) == {'timer', 'logger'}
-    assert cfg.test_evaluator == dict(
-        type='PseudoLabelWriter', label_dir=str(FOLDER), label_ratio=1.0, num_classes=11
-    )
+    assert cfg.test_evaluator == dict(type='PseudoLabelWriter', label_dir=str(FOLDER), label_ratio=1.0, num_classes=11)
     assert [step.type for step in cfg.test_dataloader.dataset.pipeline] == ['LoadImageFromFile', 'PackDMTInputs']
 
 

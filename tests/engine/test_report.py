@@ -33,7 +33,9 @@ def manifest(tmp_path):
 
 
 def test_render(manifest, tmp_path):
-    assert report.render(manifest, MUTUAL) == f"""\
+    assert (
+        report.render(manifest, MUTUAL)
+        == f"""\
 | phase      | student | teacher | label ratio | coverage | mIoU  | time    |
 | ---------- | ------- | ------- | ----------- | -------- | ----- | ------- |
 | 00_train_a | a       |         |             |          | 50.00 | 0:00:00 |
@@ -59,6 +61,7 @@ Checkpoints: the last one of each phase.
 
 The better of the last models is chosen by mIoU on the validation set.
 """
+    )
 
 
 @pytest.mark.parametrize(('score_a', 'best'), [(61.3, '02_train_a'), (61.0, '02_train_b'), (None, '02_train_b')])

@@ -164,6 +164,7 @@ def test_stock_head_with_ohem_trains_on_the_hardest_pixels():
         ({'gamma2': math.inf}, 'gamma2=inf'),
         ({'variant': 'DMT'}, "variant='DMT' is not one of"),
         ({'variant': 'naive', 'gamma1': 1.0, 'gamma2': 2.0}, 'gamma1=1.0, gamma2=2.0'),
+        ({'loss_name': 'dmt'}, "loss_name='dmt' must start with loss_"),
     ],
 )
 def test_bad_arguments_are_refused_at_once(kwargs, message):

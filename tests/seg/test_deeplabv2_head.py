@@ -75,8 +75,8 @@ def test_no_dilation_is_refused(dilations):
 @pytest.mark.parametrize('kwargs', [{}, {'dilations': (6, 12)}])
 def test_trains_a_step_without_unused_parameters(backbone, make_sample, collate, kwargs):
     preprocessor = {'type': 'SegDataPreProcessor', 'mean': [99.0] * 3, 'std': [50.0] * 3, 'size': (32, 32)}
-    model = MODELS.build({'type': 'DMTEncoderDecoder', 'backbone': backbone, 'decode_head': config(**kwargs),
-                          'data_preprocessor': preprocessor, 'train_cfg': {}, 'test_cfg': {'mode': 'whole'}})  # fmt: skip
+    model = {'type': 'DMTEncoderDecoder', 'backbone': backbone, 'decode_head': config(**kwargs), 'train_cfg': {}}
+    model = MODELS.build({**model, 'data_preprocessor': preprocessor, 'test_cfg': {'mode': 'whole'}})
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
     log = model.train_step(collate(make_sample(32, 32, seed=0), make_sample(32, 32, seed=1)), optimizer)

@@ -1,0 +1,340 @@
+"""Whole runs: complete, in pieces, killed and resumed, on two processes, through the stock tools."""
+
+import json
+import os
+import re
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import mmseg
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import TestLoop
+from mmseg.apis import inference_model, init_model
+from mmseg.models import EncoderDecoder
+from mmseg.registry import MODELS
+
+from mmdmt.datasets.label_store import LabelStore
+from mmdmt.engine import DMTRunner, report
+
+SELF = {
+    'dmt.scheme': 'self',
+    'dmt.models': dict(_delete_=True, a=dict()),
+    'dmt.label_ratios': (1.0,),
+    'model.decode_head.loss_decode.gamma1': 0.0,
+    'model.decode_head.loss_decode.gamma2': 0.0,
+}
+# Runs a tool that kills itself (SIGKILL, so nothing can be tidied up) at the COUNT-th call of CLASS.METHOD in PHASE.
+KILLER = """
+import importlib, os, runpy, signal, sys
+
+module, name, method, phase, count, *sys.argv = sys.argv[1:]
+target = getattr(importlib.import_module(module), name)
+original, calls = getattr(target, method), []
+
+def patched(self, *args, **kwargs):
+    result = original(self, *args, **kwargs)
+    runner_dir = str(getattr(self, 'label_dir', None) or self.runner.work_dir)
+    if runner_dir.endswith(phase):
+        calls.append(1)
+        if len(calls) == int(count):
+            os.kill(os.getpid(), signal.SIGKILL)
+    return result
+
+setattr(target, method, patched)
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+LABEL_STEP = ('mmdmt.engine.pseudo_label_writer', 'PseudoLabelWriter', 'process')
+TRAIN_STEP = ('mmengine.runner', 'IterBasedTrainLoop', 'run_iter')
+VAL_STEP = ('mmengine.runner', 'ValLoop', 'run_iter')
+
+
+def state_dict(path):
+    return torch.load(path, weights_only=False, map_location='cpu')['state_dict']
+
+
+def assert_same_weights(path, other):
+    first, second = state_dict(path), state_dict(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def labels(folder):
+    """Class map and confidence of all labels in a folder."""
+    store = LabelStore(folder)
+    return {name: np.stack([part.astype(int) for part in store.read(name)]) for name in store.names()}
+
+
+def assert_same_labels(folder, other):
+    first, second = labels(folder), labels(other)
+    assert first.keys() == second.keys() != set()
+    assert all((first[name] == second[name]).all() for name in first)
+    counts = [LabelStore(path).histogram().counts for path in (folder, other)]
+    assert torch.equal(*counts)
+
+
+def mtimes(work_dir, *patterns):
+    paths = [path for pattern in patterns for path in work_dir.glob(pattern) if path.is_file()]
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
+def run(*command, timeout=120):
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    return subprocess.run(
+        [sys.executable, *map(str, command)], env=environment, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, timeout=timeout, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def complete(tiny_config, tmp_path_factory):
+    """A complete mutual run of two iterations."""
+    runner = DMTRunner(tiny_config(tmp_path_factory.mktemp('complete')))
+    runner.train()
+    return runner
+
+
+def test_all_phases_are_complete(complete):
+    phases = complete.manifest.phases
+    assert len(phases) == 10
+    assert [phase.name for phase in phases if not complete.manifest.is_complete(phase.name)] == []
+    for phase in phases:
+        checkpoints = [path.name for path in (complete.work_dir / phase.name).glob('*.pth')]
+        assert checkpoints == (['iter_4.pth'] if phase.kind == 'train' else [])
+    assert json.loads(complete.manifest.path.read_text())['plan'][0]['name'] == '00_train_a'
+    text = (complete.work_dir / 'report.md').read_text()
+    assert text == report.render(complete.manifest, complete.settings)
+    assert 'not run' not in text
+
+
+def test_phases_hand_over(complete):
+    """Each phase starts from the weights and labels that the plan says."""
+    for phase in complete.manifest.phases:
+        cfg = Config.fromfile(complete.work_dir / phase.name / f'{phase.name}.py', import_custom_modules=False)
+        if phase.init is None:
+            assert cfg.load_from is None
+        else:
+            assert Path(cfg.load_from) == complete.work_dir / phase.init / 'iter_4.pth'
+        if phase.labels:
+            pseudo = cfg.train_dataloader.dataset.datasets[1]
+            assert Path(pseudo.label_dir) == complete.work_dir / phase.labels
+            assert pseudo.label_ratio == phase.label_ratio
+    coverage = [complete.manifest.record(name)['coverage'] for name in ('01_label_a', '02_label_a')]
+    assert coverage == [pytest.approx(0.5, abs=0.05), 1.0]
+
+
+def test_baselines_differ(complete):
+    """The two models start from other weights: they are to make other mistakes."""
+    first, second = (state_dict(complete.work_dir / name / 'iter_4.pth') for name in ('00_train_a', '00_train_b'))
+    assert not torch.equal(first['backbone.conv1.weight'], second['backbone.conv1.weight'])
+
+
+def test_labels_are_kept(complete):
+    for phase in complete.manifest.phases:
+        if phase.kind == 'label':
+            assert len(list((complete.work_dir / phase.name / 'labels').glob('*.png'))) == 6
+
+
+def test_result_is_a_stock_model(complete):
+    model = MODELS.build(Config.fromfile(complete.work_dir / 'best.py').model)
+    assert type(model) is EncoderDecoder
+    model.load_state_dict(state_dict(complete.work_dir / 'best.pth'), strict=True)
+    best = report.best_phase(complete.manifest, complete.settings).name
+    assert_same_weights(complete.work_dir / 'best.pth', complete.manifest.checkpoint(best))
+
+
+def test_result_in_the_stock_api(complete):
+    model = init_model(str(complete.work_dir / 'best.py'), str(complete.work_dir / 'best.pth'), device='cpu')
+    result = inference_model(model, np.zeros((48, 80, 3), np.uint8))
+    assert result.pred_sem_seg.data.shape == (1, 48, 80)
+    assert len(model.dataset_meta['classes']) == 11
+
+
+@pytest.mark.parametrize('operation', [DMTRunner.test, DMTRunner.val])
+def test_evaluation_gives_what_was_recorded(complete, operation):
+    best = report.best_phase(complete.manifest, complete.settings)
+    recorded = report.score(complete.manifest, best, 'mIoU')
+    assert recorded > 0
+    assert operation(complete)['mIoU'] == recorded
+
+
+def test_existing_run_is_refused(complete):
+    before = mtimes(complete.work_dir, '**/*')
+    with pytest.raises(FileExistsError, match='add --resume'):
+        DMTRunner(complete.cfg).train()
+    assert mtimes(complete.work_dir, '**/*') == before
+
+
+def test_resuming_a_complete_run_does_nothing(complete, tiny_config):
+    before, text = mtimes(complete.work_dir, '0*/**/*', 'dmt.json'), (complete.work_dir / 'report.md').read_text()
+    DMTRunner(tiny_config(complete.work_dir, {'resume': True})).train()
+    assert mtimes(complete.work_dir, '0*/**/*', 'dmt.json') == before
+    assert (complete.work_dir / 'report.md').read_text() == text
+
+
+def test_self_training_without_kept_labels(tiny_config, tmp_path):
+    runner = DMTRunner(tiny_config(tmp_path, {**SELF, 'dmt.keep_labels': False, 'dmt.gamma_ramp': True}))
+    runner.train()
+    assert [phase.name for phase in runner.manifest.phases] == ['00_train_a', '01_label_a', '01_train_a']
+    assert (tmp_path / 'best.pth').is_file()
+    assert not list(tmp_path.glob('*/labels')) + list(tmp_path.glob('*/confidence'))
+    assert LabelStore(tmp_path / '01_label_a').info()['num_images'] == 6
+    # A run whose labels are gone is complete all the same.
+    before = mtimes(tmp_path, '0*/**/*')
+    DMTRunner(tiny_config(tmp_path, {**SELF, 'dmt.keep_labels': False, 'dmt.gamma_ramp': True, 'resume': True})).train()
+    assert mtimes(tmp_path, '0*/**/*') == before
+
+
+def test_selecting_by_validation(tiny_config, tmp_path):
+    runner = DMTRunner(tiny_config(tmp_path, {**SELF, 'dmt.select': 'val'}))
+    runner.train()
+    for name in ('00_train_a', '01_train_a'):
+        record = runner.manifest.record(name)
+        assert record['checkpoint'].startswith('best_mIoU_iter_')
+        assert record['metrics']['mIoU'] >= record['metrics_last']['mIoU']
+        assert [path.name for path in (tmp_path / name).glob('*.pth')] == [record['checkpoint']]
+    assert runner.test()['mIoU'] == runner.manifest.record('01_train_a')['metrics']['mIoU']
+
+
+def test_phases_one_at_a_time(complete, tiny_config, tmp_path):
+    """In another valid order, phase by phase, the same comes out, bit for bit."""
+
+    def train(name):
+        DMTRunner(tiny_config(tmp_path, {'dmt.label_ratios': (0.5,)})).train(phase=name)
+
+    with pytest.raises(ValueError, match=r"--phase 'x' is not one of 00_train_a, 00_train_b, 01_label_a"):
+        train('x')
+    with pytest.raises(ValueError, match=r'01_label_b needs phase\(s\) 00_train_b to be complete'):
+        train('01_label_b')
+    train('00_train_b')
+    train('01_label_b')
+    with pytest.raises(ValueError, match=r'01_train_a needs phase\(s\) 00_train_a to be complete'):
+        train('01_train_a')
+    for name in ('00_train_a', '01_train_a', '01_label_a'):
+        train(name)
+        assert not (tmp_path / 'best.pth').exists()
+    train('01_train_b')
+    assert (tmp_path / 'best.pth').exists()
+    assert (tmp_path / 'report.md').exists()
+    assert_same_labels(tmp_path / '01_label_a', complete.work_dir / '01_label_a')
+    for name in ('01_train_a', '01_train_b'):
+        # Though another run in this process had a phase of this name, the curves are in this folder.
+        assert len(list(tmp_path.glob(f'{name}/*/vis_data/scalars.json'))) == 1
+        assert_same_weights(tmp_path / name / 'iter_4.pth', complete.work_dir / name / 'iter_4.pth')
+
+
+def test_split_with_different_lists_for_the_models(folder_config, folder_data, write_image):
+    names = [f'pool{index:02d}' for index in range(24)]
+    for name in names:
+        write_image(folder_data / f'images/{name}.png', np.full((24, 32, 3), 9, np.uint8))
+        write_image(folder_data / f'masks/{name}.png', np.full((24, 32), 1, np.uint8))
+    (folder_data / 'labeled.txt').write_text('\n'.join(names))
+    folder_config.dmt.unlabeled.ann_file = 'labeled.txt'
+    folder_config.dmt.split = dict(ratio=2, difference_maximised=0.75)
+    runner = DMTRunner(folder_config)
+    runner.train(phase='00_train_b')
+    lists = {path.stem: path.read_text().split() for path in (runner.work_dir / 'splits').iterdir()}
+    assert lists.keys() == {'labeled_a', 'labeled_b', 'unlabeled'}
+    assert len(lists['labeled_a']) == len(lists['labeled_b']) == 9
+    assert lists['labeled_a'] != lists['labeled_b']
+    labeled = {*lists['labeled_a'], *lists['labeled_b']}
+    assert len(labeled) == len(lists['unlabeled']) == 12
+    assert sorted(labeled | set(lists['unlabeled'])) == names
+    cfg = Config.fromfile(runner.work_dir / '00_train_b/00_train_b.py', import_custom_modules=False)
+    assert cfg.train_dataloader.dataset.ann_file == str(runner.work_dir / 'splits/labeled_b.txt')
+
+    (folder_data / 'labeled.txt').write_text('\n'.join(names[1:]))
+    with pytest.raises(ValueError, match=r'splits/.*\.txt was made from another list of images'):
+        DMTRunner(folder_config).train(phase='00_train_a')
+
+
+def test_killed_run_goes_on(complete, tiny_config, tmp_path, root):
+    """Killed while it labels, trains and validates, a run redoes only what came after the last file it had written."""
+    config, work_dir, killer = tmp_path / 'tiny.py', tmp_path / 'run', tmp_path / 'killer.py'
+    tiny_config(work_dir, {'dmt.label_ratios': (0.5,), 'dmt.semi.iters': 8}).dump(config)
+    killer.write_text(KILLER)
+
+    def killed(step, phase, count, *arguments):
+        done = run(killer, *step, phase, count, root / 'tools/train.py', config, *arguments)
+        assert done.returncode == -signal.SIGKILL, done.stdout
+        assert not (work_dir / phase / 'phase.json').exists()
+        return done.stdout
+
+    killed(LABEL_STEP, '01_label_a', 3)
+    kept = mtimes(work_dir, '00*/**/*', '01_label_a/labels/*', '01_label_a/confidence/*')
+    assert len([path for path in kept if path.suffix == '.png']) == 3
+    assert len([path for path in kept if path.name == 'phase.json']) == 2
+
+    killed(TRAIN_STEP, '01_train_b', 5, '--resume')
+    assert mtimes(work_dir, '00*/**/*').items() <= kept.items()
+    now = mtimes(work_dir, '01_label_a/**/*', '00*/**/*')
+    assert kept.items() <= now.items()
+    assert_same_labels(work_dir / '01_label_a', complete.work_dir / '01_label_a')
+    assert sorted(path.name for path in (work_dir / '01_train_b').glob('*.pth')) == ['iter_2.pth', 'iter_4.pth']
+
+    text = killed(VAL_STEP, '01_train_b', 1, '--resume')
+    assert f'Going on from {work_dir}/01_train_b/iter_4.pth' in text
+    assert re.findall(r'Iter\(train\) +\[(\d+)/8\]', text) == ['6', '8']
+    assert mtimes(work_dir, '01_label_a/**/*', '00*/**/*') == now
+
+    cfg = Config.fromfile(config)
+    cfg.resume = True
+    runner = DMTRunner(cfg)
+    runner.train()
+    assert f'Going on from {work_dir}/01_train_b/iter_8.pth' in (work_dir / 'dmt.log').read_text()
+    assert mtimes(work_dir, '01_label_a/**/*', '00*/**/*') == now
+    assert all(runner.manifest.is_complete(phase.name) for phase in runner.manifest.phases)
+    # The validation that the last kill cut off was made up for.
+    assert runner.manifest.record('01_train_b')['metrics']['mIoU'] > 0
+    assert (work_dir / 'best.pth').is_file()
+
+
+def test_two_processes_label_as_one(tiny_config, tmp_path, root):
+    """On two processes each of 5 images is labeled once, with the labels that one process makes, bit for bit."""
+    options = {**SELF, 'dmt.unlabeled.indices': 5}
+    config, together, alone = tmp_path / 'tiny.py', tmp_path / 'together', tmp_path / 'alone'
+    tiny_config(together, options).dump(config)
+    done = run(
+        '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, root / 'tools/train.py', config,
+        '--launcher', 'pytorch',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert (together / 'best.pth').is_file()
+    # The work dir of one process: the same baseline, from which it labels.
+    shutil.copytree(together / '00_train_a', alone / '00_train_a')
+    DMTRunner(tiny_config(alone, options)).train(phase='01_label_a')
+    assert len(labels(alone / '01_label_a')) == 5
+    assert_same_labels(together / '01_label_a', alone / '01_label_a')
+
+
+def test_stock_train_tool(tiny_config, tmp_path):
+    tool = Path(mmseg.__file__).parent / '.mim/tools/train.py'
+    if not tool.is_file():
+        pytest.skip(f'{tool} is not installed')
+    config = tmp_path / 'tiny.py'
+    tiny_config(tmp_path / 'unused', SELF).dump(config)
+    done = run(tool, config, '--work-dir', tmp_path / 'run')
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / 'run/best.pth').is_file()
+    assert 'not run' not in (tmp_path / 'run/report.md').read_text()
+
+
+def test_test_tool(complete, tiny_config, tmp_path, root, monkeypatch):
+    """`tools/test.py` on the config of the run, and on that of its result, gives the recorded figure."""
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    config = tmp_path / 'tiny.py'
+    tiny_config(tmp_path / 'work', {}).dump(config)
+    recorded = report.score(complete.manifest, report.best_phase(complete.manifest, complete.settings), 'mIoU')
+    found, test_loop = [], TestLoop.run
+    monkeypatch.setattr(TestLoop, 'run', lambda loop: found.append(test_loop(loop)))
+    for path in (config, complete.work_dir / 'best.py'):
+        arguments = [path, complete.work_dir / 'best.pth', '--work-dir', tmp_path / 'out']
+        monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, arguments)])
+        runpy.run_path(str(root / 'tools/test.py'), run_name='__main__')
+    assert [metrics['mIoU'] for metrics in found] == [recorded, recorded]

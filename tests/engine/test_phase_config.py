@@ -23,12 +23,12 @@ def derive(tiny_config):
         data = phase_config.model_data(settings, phase.model, {})
         if phase.kind == 'label':
             result = phase_config.label_config(
-                cfg, settings, phase, data, work_dir=FOLDER, label_dir=FOLDER, teacher=Path('teacher.pth')
+                cfg, settings, phase, data, work_dir=FOLDER / name, label_dir=FOLDER, teacher=Path('teacher.pth')
             )
         else:
             baseline = phase.labels is None
             result = phase_config.train_config(
-                cfg, settings, phase, data, work_dir=FOLDER, max_iters=40,
+                cfg, settings, phase, data, work_dir=FOLDER / name, max_iters=40,
                 label_dir=None if baseline else Path('labels'), init=None if baseline else Path('init.pth'),
             )  # fmt: skip
         result.model.type = 'changed'  # a shared part of the input would show

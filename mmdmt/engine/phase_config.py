@@ -191,9 +191,17 @@ def final_config(cfg: Config, settings: DMTSettings, model: str) -> Config:
     """Config of ``model`` for the stock tools: no DMT in it, the stock segmentor and loss in place of ours."""
     result = model_config(cfg, settings, model)
     result['model'] = without_pretrained(_stock(result['model']))
-    for key in ('load_from', 'resume', 'launcher', 'work_dir'):
+    for key in _TRAINING_KEYS:
         result.pop(key, None)
+    # Where everything in the config is stock, it works without this package.
+    result.setdefault('custom_imports', {})['allow_failed_imports'] = True
     return Config(result)
+
+
+_TRAINING_KEYS = (
+    'load_from resume launcher work_dir randomness train_dataloader train_cfg optim_wrapper param_scheduler '
+    'auto_scale_lr custom_hooks'.split()
+)
 
 
 def phase_seed(seed: int, name: str) -> int:

@@ -1,10 +1,12 @@
-"""The table at the end of a run."""
+"""The tables of a run: the plan before it, the result after it."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 
 from mmdmt.core.schedule import Phase
+from mmdmt.datasets.label_store import BYTES_PER_PIXEL
 from mmdmt.engine.manifest import Manifest
+from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import DMTSettings
 
 
@@ -53,6 +55,39 @@ def render(manifest: Manifest, settings: DMTSettings) -> str:
         else '',
     ]
     return '\n\n'.join(part for part in parts if part) + '\n'
+
+
+def describe_plan(manifest: Manifest, settings: DMTSettings, data: RunData) -> str:
+    """What a run is going to do: its phases, optimizer steps, images to label and the space that labels take."""
+    trains = [phase for phase in manifest.phases if phase.kind == 'train']
+    labels = [phase for phase in manifest.phases if phase.kind == 'label']
+    rows = [
+        [
+            phase.name,
+            phase.model if phase.kind == 'train' else '',
+            (phase.teacher or '') if phase.kind == 'train' else phase.model,
+            '' if phase.label_ratio is None else f'{phase.label_ratio:g}',
+            str(data.steps(phase)) if phase.kind == 'train' else '',
+            str(data.sizes[phase.model][1]) if phase.kind == 'label' else '',
+            'complete' if manifest.is_complete(phase.name) else '',
+        ]
+        for phase in manifest.phases
+    ]
+    label_bytes = {model: data.label_bytes(model) for model in settings.models}
+    each = [label_bytes[phase.model] for phase in labels]
+    held = sum(each) if settings.keep_labels else max(each)
+    return '\n'.join(
+        [
+            markdown_table(['phase', 'student', 'teacher', 'label ratio', 'steps', 'images to label', 'state'], rows),
+            '',
+            *(f'model {model}: {sizes[0]} labeled, {sizes[1]} unlabeled images' for model, sizes in data.sizes.items()),
+            f'{sum(data.steps(phase) for phase in trains)} optimizer steps, '
+            f'{sum(data.sizes[phase.model][1] for phase in labels)} images to label in {len(labels)} label phases',
+            f'pseudo labels: at most {max(each) / 2**20:,.1f} MiB a label phase ({BYTES_PER_PIXEL} bytes a pixel '
+            f'before compression), {held / 2**20:,.1f} MiB on disk at a time '
+            + ('(dmt.keep_labels)' if settings.keep_labels else '(deleted when used)'),
+        ]
+    )
 
 
 def _row(manifest: Manifest, phase: Phase, metric: str) -> list[str]:

@@ -10,28 +10,19 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import barrier, get_world_size, init_dist, is_distributed, is_main_process
+from mmengine.dist import barrier, init_dist, is_distributed, is_main_process
 from mmengine.fileio import isfile
 from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import CheckpointLoader, Runner
 
 from mmdmt.core.schedule import Phase
-from mmdmt.core.splits import difference_maximised_sampling, nested_split
-from mmdmt.datasets.label_store import BYTES_PER_PIXEL, LabelStore
-from mmdmt.datasets.unlabeled import UnlabeledDataset
-from mmdmt.engine import checks, report
+from mmdmt.datasets.label_store import LabelStore
+from mmdmt.engine import report
 from mmdmt.engine.environment import check_package_families
 from mmdmt.engine.manifest import Manifest, latest_checkpoint
-from mmdmt.engine.phase_config import (
-    ModelData,
-    final_config,
-    label_config,
-    model_config,
-    model_data,
-    num_classes,
-    train_config,
-)
+from mmdmt.engine.phase_config import final_config, label_config, train_config
+from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import DMTSettings
 
 
@@ -56,8 +47,7 @@ class DMTRunner:
         self.settings = DMTSettings.from_config(cfg)
         self.work_dir = Path(cfg.work_dir).resolve()
         self.manifest = Manifest(self.work_dir, self.settings.phases())
-        self._data: dict[str, ModelData] = {}
-        self._sizes: dict[str, tuple[int, int]] = {}
+        self.data = RunData(cfg, self.settings)
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> 'DMTRunner':
@@ -78,10 +68,10 @@ class DMTRunner:
         self._init_dist()
         self.manifest.check(self.cfg, resume=bool(self.cfg.get('resume')) or phase is not None)
         barrier()  # no process may write before all have looked
-        self._prepare(self.work_dir / 'splits')
+        self.data.prepare(self.work_dir / 'splits')
         todo = [item for item in chosen if not self.manifest.is_complete(item.name)]
         if todo and is_main_process():
-            self._check_data()
+            self.data.check()
             self.manifest.start(self.cfg)
         barrier()
         self._logger.info(f'{len(self.manifest.phases)} phases, {len(todo)} of them to run, in {self.work_dir}')
@@ -94,9 +84,9 @@ class DMTRunner:
         """Check everything and describe the plan; nothing is written."""
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
         with tempfile.TemporaryDirectory() as folder:
-            self._prepare(Path(folder))
-            self._check_data()
-            return self._describe()
+            self.data.prepare(Path(folder))
+            self.data.check()
+            return report.describe_plan(self.manifest, self.settings, self.data)
 
     def test(self) -> dict[str, float]:
         """Test ``load_from``, or the result of the run, on the test set."""
@@ -140,139 +130,6 @@ class DMTRunner:
             'mmdmt', log_file=str(self.work_dir / 'dmt.log'), log_level=self.cfg.get('log_level', 'INFO'), file_mode='a'
         )
 
-    def _prepare(self, split_dir: Path) -> None:
-        """Find the datasets of each model, and how many images they have."""
-        lists = self._split(split_dir)
-        for model in self.settings.models:
-            self._data[model] = model_data(self.settings, model, lists[model])
-        built: dict[str, int] = {}  # most often, the models share their data
-        for model, data in self._data.items():
-            sizes = []
-            for key in ('labeled', 'unlabeled'):
-                config = getattr(data, key)
-                if repr(config) not in built:
-                    built[repr(config)] = len(checks.build_dataset(config, f'dmt.{key}'))
-                sizes.append(built[repr(config)])
-            self._sizes[model] = (sizes[0], sizes[1])
-
-    def _split(self, folder: Path) -> dict[str, dict[str, str]]:
-        """List files of the labeled and unlabeled images of each model, written for a ``dmt.split``."""
-        split, models = self.settings.split, list(self.settings.models)
-        if split is None:
-            return {model: {} for model in models}
-        pool = checks.build_dataset(self.settings.labeled, 'dmt.labeled')
-        if not hasattr(pool, 'img_suffix'):
-            raise ValueError(f'dmt.split needs dmt.labeled to be one mmseg dataset, got {type(pool).__name__}')
-        prefix = pool.data_prefix['img_path']
-        names = [os.path.relpath(path, prefix)[: -len(pool.img_suffix)] for path in checks.image_paths(pool)]
-        labeled, unlabeled = nested_split(names, split.ratio, split.split_id, split.seed)
-        if not unlabeled:
-            raise ValueError(f'dmt.split.ratio={split.ratio} leaves none of the {len(names)} images unlabeled')
-        lists = {'unlabeled': unlabeled}
-        if split.difference_maximised is None:
-            lists['labeled'] = labeled
-        else:
-            parts = difference_maximised_sampling(labeled, split.difference_maximised)
-            lists.update({f'labeled_{model}': part for model, part in zip(models, parts, strict=True)})
-        if is_main_process():
-            for name, images in lists.items():
-                _write_list(folder / f'{name}.txt', images)
-        barrier()
-        own = {model: 'labeled' if 'labeled' in lists else f'labeled_{model}' for model in models}
-        return {
-            model: {'labeled': str(folder / f'{own[model]}.txt'), 'unlabeled': str(folder / 'unlabeled.txt')}
-            for model in models
-        }
-
-    def _check_data(self) -> None:
-        """Check data, pipelines, models and weights of all phases, before the first step of any."""
-        checked: set[str] = set()
-        for model, data in self._data.items():
-            config = model_config(self.cfg, self.settings, model)
-            classes = num_classes(config['model'])
-            built = checks.check_model(config['model'], f'dmt.models.{model}')
-            checks.check_weights(
-                config, f'dmt.models.{model}', self.settings.models[model].get('weights_help', ''), built
-            )
-            checks.check_pipeline(data.train_pipeline, 'dmt.unlabeled.pipeline')
-            sets = {'dmt.labeled': data.labeled, 'dmt.unlabeled': data.unlabeled}
-            if config.get('val_dataloader'):
-                sets['val_dataloader.dataset'] = config['val_dataloader']['dataset']
-            fresh = {key: value for key, value in sets.items() if repr((key, value, classes)) not in checked}
-            for key, value in fresh.items():
-                checked.add(repr((key, value, classes)))
-                dataset = checks.build_dataset(value, key)
-                if key == 'dmt.unlabeled':
-                    checks.check_images(dataset, key)
-                else:
-                    checks.check_labeled(dataset, key, classes)
-                if key == 'dmt.labeled':
-                    checks.check_sample(dataset, key)
-            if repr(data) not in checked:
-                checked.add(repr(data))
-                labeled = checks.build_dataset(data.labeled, 'dmt.labeled')
-                unlabeled = checks.build_dataset(data.unlabeled, 'dmt.unlabeled')
-                checks.check_disjoint(checks.image_paths(labeled), checks.image_paths(unlabeled))
-                checks.check_unlabeled_sample(unlabeled, data.label_pipeline, data.train_pipeline, classes)
-
-    # Planning
-
-    def _steps(self, phase: Phase) -> int:
-        """Optimizer steps of a train phase."""
-        labeled, unlabeled = self._sizes[phase.model]
-        kind = self.settings.kind(phase)
-        if kind.get('iters') is not None:
-            return kind['iters']
-        if phase.labels is None:
-            loader = model_config(self.cfg, self.settings, phase.model, 'supervised')['train_dataloader']
-            images, per_step = labeled, loader['batch_size']
-        else:
-            images, per_step = unlabeled, kind['unlabeled_per_batch']
-        return max(1, -int(-kind['epochs'] * images // (per_step * get_world_size())))
-
-    def _describe(self) -> str:
-        phases = self.manifest.phases
-        rows = [
-            [
-                phase.name,
-                phase.model if phase.kind == 'train' else '',
-                phase.teacher or '' if phase.kind == 'train' else phase.model,
-                '' if phase.label_ratio is None else f'{phase.label_ratio:g}',
-                str(self._steps(phase)) if phase.kind == 'train' else '',
-                str(self._sizes[phase.model][1]) if phase.kind == 'label' else '',
-                'complete' if self.manifest.is_complete(phase.name) else '',
-            ]
-            for phase in phases
-        ]
-        labels = [self._label_bytes(phase.model) for phase in phases if phase.kind == 'label']
-        held = sum(labels) if self.settings.keep_labels else max(labels)
-        steps = sum(self._steps(phase) for phase in phases if phase.kind == 'train')
-        images = sum(self._sizes[phase.model][1] for phase in phases if phase.kind == 'label')
-        return '\n'.join(
-            [
-                report.markdown_table(
-                    ['phase', 'student', 'teacher', 'label ratio', 'steps', 'images to label', 'state'], rows
-                ),
-                '',
-                *(
-                    f'model {model}: {labeled} labeled, {unlabeled} unlabeled images'
-                    for model, (labeled, unlabeled) in self._sizes.items()
-                ),
-                f'{steps} optimizer steps, {images} images to label in {len(labels)} label phases',
-                f'pseudo labels: at most {max(labels) / 2**20:,.1f} MiB a label phase ({BYTES_PER_PIXEL} bytes a '
-                f'pixel before compression), {held / 2**20:,.1f} MiB on disk at a time '
-                + ('(dmt.keep_labels)' if self.settings.keep_labels else '(deleted when used)'),
-            ]
-        )
-
-    def _label_bytes(self, model: str) -> int:
-        """Bytes that the labels of one phase take at most, from some of the images at the size they get labels."""
-        data = self._data[model]
-        dataset = UnlabeledDataset(checks.build_dataset(data.unlabeled, 'dmt.unlabeled'), data.label_pipeline)
-        looked_at = range(0, len(dataset), max(1, len(dataset) // 16))
-        shapes = [dataset[idx]['data_samples'].ori_shape for idx in looked_at]
-        return round(sum(height * width for height, width in shapes) / len(shapes) * len(dataset) * BYTES_PER_PIXEL)
-
     # Execution
 
     def _run(self, phase: Phase) -> None:
@@ -285,7 +142,7 @@ class DMTRunner:
         else:
             assert phase.init is not None
             cfg = label_config(
-                self.cfg, self.settings, phase, self._data[phase.model],
+                self.cfg, self.settings, phase, self.data.of[phase.model],
                 work_dir=folder, label_dir=folder, teacher=self.manifest.checkpoint(phase.init),
             )  # fmt: skip
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), self._hook(phase, number)]
@@ -318,8 +175,8 @@ class DMTRunner:
                 f'the pseudo labels in {label_dir} were deleted after use; delete that folder to make them anew'
             )
         cfg = train_config(
-            self.cfg, self.settings, phase, self._data[phase.model],
-            work_dir=folder, max_iters=self._steps(phase), label_dir=label_dir,
+            self.cfg, self.settings, phase, self.data.of[phase.model],
+            work_dir=folder, max_iters=self.data.steps(phase), label_dir=label_dir,
             init=None if phase.init is None else self.manifest.checkpoint(phase.init),
         )  # fmt: skip
         interrupted = latest_checkpoint(folder) if is_main_process() else None
@@ -340,8 +197,8 @@ class DMTRunner:
             metric=self.settings.metric,
             select=self.settings.select,
             ramp=self.settings.gamma_ramp and phase.labels is not None,
-            later_steps=sum(self._steps(item) for item in later if item.kind == 'train'),
-            later_images=sum(self._sizes[item.model][1] for item in later if item.kind == 'label'),
+            later_steps=sum(self.data.steps(item) for item in later if item.kind == 'train'),
+            later_images=sum(self.data.sizes[item.model][1] for item in later if item.kind == 'label'),
             step_seconds=self._rate('steps'),
             image_seconds=self._rate('images'),
         )
@@ -411,16 +268,3 @@ def _release(runner: Runner) -> None:
         if isinstance(handler, logging.FileHandler):
             handler.close()
             runner.logger.removeHandler(handler)
-
-
-def _write_list(path: Path, names: list[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = '\n'.join(names) + '\n'
-    if path.is_file() and path.read_text() != text:
-        raise ValueError(
-            f'{path} was made from another list of images than dmt.labeled has now: restore the data, or choose '
-            'another --work-dir'
-        )
-    temporary = path.with_suffix(f'.{os.getpid()}.tmp')
-    temporary.write_text(text)
-    os.replace(temporary, path)

@@ -8,8 +8,9 @@ import pytest
 from mmengine import fileio
 from mmseg.registry import DATASETS
 
-from mmdmt.datasets import digits
-from mmdmt.datasets.digits import DigitScenesDataset, digit_pool, render_scene
+from mmdmt.datasets import digit_rendering, digits
+from mmdmt.datasets.digit_rendering import digit_pool, render_scene
+from mmdmt.datasets.digits import DigitScenesDataset
 
 # Of the pixels of images and masks of train 0, train 639 and val 7, with numpy 2.4; any other version and platform
 # must give the same. A change of the scenes changes every figure measured on them.
@@ -45,7 +46,7 @@ def test_fresh_render_gives_the_same_bytes():
     path = 'digits://train/images/000012.png'
     first = fileio.get(path)
     digits._png.cache_clear()
-    digits._load_digits.cache_clear()
+    digit_rendering._load_digits.cache_clear()
     assert fileio.get(path) == first
     assert fileio.get('digits://train/images/000013.png') != first
 
@@ -67,13 +68,13 @@ def test_train_and_val_share_no_digit():
 @pytest.mark.parametrize('split', ['train', 'val'])
 def test_scenes_are_composed_of_the_digits_of_their_split(split, monkeypatch):
     used = []
-    handwriting = digits._handwriting
+    handwriting = digit_rendering._handwriting
 
     def recording(rng, source, is_fragment):
         used.append(source)
         return handwriting(rng, source, is_fragment)
 
-    monkeypatch.setattr(digits, '_handwriting', recording)
+    monkeypatch.setattr(digit_rendering, '_handwriting', recording)
     for index in range(20):
         render_scene(split, index)
     assert len(used) > 20
@@ -84,7 +85,7 @@ def test_mask_labels_the_ink_of_the_digit():
     ink = np.zeros((64, 64), dtype=np.int64)
     ink[30, 30] = 16
     mask = np.zeros((64, 64), dtype=np.uint8)
-    digits._label(mask, ink, class_index=7)
+    digit_rendering._label(mask, ink, class_index=7)
     expected = np.zeros((64, 64), dtype=np.uint8)
     expected[27:34, 27:34] = 255
     expected[28:33, 28:33] = 7
@@ -101,8 +102,8 @@ def test_labeled_scenes_show_every_class_and_no_other_label():
 def test_resize_is_bilinear():
     values = np.array([[0, 16], [32, 48]])
     # Pixel centres of a doubled axis of two lie at -0.25, 0.25, 0.75, 1.25 of the old one; outside of it, the edge.
-    np.testing.assert_array_equal(digits._resize(values, 2, 4), [[0, 4, 12, 16], [32, 36, 44, 48]])
-    np.testing.assert_array_equal(digits._resize(values, 4, 2)[:, 0], [0, 8, 24, 32])
+    np.testing.assert_array_equal(digit_rendering._resize(values, 2, 4), [[0, 4, 12, 16], [32, 36, 44, 48]])
+    np.testing.assert_array_equal(digit_rendering._resize(values, 4, 2)[:, 0], [0, 8, 24, 32])
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_bad_arguments_are_refused():
 
 
 def test_missing_sklearn_is_named(monkeypatch):
-    digits._load_digits.cache_clear()
+    digit_rendering._load_digits.cache_clear()
     monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
     with pytest.raises(ImportError, match='pip install scikit-learn'):
         render_scene('val', 0)

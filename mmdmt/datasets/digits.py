@@ -42,7 +42,7 @@ class DigitSceneBackend(BaseStorageBackend):
     """Read-only mmengine file backend of paths ``digits://{train,val}/{images,masks}/NNNNNN.png``.
 
     ``mmengine.fileio`` finds it by the prefix, so no ``backend_args`` are needed. Images are 8 bit RGB PNG, masks 8 bit
-    single channel PNG, both 64x64 (see :class:`Scene` for the labels). Rendering waits for the first :meth:`get`.
+    single channel PNG, both 64x64 (labels: see ``digit_rendering.Scene``). Rendering waits for the first :meth:`get`.
     """
 
     def get(self, filepath: str | Path) -> bytes:

@@ -169,6 +169,8 @@ def label_config(
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr'):
         result[key] = None
     result.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
+    # Images come in many sizes, and cudnn would try all its algorithms for each of them.
+    result['env_cfg'] = {**(result.get('env_cfg') or {}), 'cudnn_benchmark': False}
     return _finish(result, phase, work_dir)
 
 

@@ -152,6 +152,7 @@ class DMTRunner:
                 type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
                 find_unused_parameters=cfg.get('find_unused_parameters', False),
             )  # fmt: skip
+        torch.backends.cudnn.benchmark = False  # a Runner only ever switches it on
         runner = _PhaseRunner.from_cfg(cfg)
         try:
             if phase.kind == 'train':

@@ -168,6 +168,8 @@ def test_label_phase_has_no_training_parts(derive):
     assert set(cfg.default_hooks) == {'timer', 'logger'}
     assert cfg.test_evaluator == dict(type='PseudoLabelWriter', label_dir=str(FOLDER), label_ratio=1.0, num_classes=11)
     assert [step.type for step in cfg.test_dataloader.dataset.pipeline] == ['LoadImageFromFile', 'PackDMTInputs']
+    assert cfg.env_cfg.cudnn_benchmark is False
+    assert derive('02_train_b').env_cfg.cudnn_benchmark is True
 
 
 def test_names_of_a_phase(derive):

@@ -123,6 +123,15 @@ class DMTRunner:
         else:  # mmengine's own start wants a GPU
             torch.distributed.init_process_group('gloo')
 
+    def _set_launcher(self, cfg: Config) -> None:
+        """Let the run of ``cfg`` use the processes of this one."""
+        cfg.launcher = self.cfg.get('launcher', 'none')
+        if is_distributed() and not torch.cuda.is_available() and not cfg.get('model_wrapper_cfg'):
+            cfg.model_wrapper_cfg = dict(
+                type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
+                find_unused_parameters=cfg.get('find_unused_parameters', False),
+            )  # fmt: skip
+
     @cached_property
     def _logger(self) -> MMLogger:
         self.work_dir.mkdir(parents=True, exist_ok=True)
@@ -146,12 +155,7 @@ class DMTRunner:
                 work_dir=folder, label_dir=folder, teacher=self.manifest.checkpoint(phase.init),
             )  # fmt: skip
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), self._hook(phase, number)]
-        cfg.launcher = self.cfg.get('launcher', 'none')
-        if is_distributed() and not torch.cuda.is_available() and not cfg.get('model_wrapper_cfg'):
-            cfg.model_wrapper_cfg = dict(
-                type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
-                find_unused_parameters=cfg.get('find_unused_parameters', False),
-            )  # fmt: skip
+        self._set_launcher(cfg)
         torch.backends.cudnn.benchmark = False  # a Runner only ever switches it on
         runner = _PhaseRunner.from_cfg(cfg)
         try:
@@ -242,9 +246,8 @@ class DMTRunner:
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
         model = checkpoint.get('meta', {}).get('dmt', {}).get('model', next(iter(self.settings.models)))
         cfg = final_config(self.cfg, self.settings, model)
-        cfg.merge_from_dict(
-            dict(load_from=path, work_dir=str(self.work_dir), launcher=self.cfg.get('launcher', 'none'))
-        )
+        cfg.merge_from_dict(dict(load_from=path, work_dir=str(self.work_dir)))
+        self._set_launcher(cfg)
         return cfg
 
 

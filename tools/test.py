@@ -1,10 +1,13 @@
 """Test a checkpoint of a DMT run, or of an ordinary config, on the config's test set."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
 from mmdmt.engine.cli import add_common_arguments, load_config
 

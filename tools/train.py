@@ -1,10 +1,14 @@
 """Run DMT, or train an ordinary config, from a config file."""
 
 import argparse
+import sys
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
 from mmdmt.engine.cli import add_common_arguments, load_config
 

@@ -7,9 +7,9 @@ _base_ = [
 runner_type = 'DMTRunner'
 data_preprocessor = dict(size=(160, 160), size_divisor=None)
 model = dict(data_preprocessor=data_preprocessor)
-optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.1))
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=0.1))
 dmt = dict(
     split=dict(ratio=8),  # 45 labeled, 322 unlabeled images
     models=dict(a=dict(), b=dict()),
     supervised=dict(iters=800, optim_wrapper=dict(optimizer=dict(lr=5e-3))),
-    semi=dict(epochs=4, labeled_per_batch=1, unlabeled_per_batch=7))
+    semi=dict(epochs=4, labeled_per_batch=2, unlabeled_per_batch=6))

@@ -1,7 +1,7 @@
 """What mmsegmentation needs for DMT; importing it registers all of it, ``mmdmt.engine`` registers the runner."""
 
-from mmdmt.datasets import digits, samplers, transforms, unlabeled
-from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
+from mmdmt.datasets import PseudoLabelDataset, digits, transforms
+from mmdmt.losses import DynamicMutualLoss
 from mmdmt.seg.deeplabv2_head import DeepLabV2Head
 from mmdmt.seg.segmentor import DMTCascadeEncoderDecoder, DMTEncoderDecoder
 
@@ -10,8 +10,7 @@ __all__ = [
     'DMTEncoderDecoder',
     'DeepLabV2Head',
     'DynamicMutualLoss',
+    'PseudoLabelDataset',
     'digits',
-    'samplers',
     'transforms',
-    'unlabeled',
 ]

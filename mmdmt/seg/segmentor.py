@@ -51,12 +51,15 @@ class _DynamicMutual:
             for head in heads if isinstance(heads, nn.ModuleList) else [heads]:
                 if head is not None:
                     self._dynamic_losses += _losses_of(head, f'{name} {type(head).__name__}')
-        main = self.decode_head[-1] if isinstance(self.decode_head, nn.ModuleList) else self.decode_head
-        if not any(isinstance(module, DynamicMutualLoss) for module in main.modules()):
+        if not any(isinstance(module, DynamicMutualLoss) for module in self._final_head.modules()):
             raise ValueError(
-                f'{type(self).__name__}: decode_head {type(main).__name__} has no DynamicMutualLoss; set its '
-                "loss_decode=dict(type='DynamicMutualLoss', gamma1=..., gamma2=...)"
+                f'{type(self).__name__}: decode_head {type(self._final_head).__name__} has no DynamicMutualLoss; set '
+                "its loss_decode=dict(type='DynamicMutualLoss', gamma1=..., gamma2=...)"
             )
+
+    @property
+    def _final_head(self) -> nn.Module:
+        return self.decode_head[-1] if isinstance(self.decode_head, nn.ModuleList) else self.decode_head
 
     @contextmanager
     def _confidence(self, confidence: Tensor | None) -> Iterator[None]:
@@ -72,9 +75,7 @@ class _DynamicMutual:
         """Losses of a batch; with confidences, also the figures of its pseudo-labeled pixels for the log."""
         with self._confidence(stack_confidence(data_samples)):
             losses = super().loss(inputs, data_samples)  # type: ignore[misc]
-        # The heads come before the auxiliary ones: the last one with figures among them is the final head.
-        main = self.decode_head[-1] if isinstance(self.decode_head, nn.ModuleList) else self.decode_head
-        for module in main.modules():
+        for module in self._final_head.modules():
             if isinstance(module, DynamicMutualLoss) and module.statistics is not None:
                 losses.update(module.statistics._asdict())
         return losses

@@ -8,15 +8,7 @@ runner_type = 'DMTRunner'
 dmt = dict(
     split=dict(ratio=20),  # 530 labeled images
     models=dict(
-        # COCO weights in Caffe form: BGR images that are not divided by a deviation, stride in the first 1x1.
-        a=dict(
-            load_from='pretrained/deeplabv2_r101_coco_voc.pth',
-            weights_help='It is made from resnet101COCO-41f33a49.pth, see "Weights" in the README. ',
-            model=dict(
-                data_preprocessor=dict(mean=[104.008, 116.669, 122.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False),
-                backbone=dict(style='caffe'))),
-        # ImageNet weights.
-        b=dict(
-            model=dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101'))))),
+        a=dict(load_from='pretrained/deeplabv2_r101_coco_voc.pth', **_base_.coco_weights),
+        b=_base_.imagenet_weights),
     supervised=dict(epochs=134, optim_wrapper=dict(optimizer=dict(lr=2e-3))),
     semi=dict(epochs=4, labeled_per_batch=1, unlabeled_per_batch=7))

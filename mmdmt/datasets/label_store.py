@@ -111,7 +111,7 @@ class LabelStore:
             FileNotFoundError: if the store is not complete.
         """
         path = self.root / 'labels.json'
-        if not path.is_file():
+        if not self.complete:
             raise FileNotFoundError(f'{path}: the pseudo labels are not complete; run their label phase first')
         return json.loads(path.read_text())
 

@@ -254,8 +254,8 @@ def check_weights(config: Mapping, key: str, weights_help: str, model: Any) -> N
             checkpoint = CheckpointLoader.load_checkpoint(source, map_location='cpu')
         except Exception as error:
             raise FileNotFoundError(
-                f'{key}: initial weights {source!r} cannot be loaded ({type(error).__name__}: {error}). {weights_help}'
-                'Without a network, download them elsewhere and put them into the cache of torch.hub '
+                f'{key}: initial weights {source!r} cannot be loaded ({type(error).__name__}: {error}). '
+                f'{weights_help} Without a network, download them elsewhere and put them into the cache of torch.hub '
                 '(~/.cache/torch/hub/checkpoints), or name a local file.'
             ) from error
         if source == load_from:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import barrier, get_world_size, is_main_process
@@ -31,6 +32,7 @@ class RunData:
         self.settings = settings
         self.of: dict[str, ModelData] = {}
         self.sizes: dict[str, tuple[int, int]] = {}
+        self._built: dict[str, Any] = {}
 
     def prepare(self, split_dir: Path) -> None:
         """Find the datasets of each model; the lists of a ``dmt.split`` are written into ``split_dir``.
@@ -39,14 +41,21 @@ class RunData:
             FileNotFoundError, ValueError: if the data is not there, or cannot be split as asked.
         """
         lists = self._split(split_dir)
-        built: dict[str, int] = {}  # most often, the models share their data
         for model in self.settings.models:
             data = self.of[model] = model_data(self.settings, model, lists[model])
-            for key, config in (('labeled', data.labeled), ('unlabeled', data.unlabeled)):
-                if repr(config) not in built:
-                    built[repr(config)] = len(checks.build_dataset(config, f'dmt.{key}'))
-                    _check_split(lists[model].get(key), built[repr(config)], key)
-            self.sizes[model] = (built[repr(data.labeled)], built[repr(data.unlabeled)])
+            self.sizes[model] = (
+                len(self._dataset(data.labeled, 'dmt.labeled')),
+                len(self._dataset(data.unlabeled, 'dmt.unlabeled')),
+            )
+            for key, size in zip(('labeled', 'unlabeled'), self.sizes[model], strict=True):
+                _check_split(lists[model].get(key), size, key)
+
+    def _dataset(self, config: dict, key: str) -> Any:
+        """The dataset of a config, built once: most often, the models share their data."""
+        mark = repr(config)
+        if mark not in self._built:
+            self._built[mark] = checks.build_dataset(config, key)
+        return self._built[mark]
 
     def _split(self, folder: Path) -> dict[str, dict[str, str]]:
         """List files of each model, under ``labeled`` and ``unlabeled``; empty without a ``dmt.split``."""
@@ -96,14 +105,14 @@ class RunData:
                 mark = repr((dataset_config, classes))
                 if dataset_config is not None and mark not in checked:
                     checked.add(mark)
-                    checks.check_labeled(checks.build_dataset(dataset_config, key), key, classes)
+                    checks.check_labeled(self._dataset(dataset_config, key), key, classes)
             if repr(data) not in checked:
                 checked.add(repr(data))
                 self._check_training_data(data, classes)
 
     def _check_training_data(self, data: ModelData, classes: int) -> None:
-        labeled = checks.build_dataset(data.labeled, 'dmt.labeled')
-        unlabeled = checks.build_dataset(data.unlabeled, 'dmt.unlabeled')
+        labeled = self._dataset(data.labeled, 'dmt.labeled')
+        unlabeled = self._dataset(data.unlabeled, 'dmt.unlabeled')
         checks.check_images(unlabeled, 'dmt.unlabeled')
         checks.check_disjoint(checks.image_paths(labeled), checks.image_paths(unlabeled))
         checks.check_pipeline(data.train_pipeline, 'dmt.unlabeled.pipeline')
@@ -126,7 +135,7 @@ class RunData:
     def label_bytes(self, model: str) -> int:
         """Bytes that the labels by one teacher take at most, from some of the images at the size they get labels."""
         data = self.of[model]
-        dataset = UnlabeledDataset(checks.build_dataset(data.unlabeled, 'dmt.unlabeled'), data.label_pipeline)
+        dataset = UnlabeledDataset(self._dataset(data.unlabeled, 'dmt.unlabeled'), data.label_pipeline)
         looked_at = range(0, len(dataset), max(1, len(dataset) // 16))
         shapes = [dataset[idx]['data_samples'].ori_shape for idx in looked_at]
         return round(sum(height * width for height, width in shapes) / len(shapes) * len(dataset) * BYTES_PER_PIXEL)

@@ -87,6 +87,8 @@ class DMTSettings:
                    if not dmt.get(name)]  # fmt: skip
         if missing:
             raise ValueError(f'dmt.{missing[0]} is missing or empty')
+        if not isinstance(dmt['models'], Mapping):
+            raise ValueError(f'dmt.models must be a dict of name -> overrides, got {dmt["models"]!r}')
         for name, overrides in dmt['models'].items():
             _check_keys(f'dmt.models.{name}', overrides, OVERRIDES | DATA_KEYS | KIND_KEYS | {'weights_help'})
             for kind in KIND_KEYS & overrides.keys():

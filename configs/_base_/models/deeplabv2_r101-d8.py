@@ -7,6 +7,15 @@ data_preprocessor = dict(
     pad_val=0,
     seg_pad_val=255,
     size=(321, 321))
+# The two initialisations of the paper, for `dmt.models`. COCO weights are in Caffe form: BGR images that are not divided
+# by a deviation, stride in the first 1x1; where their file lies depends on the number of classes.
+coco_weights = dict(
+    weights_help='It is made from resnet101COCO-41f33a49.pth, see "Weights" in the README.',
+    model=dict(
+        data_preprocessor=dict(mean=[104.008, 116.669, 122.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False),
+        backbone=dict(style='caffe')))
+imagenet_weights = dict(
+    model=dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101'))))
 model = dict(
     type='DMTEncoderDecoder',
     data_preprocessor=data_preprocessor,

@@ -1,4 +1,4 @@
-"""The 16-bit code of a teacher's confidence: log-odds, because trained models saturate near probability 1.
+"""A teacher's confidence as log-odds, and their 16-bit code, because trained models saturate near probability 1.
 
 The ranking of arXiv 2004.08514 selects by confidence, of which a large share lies above 0.999. No linear code can rank
 these; log-odds in steps of 0.0005 can, and the probability they decode to is off by 6.2e-5 at most.
@@ -17,11 +17,38 @@ CODE_MAX = 65535
 
 
 @torch.no_grad()
+def top_log_odds(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Reduce logits to the predicted class and the log-odds of its probability.
+
+    The log-odds are ``z = logit of the top class - logsumexp(other logits)``, in float32 whatever the dtype of the
+    logits; the probability is ``sigmoid(z)``.
+
+    Args:
+        logits: [N, C, ...], any float dtype, C >= 2.
+
+    Returns:
+        label int64 [N, ...] and z float32 [N, ...], on the device of the logits.
+
+    Raises:
+        ValueError: fewer than two classes, or logits from which no log-odds follow (NaN, or several of +inf).
+    """
+    if logits.ndim < 2 or logits.shape[1] < 2:
+        raise ValueError(f'logits must be [N, C, ...] with at least 2 classes; got shape {list(logits.shape)}')
+    logits = logits.float()
+    top, label = logits.max(dim=1, keepdim=True)
+    others = logits.scatter(1, label, -torch.inf)
+    log_odds = (top - others.logsumexp(dim=1, keepdim=True)).squeeze(1)
+    if log_odds.isnan().any():
+        raise ValueError('logits must be finite: NaN log-odds found (has the teacher diverged?)')
+    return label.squeeze(1), log_odds
+
+
+@torch.no_grad()
 def encode(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Reduce logits to the predicted class and the 16-bit code of its confidence.
 
-    ``code = round((z + 6) / 32 * 65535)`` clamped to 0..65535, where z is the log-odds of the top class: its logit
-    minus the log-sum-exp of the others, in float32 whatever the dtype of the logits.
+    ``code = round((z + 6) / 32 * 65535)`` clamped to 0..65535, where z are the log-odds of the top class
+    (:func:`top_log_odds`).
 
     Args:
         logits: [N, C, ...], any float dtype, 2 <= C <= 255 (255 as a uint8 label means ignored).
@@ -34,15 +61,10 @@ def encode(logits: Tensor) -> tuple[Tensor, Tensor]:
     """
     if logits.ndim < 2 or not 2 <= logits.shape[1] <= 255:
         raise ValueError(f'logits must be [N, C, ...] with C classes in 2..255; got shape {list(logits.shape)}')
-    logits = logits.float()
-    top, label = logits.max(dim=1, keepdim=True)
-    others = logits.scatter(1, label, -torch.inf)
-    log_odds = (top - others.logsumexp(dim=1, keepdim=True)).squeeze(1)
-    if log_odds.isnan().any():
-        raise ValueError('logits must be finite: NaN log-odds found (has the teacher diverged?)')
+    label, log_odds = top_log_odds(logits)
     scaled = (log_odds - LOG_ODDS_MIN) * (CODE_MAX / (LOG_ODDS_MAX - LOG_ODDS_MIN))
     code = scaled.clamp(0, CODE_MAX).round().to(torch.int32)
-    return label.squeeze(1).to(torch.uint8), code
+    return label.to(torch.uint8), code
 
 
 def decode(code: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Class-balanced ranking of pseudo labels by confidence, exact over all pixels (arXiv 2004.08514)."""
+"""Ranking of pseudo labels by confidence: of pixels by class, of images all together (arXiv 2004.08514)."""
 
 import os
 from pathlib import Path
@@ -130,6 +130,49 @@ class ClassHistogram:
         # at_least falls with the code: the codes that still select enough are 0..threshold.
         threshold = ((at_least >= wanted[:, None]).sum(1) - 1).clamp(min=0)
         return threshold, at_least.gather(1, threshold[:, None]).squeeze(1)
+
+
+def select_images(
+    log_odds: NDArray[np.float32], ratio: float, label: NDArray[np.integer] | None = None
+) -> NDArray[np.int64]:
+    """Pick the ``round(ratio * n)`` most confident of n images (arXiv 2004.08514, classification).
+
+    Exactly so many are picked: where confidences tie, it is by a fixed shuffle, not by the order of the images, which
+    often is that of their classes.
+
+    Args:
+        log_odds: confidence of each image, float [n]; any increasing function of it gives the same.
+        ratio: share to pick, in (0, 1].
+        label: predicted class of each image, integer [n]: then each class is ranked on its own, and at least one image
+            of each predicted class is picked.
+
+    Returns:
+        Indices of the picked images, ascending, int64.
+
+    Raises:
+        ValueError: a ratio outside (0, 1] or one that picks nothing, shapes that differ, a confidence that is NaN.
+    """
+    if not 0 < ratio <= 1:
+        raise ValueError(f'ratio must be in (0, 1]; got {ratio}')
+    if np.isnan(log_odds).any():
+        raise ValueError('log_odds must not be NaN')
+    number = len(log_odds)
+    ties = np.random.Generator(np.random.PCG64(0)).permutation(number)
+    order = np.lexsort((ties, -log_odds))  # the last key counts first
+    if label is None:
+        picked = order[: selected_number(number, ratio)]
+        if not len(picked):
+            raise ValueError(f'ratio {ratio} selects none of {number} images')
+        return np.sort(picked)
+    if label.shape != log_odds.shape:
+        raise ValueError(f'label and log_odds must have one shape; got {label.shape} and {log_odds.shape}')
+    of_class = [order[label[order] == cls] for cls in np.unique(label)]
+    return np.sort(np.concatenate([members[: max(1, selected_number(len(members), ratio))] for members in of_class]))
+
+
+def selected_number(number: int, ratio: float) -> int:
+    """How many of ``number`` images a ratio selects: ``round(ratio * number)``."""
+    return round(ratio * number)
 
 
 def _check_range(name: str, values: Tensor, end: int) -> None:

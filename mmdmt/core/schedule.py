@@ -42,7 +42,9 @@ class Phase:
         return None if self.labels is None else self.labels.removeprefix(_name(self.iteration, 'label', ''))
 
 
-def plan(scheme: Scheme, models: Sequence[str], label_ratios: Sequence[float]) -> list[Phase]:
+def plan(
+    scheme: Scheme, models: Sequence[str], label_ratios: Sequence[float], reinitialise: bool = False
+) -> list[Phase]:
     """List the phases of a run, in an order in which each finds its inputs complete.
 
     'mutual' (two models a, b; Alg. 1): in iteration i the model a of i-1 labels for b, and the b of i-1 for a. Both
@@ -53,6 +55,7 @@ def plan(scheme: Scheme, models: Sequence[str], label_ratios: Sequence[float]) -
         scheme: 'mutual', 'self' or 'chain'.
         models: unique model names, each [a-z][a-z0-9_-]*; two for 'mutual', one for the others.
         label_ratios: share of the pseudo labels that iteration 1, 2, ... uses, strictly increasing in (0, 1].
+        reinitialise: train from a new initialisation in each iteration, as 'chain' always does, instead of fine-tuning.
 
     Raises:
         ValueError: an argument that is not as above, named with what is allowed.
@@ -75,7 +78,7 @@ def plan(scheme: Scheme, models: Sequence[str], label_ratios: Sequence[float]) -
                 kind='train',
                 iteration=iteration,
                 model=student,
-                init=None if scheme == 'chain' else _name(iteration - 1, 'train', student),
+                init=None if reinitialise or scheme == 'chain' else _name(iteration - 1, 'train', student),
                 labels=label.name,
                 label_ratio=ratio,
             )

@@ -1,4 +1,4 @@
-"""Which images are labeled: the published nested splits, and two halves that make the models differ."""
+"""Which images are labeled: the published nested splits, class-balanced ones, and two halves to make models differ."""
 
 import random
 from collections.abc import Sequence
@@ -26,8 +26,7 @@ def nested_split(names: Sequence[str], ratio: float, split_id: int, seed: int = 
     _check_names(names)
     if not ratio >= 1:
         raise ValueError(f'ratio is a divisor and must be >= 1; got {ratio}')
-    if isinstance(split_id, bool) or not isinstance(split_id, int) or split_id < 0:
-        raise ValueError(f'split_id must be an int >= 0; got {split_id!r}')
+    _check_split_id(split_id)
     number = int(len(names) / ratio)
     if number == 0:
         raise ValueError(f'ratio must be at most the number of names ({len(names)}) to label any; got {ratio}')
@@ -35,6 +34,52 @@ def nested_split(names: Sequence[str], ratio: float, split_id: int, seed: int = 
         number += 1
     shuffled = _shuffled(names, seed, times=split_id + 1)
     return shuffled[:number], shuffled[number:]
+
+
+def balanced_split(
+    names: Sequence[str], labels: Sequence[int], number: int, split_id: int = 0, seed: int = 7777
+) -> tuple[list[str], list[str]]:
+    """Split image names into labeled ones, as many of each class as of any other, and unlabeled ones.
+
+    The names of each class are sorted and then shuffled ``split_id + 1`` times by a fresh
+    ``random.Random(f'{seed} {label}')``, so that what is taken of one class does not depend on the other classes; the
+    first ``number / num_classes`` are labeled. For one split id a smaller labeled set is the beginning of a larger one.
+
+    Args:
+        names: image names without duplicates, in any order.
+        labels: the class of each name. Every class that occurs here gets its share.
+        number: how many names to label, a multiple of the number of classes.
+        split_id: any integer >= 0; each gives another split.
+        seed: of the shuffle.
+
+    Returns:
+        The labeled names, by turns one of each class with the classes ascending, and the unlabeled names, sorted.
+
+    Raises:
+        ValueError: no names, a duplicate, not one label a name, a number that is no int >= 1 or no multiple of the
+            number of classes or larger than the smallest class allows, a split_id that is no int >= 0.
+    """
+    _check_names(names)
+    if len(labels) != len(names):
+        raise ValueError(f'labels must be one for each of the {len(names)} names; got {len(labels)}')
+    _check_split_id(split_id)
+    by_class: dict[int, list[str]] = {label: [] for label in sorted(set(labels))}
+    for name, label in zip(names, labels, strict=True):
+        by_class[label].append(name)
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1 or number % len(by_class):
+        raise ValueError(
+            f'number must be a positive multiple of the number of classes ({len(by_class)}); got {number!r}'
+        )
+    share = number // len(by_class)
+    for label, members in by_class.items():
+        if len(members) < share:
+            raise ValueError(
+                f'number asks for a labeled set larger than the data: class {label} has {len(members)} names, '
+                f'{number} in {len(by_class)} classes need {share}'
+            )
+    taken = [_shuffled(members, f'{seed} {label}', split_id + 1)[:share] for label, members in by_class.items()]
+    labeled = [name for turn in zip(*taken, strict=True) for name in turn]
+    return labeled, sorted(set(names).difference(labeled))
 
 
 def difference_maximised_sampling(
@@ -63,12 +108,17 @@ def difference_maximised_sampling(
     return shuffled[:number], shuffled[-number:]
 
 
-def _shuffled(names: Sequence[str], seed: int, times: int) -> list[str]:
+def _shuffled(names: Sequence[str], seed: int | str, times: int) -> list[str]:
     shuffled = sorted(names)
     generator = random.Random(seed)
     for _ in range(times):
         generator.shuffle(shuffled)
     return shuffled
+
+
+def _check_split_id(split_id: int) -> None:
+    if isinstance(split_id, bool) or not isinstance(split_id, int) or split_id < 0:
+        raise ValueError(f'split_id must be an int >= 0; got {split_id!r}')
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -1,10 +1,11 @@
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
 
-from mmdmt.core.confidence import decode, encode
+from mmdmt.core.confidence import decode, encode, top_log_odds
 
 
 def slow_encode(scores):
@@ -113,3 +114,84 @@ def test_encode_refuses_a_diverged_teacher():
 def test_decode_refuses_probabilities():
     with pytest.raises(ValueError, match='float32'):
         decode(torch.tensor([0.5]))
+
+
+def slow_log_odds(scores):
+    """Label and log-odds of one image, in Python floats."""
+    label = max(range(len(scores)), key=scores.__getitem__)
+    highest = max(score for index, score in enumerate(scores) if index != label)
+    rest = sum(math.exp(score - highest) for index, score in enumerate(scores) if index != label)
+    return label, scores[label] - highest - math.log(rest)
+
+
+@pytest.mark.parametrize(
+    ('logits', 'label', 'log_odds'),
+    [
+        ([0.0, 0.0], 0, 0),
+        ([1.0, 3.5], 1, 2.5),
+        ([4.0, 4.0, 4.0, 4.0], 0, -math.log(3)),
+        ([math.log(2), math.log(3), math.log(5)], 2, 0),  # 5 against 2 + 3
+        ([-math.inf, 3.0, 1.0], 1, 2),
+        ([-math.inf, -math.inf, 3.0], 2, math.inf),
+    ],
+)
+def test_top_log_odds_by_hand(logits, label, log_odds):
+    labels, values = top_log_odds(torch.tensor([logits]))
+    assert (labels.dtype, values.dtype) == (torch.int64, torch.float32)
+    assert labels.tolist() == [label]
+    assert values.tolist() == pytest.approx([log_odds], abs=1e-6)
+
+
+@pytest.mark.parametrize('shape', [(5, 2), (3, 10), (4, 1000), (2, 300, 2, 3)])
+@pytest.mark.parametrize('scale', [0.1, 3, 30])
+def test_top_log_odds_equal_slow_reference(shape, scale):
+    logits = scale * torch.randn(shape, generator=torch.Generator().manual_seed(4))
+    label, log_odds = top_log_odds(logits)
+    assert label.shape == log_odds.shape == (shape[0], *shape[2:])
+    pixels = logits.movedim(1, -1).flatten(0, -2).tolist()
+    for scores, own, value in zip(pixels, label.flatten().tolist(), log_odds.flatten().tolist(), strict=True):
+        slow_label, slow_value = slow_log_odds(scores)
+        assert own == slow_label
+        assert value == pytest.approx(slow_value, rel=1e-5, abs=1e-4)
+
+
+def test_class_above_255_keeps_its_index():
+    logits = torch.zeros(2, 1000)
+    logits[0, 255] = logits[1, 999] = 10
+    label, log_odds = top_log_odds(logits)
+    assert label.tolist() == [255, 999]
+    assert log_odds.tolist() == pytest.approx([10 - math.log(999)] * 2)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_logits_have_float32_log_odds(dtype):
+    logits = torch.tensor([[9.0] + [0.0] * 299, [0.0] * 299 + [8.0]], dtype=dtype)
+    label, log_odds = top_log_odds(logits)
+    assert (label.tolist(), log_odds.dtype) == ([0, 299], torch.float32)
+    # in half precision log(299) = 5.7004 would be off by more than 1e-3
+    assert log_odds.tolist() == pytest.approx([9 - math.log(299), 8 - math.log(299)], abs=1e-5)
+
+
+def test_images_are_ranked_where_soft_max_is_exactly_one():
+    logits = torch.zeros(300, 10)
+    logits[:, 3] = torch.linspace(20, 400, 300)
+    assert (logits.softmax(1).amax(1) == 1).all()
+    label, log_odds = top_log_odds(logits)
+    assert (label == 3).all()
+    assert (log_odds.diff() > 0).all()
+
+
+def test_log_odds_have_no_gradient():
+    assert not top_log_odds(torch.randn(2, 3, requires_grad=True))[1].requires_grad
+
+
+@pytest.mark.parametrize('shape', [(4, 1), (4, 0), (5,), (2, 1, 4, 4)])
+def test_top_log_odds_refuse_fewer_than_two_classes(shape):
+    with pytest.raises(ValueError, match=r'at least 2 classes; got shape ' + re.escape(str(list(shape)))):
+        top_log_odds(torch.zeros(shape))
+
+
+@pytest.mark.parametrize('scores', [[0, math.nan, 1], [math.inf, math.inf, 0], [-math.inf] * 3])
+def test_top_log_odds_refuse_a_diverged_teacher(scores):
+    with pytest.raises(ValueError, match='NaN log-odds'):
+        top_log_odds(torch.tensor([[1.0, 0.0, 0.0], scores]))

@@ -40,6 +40,36 @@ def test_chain_by_hand():
     ]
 
 
+def test_reinitialised_mutual_by_hand():
+    assert plan('mutual', ['a', 'b'], [0.2, 1], reinitialise=True) == [
+        Phase('00_train_a', 'train', 0, 'a', None, None, None),
+        Phase('00_train_b', 'train', 0, 'b', None, None, None),
+        Phase('01_label_a', 'label', 1, 'a', '00_train_a', None, 0.2),
+        Phase('01_train_b', 'train', 1, 'b', None, '01_label_a', 0.2),
+        Phase('01_label_b', 'label', 1, 'b', '00_train_b', None, 0.2),
+        Phase('01_train_a', 'train', 1, 'a', None, '01_label_b', 0.2),
+        Phase('02_label_a', 'label', 2, 'a', '01_train_a', None, 1),
+        Phase('02_train_b', 'train', 2, 'b', None, '02_label_a', 1),
+        Phase('02_label_b', 'label', 2, 'b', '01_train_b', None, 1),
+        Phase('02_train_a', 'train', 2, 'a', None, '02_label_b', 1),
+    ]
+
+
+@pytest.mark.parametrize(('scheme', 'models'), [('mutual', ['a', 'b']), ('self', ['a'])])
+def test_reinitialise_changes_nothing_but_what_training_starts_from(scheme, models):
+    ratios = [0.3, 0.6, 1]
+    for tuned, anew in zip(plan(scheme, models, ratios), plan(scheme, models, ratios, reinitialise=True), strict=True):
+        assert anew == (dataclasses.replace(tuned, init=None) if tuned.kind == 'train' else tuned)
+        assert anew.teacher == tuned.teacher
+        assert (anew == tuned) == (tuned.kind == 'label' or tuned.iteration == 0)
+
+
+def test_reinitialised_self_is_a_chain():
+    chain = plan('chain', ['f'], [0.5, 1])
+    assert plan('self', ['f'], [0.5, 1], reinitialise=True) == chain
+    assert plan('chain', ['f'], [0.5, 1], reinitialise=True) == chain
+
+
 @pytest.mark.parametrize(
     ('name', 'inputs', 'teacher'),
     [

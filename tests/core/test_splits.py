@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdmt.core.splits import difference_maximised_sampling, nested_split
+from mmdmt.core.splits import balanced_split, difference_maximised_sampling, nested_split
 
 DATA = Path(os.environ.get('MMDMT_SHARED_DATA') or Path(__file__).resolve().parents[3] / 'shared' / 'data')
 PUBLISHED = DATA / 'splits' / 'dmt'
@@ -104,6 +104,7 @@ def test_global_random_state_is_left_alone():
     random.seed(3)
     state = random.getstate()
     nested_split(NAMES, 2, 0)
+    balanced_split(NAMES, [0] * len(NAMES), 4)
     difference_maximised_sampling(NAMES)
     assert random.getstate() == state
 
@@ -124,6 +125,94 @@ def test_global_random_state_is_left_alone():
 def test_nested_split_refuses(names, ratio, split_id, message):
     with pytest.raises(ValueError, match=message):
         nested_split(names, ratio, split_id)
+
+
+# CIFAR-10 without 200 validation images
+MANY_LABELS = [index * 7 % 10 for index in range(49800)]
+MANY = [f'{index:05d}_{label}' for index, label in enumerate(MANY_LABELS)]
+
+
+@pytest.mark.parametrize('split_id', range(5))
+def test_balanced_split_is_balanced_nested_and_complete(split_id):
+    largest = balanced_split(MANY, MANY_LABELS, 4000, split_id)[0]
+    for number in (40, 250, 1000, 4000):
+        labeled, unlabeled = balanced_split(MANY, MANY_LABELS, number, split_id)
+        assert [int(name[-1]) for name in labeled] == list(range(10)) * (number // 10)
+        assert labeled == largest[:number]
+        assert unlabeled == sorted(unlabeled)
+        assert sorted(labeled + unlabeled) == MANY
+
+
+def test_balanced_split_ids_and_seeds_differ():
+    splits = [balanced_split(MANY, MANY_LABELS, 250, split_id)[0] for split_id in range(5)]
+    splits.append(balanced_split(MANY, MANY_LABELS, 250, seed=1)[0])
+    assert len({frozenset(labeled) for labeled in splits}) == 6
+
+
+def test_balanced_split_golden():
+    names = ['b1', 'a0', 'd0', 'c1', 'e0', 'f1', 'g0', 'h1']
+    labels = [1, 0, 0, 1, 0, 1, 0, 1]
+    # random.Random('7777 0') shuffles a0 d0 e0 g0 to g0 d0 a0 e0, random.Random('7777 1') b1 c1 f1 h1 to h1 c1 b1 f1.
+    assert balanced_split(names, labels, 2) == (['g0', 'h1'], ['a0', 'b1', 'c1', 'd0', 'e0', 'f1'])
+    assert balanced_split(names, labels, 4) == (['g0', 'h1', 'd0', 'c1'], ['a0', 'b1', 'e0', 'f1'])
+    assert balanced_split(names, labels, 4, split_id=1)[0] == ['a0', 'f1', 'e0', 'h1']
+    assert balanced_split(names, labels, 8) == (['g0', 'h1', 'd0', 'c1', 'a0', 'b1', 'e0', 'f1'], [])
+
+
+def slow_balanced_split(names, labels, number, split_id, seed):
+    """The same by way of ``slow_split``, class after class."""
+    classes = sorted(set(labels))
+    taken = []
+    for wanted in classes:
+        members = [name for name, label in zip(names, labels, strict=True) if label == wanted]
+        shuffled = slow_split(members, 1, split_id, f'{seed} {wanted}')[0]
+        taken.append(shuffled[: number // len(classes)])
+    labeled = [taken[column][row] for row in range(number // len(classes)) for column in range(len(classes))]
+    return labeled, sorted(name for name in names if name not in labeled)
+
+
+@pytest.mark.parametrize('split_id', [0, 1, 4])
+@pytest.mark.parametrize('number', [3, 6, 18])
+@pytest.mark.parametrize('seed', [7777, 1])
+def test_balanced_split_equals_slow_reference(number, split_id, seed):
+    labels = [(2, 5, 8)[index % 3] for index in range(18)]
+    assert balanced_split(NAMES, labels, number, split_id, seed) == slow_balanced_split(
+        NAMES, labels, number, split_id, seed
+    )
+
+
+def test_balanced_split_does_not_depend_on_the_order():
+    names, labels = MANY[:100], MANY_LABELS[:100]
+    assert balanced_split(names[::-1], labels[::-1], 40) == balanced_split(names, labels, 40)
+    assert names == MANY[:100]
+
+
+def test_balanced_split_of_a_class_does_not_depend_on_the_others():
+    keep = [index for index in range(100) if MANY_LABELS[index] in (3, 4)]
+    few = balanced_split([MANY[index] for index in keep], [MANY_LABELS[index] for index in keep], 8)[0]
+    assert few == [name for name in balanced_split(MANY[:100], MANY_LABELS[:100], 40)[0] if name[-1] in '34']
+
+
+@pytest.mark.parametrize(
+    ('names', 'labels', 'number', 'split_id', 'message'),
+    [
+        (['a', 'b', 'a'], [0, 1, 1], 2, 0, "'a'"),
+        ([], [], 2, 0, 'at least one'),
+        (['a', 'b'], [0], 1, 0, 'each of the 2 names; got 1'),
+        (['a', 'b'], [0, 1], 0, 0, r'number must be a positive multiple .*\(2\); got 0'),
+        (['a', 'b'], [0, 1], -2, 0, 'got -2'),
+        (['a', 'b'], [0, 1], 2.0, 0, r'got 2\.0'),
+        (['a'], [0], True, 0, 'got True'),
+        (['a', 'b', 'c'], [0, 1, 1], 3, 0, r'\(2\); got 3'),
+        (['a', 'b', 'c'], [0, 1, 1], 4, 0, 'larger than the data: class 0 has 1 names, 4 in 2 classes need 2'),
+        (['a', 'b'], [0, 1], 2, -1, 'split_id .*-1'),
+        (['a', 'b'], [0, 1], 2, 1.0, r'split_id .*1\.0'),
+        (['a', 'b'], [0, 1], 2, True, 'split_id .*True'),
+    ],
+)
+def test_balanced_split_refuses(names, labels, number, split_id, message):
+    with pytest.raises(ValueError, match=message):
+        balanced_split(names, labels, number, split_id)
 
 
 @pytest.mark.parametrize(

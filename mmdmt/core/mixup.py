@@ -1,0 +1,69 @@
+"""Mixup of images, labels and dynamic weights (arXiv 2004.08514, classification; mixup: arXiv 1710.09412)."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Weighting = Literal['image', 'term']
+WEIGHTINGS = ('image', 'term')
+
+
+class Mixed(NamedTuple):
+    """A mixed batch: ``images`` [N, ...] and the weighted ``target``, float32 [N, C], of ``-sum(target * log p)``."""
+
+    images: Tensor
+    target: Tensor
+
+
+def draw_lam(alpha: float, dominant: bool) -> float:
+    """Draw the share of the first image of each mixed pair, Beta(alpha, alpha), by NumPy's global generator.
+
+    Args:
+        alpha: > 0.
+        dominant: take ``max(lam, 1 - lam)``, so that the image an example is named after is the larger part of it.
+    """
+    lam = float(np.random.beta(alpha, alpha))
+    return max(lam, 1 - lam) if dominant else lam
+
+
+def mix(values: Tensor, lam: float, partner: Tensor) -> Tensor:
+    """``lam * values + (1 - lam) * values[partner]`` over the first dimension; ``partner`` is int64 [N]."""
+    return lam * values + (1 - lam) * values[partner]
+
+
+def mixup(
+    images: Tensor, one_hot: Tensor, weight: Tensor, lam: float, partner: Tensor, weighting: Weighting = 'image'
+) -> Mixed:
+    """Mix each image with its partner, and labels and weights alike.
+
+    With labels ``y``, weights ``w`` and those of the partner ``y'``, ``w'``, the weighted target of a mixed image is
+
+    - 'image', as published: ``(lam w + (1 - lam) w') (lam y + (1 - lam) y')``; a rejected label (weight 0) thereby
+      regains weight through its partner;
+    - 'term': ``lam w y + (1 - lam) w' y'``; it does not.
+
+    Args:
+        images: [N, ...], any float dtype.
+        one_hot: float [N, C], labels of the images.
+        weight: float [N], their dynamic weights.
+        lam: share of the image itself, in [0, 1].
+        partner: int64 [N], the index of each image's partner.
+        weighting: 'image' or 'term'.
+
+    Raises:
+        ValueError: an unknown weighting.
+    """
+    if weighting not in WEIGHTINGS:
+        raise ValueError(f'weighting must be one of {WEIGHTINGS}; got {weighting!r}')
+    if weighting == 'term':
+        target = mix(one_hot * weight[:, None], lam, partner)
+    else:
+        target = mix(one_hot, lam, partner) * mix(weight, lam, partner)[:, None]
+    return Mixed(mix(images, lam, partner), target)
+
+
+def draw_partners(number: int, device: torch.device) -> Tensor:
+    """A random permutation of the images of a batch, int64 [number]."""
+    return torch.randperm(number, device=device)

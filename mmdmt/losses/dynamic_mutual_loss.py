@@ -7,12 +7,24 @@ from typing import Any, NamedTuple
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from mmdmt.core.dynamic_weight import HUMAN, VARIANTS, DynamicWeight, Reduction, Variant, dynamic_mutual_loss
+from mmdmt.core.dynamic_weight import (
+    HUMAN,
+    VARIANTS,
+    DynamicWeight,
+    Reduction,
+    Variant,
+    dynamic_mutual_loss,
+    dynamic_weight,
+)
+
+NOTHING_IGNORED = -(2**62)
+"""An ``ignore_index`` that no data set has for a label."""
 
 
 class Statistics(NamedTuple):
-    """What a batch's pseudo-labeled pixels looked like: float32 scalars, 0 where the batch has none of them."""
+    """What a batch's pseudo-labeled pixels (images) were like: float32 scalars, 0 where the batch has none of them."""
 
     disagree: Tensor
     student_wins: Tensor
@@ -23,9 +35,10 @@ class Statistics(NamedTuple):
 class DynamicMutualLoss(nn.Module):
     """Cross-entropy, weighted down where student and teacher disagree: the dynamic loss of arXiv 2004.08514.
 
-    Usable as ``loss_decode`` of any head built on ``BaseDecodeHead``, auxiliary heads included, in a
-    ``DMTEncoderDecoder``, which hands it the confidence of each pixel. Without confidence it is the cross-entropy
-    over the pixels that are not ignored.
+    Usable as ``loss_decode`` of any head of mmsegmentation built on ``BaseDecodeHead``, auxiliary heads included, in a
+    ``DMTEncoderDecoder``, and as ``loss`` of any head of mmpretrain built on ``ClsHead`` in a ``DMTImageClassifier``;
+    these hand it the confidence of each pixel or image. Without confidence it is the cross-entropy over the pixels
+    that are not ignored, or over the images.
 
     Args:
         gamma1: Exponent where both agree, not negative. ``gamma1 = gamma2 = 0`` is plain cross-entropy (CBST).
@@ -63,39 +76,82 @@ class DynamicMutualLoss(nn.Module):
         self.class_weight = class_weight
         self.loss_weight = loss_weight
         self.loss_name = loss_name
-        # Set from outside: the ramp factor of both gammas (DMTHook), and for the time of one loss() of the segmentor
-        # the confidence of its batch, float32 [N, H, W], with the name of the head for error messages.
+        # Set from outside: the ramp factor of both gammas (DMTHook), and for the time of one loss() of the model the
+        # confidence of its batch, float32 [N, H, W] or [N], with the name of the head for error messages.
         self.gamma_scale = 1.0
         self.confidence: Tensor | None = None
         self.owner = 'its head'
         self.statistics: Statistics | None = None
+
+    @property
+    def weighs(self) -> bool:
+        """Whether any pseudo label can get another weight than 1."""
+        return self.gamma1 > 0 or self.gamma2 > 0
+
+    def weigh(self, cls_score: Tensor, label: Tensor, confidence: Tensor) -> DynamicWeight:
+        """Weights of a batch of images, where they are not those of the logits that the loss is taken of (mixup).
+
+        Args:
+            cls_score: Logits [N, C] of the unmixed images.
+            label: int64 [N].
+            confidence: float32 [N], 2.0 where a human labeled.
+        """
+        gammas = (self.gamma1 * self.gamma_scale, self.gamma2 * self.gamma_scale)
+        result = dynamic_weight(cls_score, label, confidence, *gammas, self.variant, ignore_index=NOTHING_IGNORED)
+        self.statistics = _statistics(result, label, confidence, NOTHING_IGNORED)
+        return result
 
     def forward(
         self,
         cls_score: Tensor,
         label: Tensor,
         weight: Tensor | None = None,
-        ignore_index: int | None = 255,
+        ignore_index: int | None = None,
         reduction_override: Reduction | None = None,
+        avg_factor: float | None = None,
         **_: Any,
     ) -> Tensor:
         """Loss of a batch.
 
         Args:
-            cls_score: Logits [N, C, H, W].
-            label: int64 [N, H, W].
-            weight: Factor of each pixel, [N, H, W], as a pixel sampler (OHEM) gives it.
-            ignore_index: Label that is left out. Some heads pass none: 255 then.
+            cls_score: Logits [N, C, H, W] of pixels or [N, C] of images.
+            label: int64 [N, H, W] or [N]; or float [N, C], a distribution over classes (mixup), weighted already.
+            weight: Factor of each pixel or image, as a pixel sampler (OHEM) gives it, in the shape of int64 labels.
+            ignore_index: Label that is left out. None, as some heads leave it: 255 for pixels, none for images.
             reduction_override: ``none`` gives the loss of each pixel, ``sum`` the sum. Default: the mean.
+            avg_factor: What the sum is divided by for the mean. Default: the number of valid pixels, or of images.
 
         Raises:
             ValueError: if the head gives labels of another shape than the image's confidence.
         """
+        class_weight = None if self.class_weight is None else cls_score.new_tensor(self.class_weight).float()
+        reduction: Reduction = reduction_override or 'mean'
+        divide = avg_factor is not None and reduction == 'mean'
+        if label.is_floating_point():
+            loss = F.cross_entropy(cls_score.float(), label.float(), weight=class_weight, reduction='none')
+            loss = loss if weight is None else loss * weight
+            if reduction != 'none':
+                loss = loss.sum() if divide or reduction == 'sum' else loss.mean()
+        else:
+            loss = self._hard_loss(cls_score, label, weight, ignore_index, class_weight, 'sum' if divide else reduction)
+        return self.loss_weight * (loss / avg_factor if divide else loss)
+
+    def _hard_loss(
+        self,
+        cls_score: Tensor,
+        label: Tensor,
+        weight: Tensor | None,
+        ignore_index: int | None,
+        class_weight: Tensor | None,
+        reduction: Reduction,
+    ) -> Tensor:
         if self.confidence is not None and self.confidence.shape != label.shape:
             raise ValueError(
                 f'DynamicMutualLoss cannot serve {self.owner}: it compares labels of shape {tuple(label.shape)} where '
                 f'the images have {tuple(self.confidence.shape)} pixels (does it sample or resize them?)'
             )
+        if ignore_index is None:
+            ignore_index = 255 if label.ndim > 1 else NOTHING_IGNORED
         loss, result = dynamic_mutual_loss(
             cls_score,
             label,
@@ -103,14 +159,14 @@ class DynamicMutualLoss(nn.Module):
             self.gamma1 * self.gamma_scale,
             self.gamma2 * self.gamma_scale,
             self.variant,
-            ignore_index=255 if ignore_index is None else ignore_index,
-            class_weight=None if self.class_weight is None else cls_score.new_tensor(self.class_weight).float(),
+            ignore_index=ignore_index,
+            class_weight=class_weight,
             pixel_weight=weight,
-            reduction=reduction_override or 'mean',
+            reduction=reduction,
         )
         if result is not None and self.confidence is not None:
             self.statistics = _statistics(result, label, self.confidence, ignore_index)
-        return self.loss_weight * loss
+        return loss
 
     def extra_repr(self) -> str:
         """Show what defines the loss."""
@@ -118,8 +174,8 @@ class DynamicMutualLoss(nn.Module):
 
 
 @torch.no_grad()
-def _statistics(result: DynamicWeight, label: Tensor, confidence: Tensor, ignore_index: int | None) -> Statistics:
-    pseudo = (label != (255 if ignore_index is None else ignore_index)) & (confidence < HUMAN)
+def _statistics(result: DynamicWeight, label: Tensor, confidence: Tensor, ignore_index: int) -> Statistics:
+    pseudo = (label != ignore_index) & (confidence < HUMAN)
     count = pseudo.sum().clamp(min=1)
     return Statistics(
         disagree=result.disagree.sum() / count,

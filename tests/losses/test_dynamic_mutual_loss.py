@@ -4,6 +4,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
+from mmpretrain.models.heads import LinearClsHead
+from mmpretrain.structures import DataSample
 from torch.nn import functional as F
 
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
@@ -209,3 +211,249 @@ def test_mixed_precision_computes_the_loss_in_float32():
     for one, other in zip(first, second, strict=True):
         assert torch.equal(one, other)
     assert torch.equal(first[1], build(confidence)(first[0].float(), label))
+
+
+# The first four of the five pixels above, as images.
+IMAGE_LABEL = torch.tensor([0, 0, 0, 0])
+IMAGE_CONFIDENCE = torch.tensor([2.0, 0.7, 0.9, 0.6])
+# cases: human, agreement, the teacher wins, the student wins; gamma1 = 2, gamma2 = 1
+IMAGE_WEIGHTS = [1, 0.8**2, 0.25, 0]
+
+
+def image_logits():
+    return torch.tensor(PROBABILITY[:4]).log().requires_grad_()
+
+
+def random_images(number=12, num_classes=5, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(number, num_classes, generator=generator) * 3
+    label = torch.randint(0, num_classes, (number,), generator=generator)
+    return scores, label, torch.rand(number, generator=generator)
+
+
+@pytest.mark.parametrize(('avg_factor', 'divisor'), [(None, 4), (4, 4), (8, 8), (2.5, 2.5)])
+def test_images_by_hand(avg_factor, divisor):
+    scores = image_logits()
+    loss = build(IMAGE_CONFIDENCE, gamma1=2.0, gamma2=1.0)
+    value = loss(scores, IMAGE_LABEL, avg_factor=avg_factor)
+    terms = [weight * ce for weight, ce in zip(IMAGE_WEIGHTS, CROSS_ENTROPY, strict=True)]
+    assert value.item() == pytest.approx(sum(terms) / divisor, rel=1e-5)
+    assert [float(figure) for figure in loss.statistics] == pytest.approx([2 / 3, 1 / 3, (0.64 + 0.25) / 3])
+    value.backward()
+    # of weight * cross-entropy, with the weight detached: weight * (p - y) / divisor
+    expected = [[weight * (p[0] - 1), weight * p[1]] for weight, p in zip(IMAGE_WEIGHTS, PROBABILITY, strict=False)]
+    torch.testing.assert_close(scores.grad, torch.tensor(expected) / divisor)
+
+
+@pytest.mark.parametrize('soft', [False, True])
+@pytest.mark.parametrize('reduction', ['sum', 'none'])
+def test_avg_factor_divides_the_mean_only(reduction, soft):
+    scores, label, confidence = random_images()
+    label = F.one_hot(label, 5).float() if soft else label
+    value = build(confidence)(scores, label, reduction_override=reduction, avg_factor=7)
+    torch.testing.assert_close(value, build(confidence)(scores, label, reduction_override=reduction))
+
+
+@pytest.mark.parametrize('class_weight', [None, [0.5, 1.0, 2.0, 0.0, 3.0]])
+@pytest.mark.parametrize('avg_factor', [12, 5.0])
+def test_avg_factor_divides_the_sum_of_pixels_and_images(class_weight, avg_factor):
+    for scores, label, confidence in (random_images(), random_batch()):
+        loss = build(confidence, class_weight=class_weight, gamma1=2.0, gamma2=1.0, loss_weight=0.5)
+        total = loss(scores, label, reduction_override='sum')
+        torch.testing.assert_close(loss(scores, label, avg_factor=avg_factor), total / avg_factor)
+
+
+@pytest.mark.parametrize('class_weight', [None, [0.5, 1.0, 2.0, 0.0, 3.0]])
+@pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])
+def test_images_without_confidence_have_cross_entropy(class_weight, reduction):
+    scores, label, _ = random_images()
+    weight = None if class_weight is None else torch.tensor(class_weight)
+    expected = F.cross_entropy(scores, label, weight=weight, reduction=reduction)
+    loss = build(None, class_weight=class_weight)
+    torch.testing.assert_close(loss(scores, label, reduction_override=reduction), expected)
+
+
+def test_class_255_of_images_is_a_class_and_of_pixels_none():
+    scores = torch.randn(3, 300, generator=torch.Generator().manual_seed(1))
+    label = torch.tensor([255, 299, 0])
+    single = F.cross_entropy(scores, label, reduction='none')
+    assert build(None)(scores, label).item() == pytest.approx(single.mean().item(), rel=1e-5)
+    pixels = build(None)(scores.T[None, :, None], label[None, None])
+    assert pixels.item() == pytest.approx((single[1] + single[2]).item() / 2, rel=1e-5)
+    given = build(None)(scores, label, ignore_index=255)
+    assert given.item() == pytest.approx(pixels.item(), rel=1e-5)
+
+
+def test_class_255_of_images_is_weighted_and_counted():
+    scores = torch.zeros(2, 300)
+    scores[:, 255] = 8.0
+    label, confidence = torch.tensor([255, 7]), torch.tensor([0.9, 0.9])
+    top = math.exp(8) / (math.exp(8) + 299)
+    loss = build(confidence, gamma1=2.0, gamma2=2.0)
+    value = loss(scores, label)
+    assert value.item() == pytest.approx(-(top**2) * math.log(top) / 2, rel=1e-4)  # the student wins the other image
+    assert [float(figure) for figure in loss.statistics] == pytest.approx([0.5, 0.5, top**2 / 2])
+    loss.statistics = None
+    weights = loss.weigh(scores, label, confidence)
+    assert weights.weight.tolist() == pytest.approx([top**2, 0])
+    assert [float(figure) for figure in loss.statistics] == pytest.approx([0.5, 0.5, top**2 / 2])
+
+
+def soft_labels(seed=3):
+    return torch.randn(12, 5, generator=torch.Generator().manual_seed(seed)).softmax(1)
+
+
+@pytest.mark.parametrize('class_weight', [None, [0.5, 1.0, 2.0, 0.0, 3.0]])
+@pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])
+def test_soft_labels_have_cross_entropy(class_weight, reduction):
+    scores, target = random_images()[0], soft_labels()
+    weight = None if class_weight is None else torch.tensor(class_weight)
+    expected = F.cross_entropy(scores, target, weight=weight, reduction=reduction)
+    loss = build(None, class_weight=class_weight, loss_weight=0.5)
+    torch.testing.assert_close(loss(scores, target, reduction_override=reduction), 0.5 * expected)
+    assert loss.statistics is None
+
+
+@pytest.mark.parametrize(('avg_factor', 'divisor'), [(None, 2), (2, 2), (10, 10)])
+def test_soft_labels_by_hand(avg_factor, divisor):
+    """Targets that mixup has weighted already: their sums are below 1, and N is the number of images still."""
+    scores = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log()
+    target = torch.tensor([[0.09375, 0.03125], [0, 0.625]])
+    first, second = -0.09375 * math.log(0.75) - 0.03125 * math.log(0.25), -0.625 * math.log(0.5)
+    value = build(None)(scores, target, avg_factor=avg_factor)
+    assert value.item() == pytest.approx((first + second) / divisor, rel=1e-5)
+    weighted = build(None, class_weight=[2, 4])(scores, target, avg_factor=avg_factor)
+    by_class = -2 * 0.09375 * math.log(0.75) - 4 * 0.03125 * math.log(0.25) + 4 * second
+    assert weighted.item() == pytest.approx(by_class / divisor, rel=1e-5)
+    sampled = build(None)(scores, target, weight=torch.tensor([3.0, 0.0]), avg_factor=avg_factor)
+    assert sampled.item() == pytest.approx(3 * first / divisor, rel=1e-5)
+
+
+def test_one_hot_labels_cost_what_their_classes_do():
+    scores, label, _ = random_images()
+    torch.testing.assert_close(build(None)(scores, F.one_hot(label, 5).float()), build(None)(scores, label))
+
+
+def test_soft_labels_are_not_weighted_again():
+    scores, _, confidence = random_images()
+    loss = build(confidence, gamma1=3.0, gamma2=3.0)
+    torch.testing.assert_close(loss(scores, soft_labels()), build(None)(scores, soft_labels()))
+    assert loss.statistics is None
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_soft_labels_in_mixed_precision_are_computed_in_float32(dtype):
+    scores, target = random_images()[0].to(dtype), soft_labels().to(dtype)
+    value = build(None)(scores, target)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, F.cross_entropy(scores.float(), target.float()))
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'weights', 'label'),
+    [
+        ({'gamma1': 2.0, 'gamma2': 1.0}, IMAGE_WEIGHTS, [0, 0, 0, 0]),
+        ({'gamma1': 2.0, 'gamma2': 2.0, 'variant': 'naive'}, [1, 0.8**2, 0.25**2, 0.25**2], [0, 0, 0, 0]),
+        ({'gamma1': 2.0, 'gamma2': 1.0, 'variant': 'flip'}, [1, 0.8**2, 0.25, 0.4], [0, 0, 0, 1]),
+    ],
+)
+def test_weigh_by_hand(kwargs, weights, label):
+    loss = build(None, **kwargs)
+    result = loss.weigh(image_logits(), IMAGE_LABEL, IMAGE_CONFIDENCE)
+    assert result.weight.tolist() == pytest.approx(weights)
+    assert result.label.tolist() == label
+    assert not result.weight.requires_grad
+    assert [float(figure) for figure in loss.statistics] == pytest.approx([2 / 3, 1 / 3, sum(weights[1:]) / 3])
+
+
+@pytest.mark.parametrize('scale', [0.0, 0.5])
+def test_weigh_scales_both_gammas(scale):
+    loss = build(None, gamma1=2.0, gamma2=1.0)
+    loss.gamma_scale = scale
+    weights = loss.weigh(image_logits(), IMAGE_LABEL, IMAGE_CONFIDENCE).weight
+    # without any exponent there is no case of weight 0 either
+    assert weights.tolist() == pytest.approx([1, 1, 1, 1] if scale == 0 else [1, 0.8, 0.5, 0])
+
+
+def test_loss_of_weighed_soft_labels_is_the_loss_of_hard_labels_with_confidence():
+    scores, label, confidence = random_images()
+    confidence[:4] = 2.0
+    hard, soft = build(confidence, gamma1=2.0, gamma2=1.0), build(None, gamma1=2.0, gamma2=1.0)
+    result = soft.weigh(scores, label, confidence)
+    target = F.one_hot(result.label, 5) * result.weight[:, None]
+    torch.testing.assert_close(soft(scores, target), hard(scores, label))
+    for one, other in zip(soft.statistics, hard.statistics, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ('gamma1', 'gamma2', 'weighs'), [(0.0, 0.0, False), (0.0, 1.0, True), (1.0, 0.0, True), (5.0, 5.0, True)]
+)
+def test_weighs_where_a_gamma_is_not_zero(gamma1, gamma2, weighs):
+    loss = build(None, gamma1=gamma1, gamma2=gamma2)
+    assert loss.weighs is weighs
+    loss.gamma_scale = 0.0  # the ramp may rise again
+    assert loss.weighs is weighs
+
+
+def cls_head(loss, **kwargs):
+    torch.manual_seed(0)
+    return LinearClsHead(num_classes=5, in_channels=8, loss=loss, **kwargs)
+
+
+def cls_samples(label, soft=None):
+    samples = [DataSample().set_gt_label(int(one)) for one in label]
+    if soft is not None:
+        for sample, target in zip(samples, soft, strict=True):
+            sample.set_gt_score(target)
+    return samples
+
+
+FEATURES = torch.randn(12, 8, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize('soft', [None, soft_labels()])
+@pytest.mark.parametrize(
+    'kwargs', [{}, {'class_weight': [0.5, 1.0, 2.0, 0.0, 3.0]}, {'loss_weight': 0.3}], ids=['plain', 'class', 'scaled']
+)
+def test_stock_classification_head_without_confidence(kwargs, soft):
+    samples = cls_samples(random_images()[1], soft)
+    own = cls_head({'type': 'DynamicMutualLoss', **kwargs}, cal_acc=soft is None)
+    stock = cls_head({'type': 'CrossEntropyLoss', 'use_soft': soft is not None, **kwargs}, cal_acc=soft is None)
+    assert type(own.loss_module) is DynamicMutualLoss
+    assert type(stock.loss_module) is not DynamicMutualLoss
+    values, expected = own.loss((FEATURES,), samples), stock.loss((FEATURES,), samples)
+    assert values.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(values[name], value)
+    values['loss'].backward()
+    expected['loss'].backward()
+    torch.testing.assert_close(own.fc.weight.grad, stock.fc.weight.grad)
+
+
+def test_stock_classification_head_with_confidence():
+    _, label, confidence = random_images()
+    confidence[::3] = 2.0
+    head = cls_head({'type': 'DynamicMutualLoss', 'gamma1': 2.0, 'gamma2': 1.0})
+    head.loss_module.confidence = confidence
+    value = head.loss((FEATURES,), cls_samples(label))['loss']
+    total = 0.0
+    for scores, own, teacher in zip(head((FEATURES,)).softmax(1).tolist(), label.tolist(), confidence, strict=True):
+        student, probability = max(scores), scores[own]
+        if teacher > 1:
+            weight = 1.0
+        elif probability == student:
+            weight = probability**2
+        else:
+            weight = probability if teacher >= student else 0.0
+        total -= weight * math.log(probability)
+    assert value.item() == pytest.approx(total / 12, rel=1e-5)
+    assert head.loss_module.statistics.disagree > 0
+    assert head.loss_module.statistics.student_wins > 0
+
+
+def test_confidence_of_another_batch_of_images_is_refused():
+    loss = build(IMAGE_CONFIDENCE)
+    loss.owner = 'head LinearClsHead'
+    with pytest.raises(ValueError, match=r'head LinearClsHead.*\(3,\).*\(4,\)'):
+        loss(image_logits()[:3], IMAGE_LABEL[:3])

@@ -1,15 +1,10 @@
 """Whole runs: complete, in pieces, killed and resumed, on two processes, through the stock tools."""
 
 import json
-import os
 import re
 import runpy
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import mmseg
@@ -22,8 +17,9 @@ from mmseg.apis import inference_model, init_model
 from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
 
-from mmdmt.datasets.label_store import LabelStore
+from mmdmt.datasets.label_maps import LabelMaps
 from mmdmt.engine import DMTRunner, report
+from tests.runs import TRAIN_STEP, VAL_STEP, assert_same_weights, killed, mtimes, on_two_processes, run, state_dict
 
 SELF = {
     'dmt.scheme': 'self',
@@ -32,44 +28,12 @@ SELF = {
     'model.decode_head.loss_decode.gamma1': 0.0,
     'model.decode_head.loss_decode.gamma2': 0.0,
 }
-# Runs a tool that kills itself (SIGKILL, so nothing can be tidied up) at the COUNT-th call of CLASS.METHOD in PHASE.
-KILLER = """
-import importlib, os, runpy, signal, sys
-
-module, name, method, phase, count, *sys.argv = sys.argv[1:]
-target = getattr(importlib.import_module(module), name)
-original, calls = getattr(target, method), []
-
-def patched(self, *args, **kwargs):
-    result = original(self, *args, **kwargs)
-    runner_dir = str(getattr(self, 'label_dir', None) or self.runner.work_dir)
-    if runner_dir.endswith(phase):
-        calls.append(1)
-        if len(calls) == int(count):
-            os.kill(os.getpid(), signal.SIGKILL)
-    return result
-
-setattr(target, method, patched)
-runpy.run_path(sys.argv[0], run_name='__main__')
-"""
 LABEL_STEP = ('mmdmt.engine.pseudo_label_writer', 'PseudoLabelWriter', 'process')
-TRAIN_STEP = ('mmengine.runner', 'IterBasedTrainLoop', 'run_iter')
-VAL_STEP = ('mmengine.runner', 'ValLoop', 'run_iter')
-
-
-def state_dict(path):
-    return torch.load(path, weights_only=False, map_location='cpu')['state_dict']
-
-
-def assert_same_weights(path, other):
-    first, second = state_dict(path), state_dict(other)
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def labels(folder):
     """Class map and confidence of all labels in a folder."""
-    store = LabelStore(folder)
+    store = LabelMaps(folder)
     return {name: np.stack([part.astype(int) for part in store.read(name)]) for name in store.names()}
 
 
@@ -77,20 +41,8 @@ def assert_same_labels(folder, other):
     first, second = labels(folder), labels(other)
     assert first.keys() == second.keys() != set()
     assert all((first[name] == second[name]).all() for name in first)
-    counts = [LabelStore(path).histogram().counts for path in (folder, other)]
+    counts = [LabelMaps(path).histogram().counts for path in (folder, other)]
     assert torch.equal(*counts)
-
-
-def mtimes(work_dir, *patterns):
-    paths = [path for pattern in patterns for path in work_dir.glob(pattern) if path.is_file()]
-    return {path: path.stat().st_mtime_ns for path in paths}
-
-
-def run(*command, program=sys.executable, timeout=120, **environment):
-    return subprocess.run(
-        [program, *map(str, command)], env={**os.environ, 'OMP_NUM_THREADS': '1', **environment}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope='module')
@@ -185,7 +137,7 @@ def test_self_training_without_kept_labels(tiny_config, tmp_path):
     assert [phase.name for phase in runner.manifest.phases] == ['00_train_a', '01_label_a', '01_train_a']
     assert (tmp_path / 'best.pth').is_file()
     assert not list(tmp_path.glob('*/labels')) + list(tmp_path.glob('*/confidence'))
-    assert LabelStore(tmp_path / '01_label_a').info()['num_images'] == 6
+    assert LabelMaps(tmp_path / '01_label_a').info()['num_images'] == 6
     # A run whose labels are gone is complete all the same.
     before = mtimes(tmp_path, '0*/**/*')
     DMTRunner(tiny_config(tmp_path, {**SELF, 'dmt.keep_labels': False, 'dmt.gamma_ramp': True, 'resume': True})).train()
@@ -257,29 +209,21 @@ def test_split_with_different_lists_for_the_models(folder_config, folder_data, w
 
 def test_killed_run_goes_on(complete, tiny_config, tmp_path, root):
     """Killed while it labels, trains and validates, a run redoes only what came after the last file it had written."""
-    config, work_dir, killer = tmp_path / 'tiny.py', tmp_path / 'run', tmp_path / 'killer.py'
+    config, work_dir, train = tmp_path / 'tiny.py', tmp_path / 'run', root / 'tools/train.py'
     tiny_config(work_dir, {'dmt.label_ratios': (0.5,), 'dmt.semi.iters': 8}).dump(config)
-    killer.write_text(KILLER)
-
-    def killed(step, phase, count, *arguments):
-        done = run(killer, *step, phase, count, root / 'tools/train.py', config, *arguments)
-        assert done.returncode == -signal.SIGKILL, done.stdout
-        assert not (work_dir / phase / 'phase.json').exists()
-        return done.stdout
-
-    killed(LABEL_STEP, '01_label_a', 3)
+    killed(LABEL_STEP, work_dir, '01_label_a', 3, train, config)
     kept = mtimes(work_dir, '00*/**/*', '01_label_a/labels/*', '01_label_a/confidence/*')
     assert len([path for path in kept if path.suffix == '.png']) == 3
     assert len([path for path in kept if path.name == 'phase.json']) == 2
 
-    killed(TRAIN_STEP, '01_train_b', 5, '--resume')
+    killed(TRAIN_STEP, work_dir, '01_train_b', 5, train, config, '--resume')
     assert mtimes(work_dir, '00*/**/*').items() <= kept.items()
     now = mtimes(work_dir, '01_label_a/**/*', '00*/**/*')
     assert kept.items() <= now.items()
     assert_same_labels(work_dir / '01_label_a', complete.work_dir / '01_label_a')
     assert sorted(path.name for path in (work_dir / '01_train_b').glob('*.pth')) == ['iter_2.pth', 'iter_4.pth']
 
-    text = killed(VAL_STEP, '01_train_b', 1, '--resume')
+    text = killed(VAL_STEP, work_dir, '01_train_b', 1, train, config, '--resume')
     assert f'Going on from {work_dir}/01_train_b/iter_4.pth' in text
     assert re.findall(r'Iter\(train\) +\[(\d+)/8\]', text) == ['6', '8']
     assert mtimes(work_dir, '01_label_a/**/*', '00*/**/*') == now
@@ -304,12 +248,7 @@ def test_two_processes_label_as_one(tiny_config, tmp_path, root):
     options = {**SELF, 'dmt.unlabeled.indices': 5}
     config, together, alone = tmp_path / 'tiny.py', tmp_path / 'together', tmp_path / 'alone'
     tiny_config(together, options).dump(config)
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    # The scripts take the `python` of the path.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
-    bash = partial(run, program='bash', PATH=path, PORT=str(port))
+    bash = on_two_processes()
     done = bash(root / 'tools/dist_train.sh', config, 2)
     assert done.returncode == 0, done.stdout
     done = bash(root / 'tools/dist_test.sh', config, together / 'best.pth', 2)

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -17,9 +18,23 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     add_common_arguments(parser)
-    parser.add_argument('--out', help='folder for the predicted label maps')
+    parser.add_argument(
+        '--out', help='folder for the predicted label maps, or file (.pkl) for all predictions of images'
+    )
     parser.add_argument('--val', action='store_true', help="evaluate on the config's validation set instead")
     return parser.parse_args()
+
+
+def save_predictions(cfg: Config, out: str) -> None:
+    """Let the test also write predictions: label maps, or for classification a list of all predictions."""
+    if cfg.default_scope == 'mmseg':
+        cfg.test_evaluator.update(output_dir=out)
+    elif not out.endswith(('.pkl', '.pickle')):
+        raise ValueError(f'--out {out}: predictions of images are written to one file, which must end with .pkl')
+    else:
+        metrics = cfg.test_evaluator
+        metrics = list(metrics) if isinstance(metrics, list | tuple) else [metrics]
+        cfg.test_evaluator = [*metrics, dict(type='DumpResults', out_file_path=out)]
 
 
 def main() -> None:
@@ -29,7 +44,7 @@ def main() -> None:
         raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
     cfg.load_from = args.checkpoint
     if args.out is not None:
-        cfg.test_evaluator.update(output_dir=args.out)
+        save_predictions(cfg, args.out)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if args.val:
         runner.val()

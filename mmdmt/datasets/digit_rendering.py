@@ -39,16 +39,24 @@ class Scene(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def _load_digits() -> tuple[np.ndarray, np.ndarray]:
-    """Read all 1,797 digits: int64 ink (N, 8, 8) from 0 to 16, and int64 class (N,) from 0 to 9."""
+def load_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Read all 1,797 digits: int64 ink (N, 8, 8) from 0 to 16, and int64 class (N,) from 0 to 9; both read-only.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+    """
     try:
-        from sklearn.datasets import load_digits
+        from sklearn.datasets import load_digits as read_packaged_digits
     except ImportError as error:
         raise ImportError(
-            'the digit scenes are composed of the digits packaged with scikit-learn: pip install scikit-learn'
+            'the handwritten digits are those packaged with scikit-learn: pip install scikit-learn'
         ) from error
-    digits = load_digits()
-    return digits.images.astype(np.int64), digits.target.astype(np.int64)
+    digits = read_packaged_digits()
+    ink, labels = digits.images.astype(np.int64), digits.target.astype(np.int64)
+    # Every caller gets the same two arrays out of the cache.
+    ink.setflags(write=False)
+    labels.setflags(write=False)
+    return ink, labels
 
 
 def digit_pool(split: str) -> np.ndarray:
@@ -62,7 +70,7 @@ def digit_pool(split: str) -> np.ndarray:
     """
     if split not in NUM_SCENES:
         raise ValueError(f'split must be one of {tuple(NUM_SCENES)}, got {split!r}')
-    indices = np.arange(len(_load_digits()[1]))
+    indices = np.arange(len(load_digits()[1]))
     return indices[(indices % 4 == 3) == (split == 'val')]
 
 
@@ -93,7 +101,7 @@ def render_scene(split: str, index: int) -> Scene:
             continue
         _blend(image, placed, rng, _DIGIT_CONTRAST)
         if not is_fragment:
-            _label(mask, placed, class_index=int(_load_digits()[1][source]) + 1)
+            _label(mask, placed, class_index=int(load_digits()[1][source]) + 1)
     image += rng.integers(-_PIXEL_NOISE, _PIXEL_NOISE + 1, size=image.shape)
     return Scene(np.clip(image, 0, 255).astype(np.uint8), mask)
 
@@ -135,7 +143,7 @@ def _line(rng: np.random.Generator) -> np.ndarray:
 
 def _handwriting(rng: np.random.Generator, source: int, is_fragment: bool) -> np.ndarray:
     """Enlarge handwritten digit ``source``, or for a fragment one half of it; int64 ink from 0 to 16."""
-    ink = _load_digits()[0][source]
+    ink = load_digits()[0][source]
     height, width = rng.integers(*_DIGIT_SIZE, size=2)
     if is_fragment:
         ink = np.rot90(ink, int(rng.integers(4)))[:4]

@@ -1,23 +1,16 @@
-"""The pseudo labels of one label phase, on disk."""
+"""What the pseudo labels of one label phase have in common on disk, whatever they label."""
 
 import hashlib
 import json
 import os
-import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from PIL import Image
-
-from mmdmt.core.ranking import ClassHistogram
-
-BYTES_PER_PIXEL = 3  # an upper bound: the class map (1 byte before compression) and its confidence code (2 bytes)
+from typing import Any, Protocol
 
 
 def sample_name(sample_idx: int, img_path: str) -> str:
-    """Name of an image's files: its index in the unlabeled dataset, which is unique, and its stem, to be read."""
+    """Name of an image in a store: its index in the unlabeled dataset, which is unique, and its stem, to be read."""
     return f'{sample_idx:06d}_{Path(img_path).stem}'
 
 
@@ -32,80 +25,62 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     os.replace(temporary, path)
 
 
-class LabelStore:
+class Selection(Protocol):
+    """The pseudo labels that a ratio selects."""
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """Indices of the images, ascending, in the unlabeled dataset."""
+
+    def fields(self, position: int, name: str) -> dict[str, Any]:
+        """What the data info of the image at ``indices[position]``, called ``name``, gets."""
+
+
+class LabelStore(ABC):
     """Folder that holds the pseudo labels of one teacher.
 
-    ``labels/NAME.png`` is the class map, 8-bit palette PNG, uint8 [H, W]; ``confidence/NAME.npy`` the confidence
-    code (see :mod:`mmdmt.core.confidence`), uint16 [H, W]; ``histogram.npz`` the codes of all pixels by class;
     ``labels.json`` is written last, so its presence means that the store is complete.
 
     Args:
         root: The folder. It is made when something is first written.
-        palette: RGB colours of the classes, used for the PNGs only.
     """
 
-    def __init__(self, root: str | os.PathLike, palette: Sequence[Sequence[int]] | None = None) -> None:
+    always_kept = False
+    """Whether used labels stay because they take no space to speak of."""
+
+    def __init__(self, root: str | os.PathLike) -> None:
         self.root = Path(root)
-        colours = [channel for colour in palette or () for channel in colour][: 3 * 256]
-        # Always 256 colours: with fewer, Pillow stores fewer bits a pixel and cuts off the higher classes.
-        self._palette = colours + [0] * (3 * 256 - len(colours)) if colours else []
 
-    def label_path(self, name: str) -> Path:
-        """Path of the class map of image ``name``."""
-        return self.root / 'labels' / f'{name}.png'
-
-    def confidence_path(self, name: str) -> Path:
-        """Path of the confidence codes of image ``name``."""
-        return self.root / 'confidence' / f'{name}.npy'
-
+    @abstractmethod
     def names(self) -> set[str]:
         """Names of the images that are labeled so far."""
-        return {path.stem for path in (self.root / 'labels').glob('*.png')}
 
-    def write(self, name: str, label: np.ndarray, code: np.ndarray) -> None:
-        """Store one image: ``label`` uint8 [H, W] and ``code`` uint16 [H, W].
+    @abstractmethod
+    def select(self, names: Sequence[str], ratio: float, ranking: str) -> Selection:
+        """The labels of a complete store that a ratio selects.
 
-        The class map is put in place last: where it is, the image is complete.
+        Args:
+            names: Names of all images, in the order of the unlabeled dataset.
+            ratio: Share to select, in (0, 1].
+            ranking: What is ranked together: ``class`` or ``all``.
         """
-        for path in (self.label_path(name), self.confidence_path(name)):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.confidence_path(name).with_suffix('.tmp')
-        with open(temporary, 'wb') as file:
-            np.save(file, code)
-        os.replace(temporary, self.confidence_path(name))
-        image = Image.fromarray(label)
-        if self._palette:
-            image.putpalette(self._palette)
-        temporary = self.label_path(name).with_suffix('.tmp')
-        image.save(temporary, format='PNG')
-        os.replace(temporary, self.label_path(name))
 
-    def read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Class map uint8 [H, W] and confidence code uint16 [H, W] of one image.
-
-        Raises:
-            FileNotFoundError: if the image is not in the store, naming the file.
-        """
-        with Image.open(self.label_path(name)) as image:
-            label = np.asarray(image)
-        return label, np.load(self.confidence_path(name))
+    @abstractmethod
+    def discard(self) -> None:
+        """Delete labels that have been used, as far as they take space; the store stays complete."""
 
     @property
     def complete(self) -> bool:
         """Whether all images are labeled."""
         return (self.root / 'labels.json').is_file()
 
-    def finish(self, histogram: ClassHistogram, **info: Any) -> None:
+    def finish(self, **info: Any) -> None:
         """Mark the store complete; ``info`` goes into ``labels.json`` beside what :meth:`info` promises."""
         names = self.names()
-        histogram.save(self.root / 'histogram.npz')
-        write_json(
-            self.root / 'labels.json',
-            dict(num_images=len(names), num_classes=histogram.num_classes, names=_digest(names), **info),
-        )
+        write_json(self.root / 'labels.json', dict(num_images=len(names), names=_digest(names), **info))
 
     def info(self) -> dict[str, Any]:
-        """Content of ``labels.json``: num_images, num_classes, a digest of the names, and what the writer added.
+        """Content of ``labels.json``: num_images, a digest of the names, and what the writer added.
 
         Raises:
             FileNotFoundError: if the store is not complete.
@@ -114,10 +89,6 @@ class LabelStore:
         if not self.complete:
             raise FileNotFoundError(f'{path}: the pseudo labels are not complete; run their label phase first')
         return json.loads(path.read_text())
-
-    def histogram(self) -> ClassHistogram:
-        """Confidence codes of all pixels, counted by predicted class."""
-        return ClassHistogram.load(self.root / 'histogram.npz')
 
     def check_names(self, names: Sequence[str]) -> None:
         """Refuse labels that were made for another list of images.
@@ -131,11 +102,6 @@ class LabelStore:
                 f'{self.root} holds labels of {info["num_images"]} images, but not of the {len(names)} images that '
                 'the unlabeled dataset lists now (names or order differ): run its label phase again'
             )
-
-    def discard(self) -> None:
-        """Delete the labels of all images; the histogram and ``labels.json`` stay."""
-        for folder in ('labels', 'confidence'):
-            shutil.rmtree(self.root / folder, ignore_errors=True)
 
 
 def _digest(names: Sequence[str] | set[str]) -> str:

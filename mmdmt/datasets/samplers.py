@@ -9,7 +9,7 @@ from mmengine.dist import broadcast_object_list, get_dist_info, sync_random_seed
 from mmengine.registry import DATA_SAMPLERS
 from torch.utils.data import Sampler
 
-from mmdmt.datasets.label_store import LabelStore
+from mmdmt.datasets.stores import STORES
 
 
 @DATA_SAMPLERS.register_module()
@@ -90,11 +90,12 @@ class UnfinishedSampler(Sampler):
     Args:
         dataset: An ``UnlabeledDataset``.
         label_dir: Folder of the label store.
+        store: Its kind: ``maps`` (of segmentation) or ``table`` (of classification).
         seed: Not used; mmengine gives one to every sampler.
     """
 
-    def __init__(self, dataset: Any, label_dir: str, seed: int | None = None) -> None:
-        done = LabelStore(label_dir).names()
+    def __init__(self, dataset: Any, label_dir: str, store: str = 'maps', seed: int | None = None) -> None:
+        done = STORES[store](label_dir).names()
         indices = [idx for idx in range(len(dataset)) if dataset.name(idx) not in done]
         # One process may already write labels while another still builds its loader: all take the first one's view.
         shared = [indices]

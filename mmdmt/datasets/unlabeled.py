@@ -3,20 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from mmengine.dataset import Compose
 from mmengine.registry import DATASETS
 
-from mmdmt.datasets.label_store import LabelStore, sample_name
+from mmdmt.datasets.label_store import sample_name
+from mmdmt.datasets.stores import open_store
 
 
 @DATASETS.register_module()
 class UnlabeledDataset:
     """The images of any dataset, without their annotations.
 
+    Where the dataset knows the class of an image, it is passed on as ``true_label``: for figures, not to be learned.
+
     Args:
-        dataset: Config (or instance) of a dataset whose ``get_data_info(idx)`` gives an ``img_path``: any mmseg
-            dataset, or a ``ConcatDataset`` of them. Masks need not exist.
+        dataset: Config (or instance) of a dataset whose ``get_data_info(idx)`` gives an ``img_path``: any dataset of
+            mmseg or mmpretrain, or a ``ConcatDataset`` of them. Annotations need not exist.
         pipeline: Transforms that take the place of the wrapped dataset's own.
     """
 
@@ -44,6 +46,9 @@ class UnlabeledDataset:
         """Data information of image ``idx``: no annotation, and an index that is unique in a concatenation too."""
         info = self.dataset.get_data_info(idx)
         info.pop('seg_map_path', None)
+        info.pop('gt_score', None)
+        if 'gt_label' in info:
+            info['true_label'] = info.pop('gt_label')
         info.update(sample_idx=idx, seg_fields=[])
         return info
 
@@ -55,30 +60,38 @@ class UnlabeledDataset:
 class PseudoLabelDataset(UnlabeledDataset):
     """Images with the pseudo labels that a teacher left in a label store (arXiv 2004.08514).
 
-    Of each class, the ``label_ratio`` share of all its pixels that has the highest confidence is kept; the others
-    become 255 when an image is loaded, so that another ratio needs no new labels. ``LoadDMTAnnotations`` in the
-    pipeline does the loading.
+    Segmentation: all images; of each class, the ``label_ratio`` share of all its pixels that has the highest
+    confidence is kept; the others become 255 when an image is loaded by ``LoadDMTAnnotations``. Classification: the
+    ``label_ratio`` share of the images that has the highest confidence, with ``gt_label`` and ``gt_confidence``.
+    Another ratio needs no new labels.
 
     Args:
         dataset: See :class:`UnlabeledDataset`: the images that were labeled, in the same order.
         pipeline: See :class:`UnlabeledDataset`.
         label_dir: Folder of a complete label store.
-        label_ratio: Share of each class to keep, in (0, 1].
+        label_ratio: Share to keep, in (0, 1].
+        ranking: What is ranked together: ``class``, or for classification also ``all``.
 
     Raises:
         FileNotFoundError: if the label store is not complete.
         ValueError: if it was made for other images, or if the ratio is outside (0, 1].
     """
 
-    def __init__(self, dataset: Any, pipeline: Sequence[Any], label_dir: str, label_ratio: float) -> None:
+    def __init__(
+        self, dataset: Any, pipeline: Sequence[Any], label_dir: str, label_ratio: float, ranking: str = 'class'
+    ) -> None:
         super().__init__(dataset, pipeline)
-        self.store = LabelStore(label_dir)
-        self.store.check_names([self.name(idx) for idx in range(len(self))])
-        self.thresholds: np.ndarray = self.store.histogram().thresholds(label_ratio)
+        names = [self.name(idx) for idx in range(len(self.dataset))]
+        self.store = open_store(label_dir)
+        self.store.check_names(names)
+        self.selection = self.store.select(names, label_ratio, ranking)
+
+    def __len__(self) -> int:
+        return len(self.selection.indices)
 
     def get_data_info(self, idx: int) -> dict:
-        """Data information of image ``idx``, with what ``LoadDMTAnnotations`` needs under ``pseudo_label``."""
-        info = super().get_data_info(idx)
-        name = sample_name(idx, info['img_path'])
-        info['pseudo_label'] = dict(store=self.store, name=name, thresholds=self.thresholds)
+        """Data information of selected image ``idx``, with its pseudo label."""
+        info = super().get_data_info(self.selection.indices[idx])
+        info.pop('true_label', None)
+        info.update(self.selection.fields(idx, sample_name(info['sample_idx'], info['img_path'])))
         return info

@@ -1,7 +1,7 @@
 """The run: planning, checking, executing and reporting the phases of DMT; importing it registers the runner."""
 
 from mmdmt.engine.hook import DMTHook
-from mmdmt.engine.pseudo_label_writer import PseudoLabelWriter
+from mmdmt.engine.pseudo_label_writer import ImageLabelWriter, PseudoLabelWriter
 from mmdmt.engine.runner import DMTRunner
 
-__all__ = ['DMTHook', 'DMTRunner', 'PseudoLabelWriter']
+__all__ = ['DMTHook', 'DMTRunner', 'ImageLabelWriter', 'PseudoLabelWriter']

@@ -145,8 +145,7 @@ class DMTHook(Hook):
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Commit a label phase."""
-        found = metrics or {}
-        self._commit(runner, dict(coverage=found['pseudo_label/coverage'], images=int(found['pseudo_label/images'])))
+        self._commit(runner, {key.removeprefix('pseudo_label/'): value for key, value in (metrics or {}).items()})
 
     @master_only
     def _commit(self, runner: Runner, record: dict[str, Any]) -> None:

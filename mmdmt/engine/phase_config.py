@@ -11,13 +11,8 @@ from mmengine.config import Config
 
 from mmdmt.core.schedule import Phase
 from mmdmt.engine.settings import OVERRIDES, DMTSettings, merge
+from mmdmt.engine.task import Task, task_of
 
-# Segmentors and losses of this package, and the stock ones that predict the same with the same weights.
-STOCK_TYPES: dict[str, dict[str, Any]] = {
-    'DMTEncoderDecoder': dict(type='EncoderDecoder'),
-    'DMTCascadeEncoderDecoder': dict(type='CascadeEncoderDecoder'),
-    'DynamicMutualLoss': dict(type='CrossEntropyLoss', avg_non_ignore=True),
-}
 # The two datasets of a phase may be of different types (own images next to a public set): their classes need not match.
 DATASET_META = ['classes', 'palette', 'label_map', 'reduce_zero_label']
 
@@ -32,19 +27,15 @@ class ModelData:
     label_pipeline: list
 
 
-def model_data(settings: DMTSettings, model: str, ann_files: Mapping[str, str]) -> ModelData:
-    """Datasets of ``model``; ``ann_files`` holds the lists of a split under ``labeled`` and ``unlabeled``."""
+def model_data(settings: DMTSettings, model: str, listed: Mapping[str, Mapping]) -> ModelData:
+    """Datasets of ``model``; ``listed`` has what a split adds to ``labeled`` and ``unlabeled``."""
     overrides = settings.models[model]
     labeled, unlabeled = (
-        merge(getattr(settings, name), {**overrides.get(name, {}), **_ann_file(ann_files, name)})
+        merge(getattr(settings, name), {**overrides.get(name, {}), **listed.get(name, {})})
         for name in ('labeled', 'unlabeled')
     )
     pipeline = pop_pipeline(unlabeled)
     return ModelData(labeled, unlabeled, pipeline, overrides.get('label_pipeline', settings.label_pipeline))
-
-
-def _ann_file(ann_files: Mapping[str, str], name: str) -> dict:
-    return {'ann_file': ann_files[name]} if name in ann_files else {}
 
 
 def pop_pipeline(dataset: dict) -> list:
@@ -101,6 +92,7 @@ def train_config(
             pipeline=data.train_pipeline,
             label_dir=str(label_dir),
             label_ratio=phase.label_ratio,
+            ranking=settings.ranking,
         )
         loader.update(
             dataset=dict(type='ConcatDataset', datasets=[data.labeled, pseudo], ignore_keys=DATASET_META),
@@ -124,8 +116,10 @@ def _set_length(result: dict, max_iters: int, settings: DMTSettings, base_loop: 
     result['train_cfg'] = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=min(interval, max_iters))
     schedulers = result.get('param_scheduler') or []
     for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
-        if scheduler.get('end') in (None, loop.get('max_iters'), base_loop.get('max_iters')):
-            scheduler['end'] = max_iters
+        full = (None, loop.get('max_iters'), base_loop.get('max_iters'))
+        for key in {'end', 'T_max', 'total_steps'} & {*scheduler, 'end'}:
+            if scheduler.get(key) in full:
+                scheduler[key] = max_iters
     checkpoint = result.setdefault('default_hooks', {}).setdefault('checkpoint', dict(type='CheckpointHook'))
     # A killed run loses at most a quarter of a phase, however short it is.
     checkpoint['interval'] = min(checkpoint.get('interval', 1000), max(1, max_iters // 4))
@@ -147,19 +141,20 @@ def label_config(
 ) -> Config:
     """Ordinary config of a label phase: a test run of ``teacher`` whose metric writes pseudo labels."""
     result = model_config(cfg, settings, phase.model)
+    task = task_of(cfg)
     loader = result['test_dataloader']
     loader.update(
         dataset=dict(type='UnlabeledDataset', dataset=data.unlabeled, pipeline=data.label_pipeline),
-        sampler=dict(type='UnfinishedSampler', label_dir=str(label_dir)),
+        sampler=dict(type='UnfinishedSampler', label_dir=str(label_dir), store=task.store),
     )
     result.update(
         model=without_pretrained(result['model']),
         load_from=str(teacher),
         test_evaluator=dict(
-            type='PseudoLabelWriter',
+            **task.writer(settings.ranking),
             label_dir=str(label_dir),
             label_ratio=phase.label_ratio,
-            num_classes=num_classes(result['model']),
+            num_classes=task.num_classes(result['model']),
         ),
         custom_hooks=[],
     )
@@ -185,14 +180,15 @@ def _finish(result: dict, phase: Phase, work_dir: Path) -> Config:
         loader = result.get(key)
         if loader and not loader.get('num_workers'):
             loader['persistent_workers'] = False
-    # The name under which mmengine dumps the config; without a text it would look for such a file.
-    return Config(result, cfg_text=f'# {phase.name}', filename=f'{phase.name}.py')
+    # The name under which mmengine dumps the config; without a text it would look for such a file. Each checkpoint
+    # holds the config as text, and yapf takes seconds to lay out a long one.
+    return Config(result, cfg_text=f'# {phase.name}', filename=f'{phase.name}.py', format_python_code=False)
 
 
 def final_config(cfg: Config, settings: DMTSettings, model: str) -> Config:
-    """Config of ``model`` for the stock tools: no DMT in it, the stock segmentor and loss in place of ours."""
+    """Config of ``model`` for the stock tools: no DMT in it, the stock model and loss in place of ours."""
     result = model_config(cfg, settings, model)
-    result['model'] = without_pretrained(_stock(result['model']))
+    result['model'] = without_pretrained(_stock(result['model'], task_of(cfg)))
     for key in _TRAINING_KEYS:
         result.pop(key, None)
     # Where everything in the config is stock, it works without this package.
@@ -222,26 +218,15 @@ def without_pretrained(node: Any) -> Any:
     return copy.deepcopy(node)
 
 
-def _stock(node: Any) -> Any:
+def _stock(node: Any, task: Task) -> Any:
     if isinstance(node, Mapping):
+        stock = task.stock_types.get(node.get('type', ''))
         if node.get('type') == 'DynamicMutualLoss':
             kept = {key: node[key] for key in ('class_weight', 'loss_weight') if key in node}
-            return {**STOCK_TYPES['DynamicMutualLoss'], **kept}
-        result = {key: _stock(value) for key, value in node.items()}
-        return {**result, **STOCK_TYPES.get(node.get('type', ''), {})}
+            return {**(stock or {}), **kept}
+        own = task.own_arguments if stock else frozenset()
+        result = {key: _stock(value, task) for key, value in node.items() if key not in own}
+        return {**result, **(stock or {})}
     if isinstance(node, list | tuple):
-        return type(node)(_stock(item) for item in node)
+        return type(node)(_stock(item, task) for item in node)
     return node
-
-
-def num_classes(model: Mapping) -> int:
-    """Classes of a segmentor config: those of its (last) decode head.
-
-    Raises:
-        ValueError: if the head does not say.
-    """
-    head = model['decode_head']
-    head = head if isinstance(head, Mapping) else head[-1]
-    if not isinstance(head.get('num_classes'), int):
-        raise ValueError(f'model.decode_head ({head.get("type")}) must say its num_classes')
-    return head['num_classes']

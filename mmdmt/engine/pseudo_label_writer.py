@@ -1,5 +1,6 @@
-"""The metric that writes pseudo labels."""
+"""The metrics that write pseudo labels."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,21 +12,17 @@ from mmengine.registry import METRICS
 
 from mmdmt.core.confidence import encode
 from mmdmt.core.ranking import ClassHistogram
+from mmdmt.datasets.label_maps import LabelMaps
 from mmdmt.datasets.label_store import LabelStore, sample_name
+from mmdmt.datasets.label_table import LabelRow, LabelTable
 
 
-@METRICS.register_module()
-class PseudoLabelWriter(BaseMetric):
-    """Write the predictions of a test run as pseudo labels, and rank their confidences by class.
-
-    One forward pass: each image's class map and confidence code go to disk at once, and all pixels are counted in a
-    histogram by class, which is added up over the processes at the end. Images of an earlier, interrupted run in the
-    same store are read back for the histogram and not labeled again.
+class LabelWriter(BaseMetric):
+    """Write the predictions of a test run as pseudo labels, each image once, and at the end complete the store.
 
     Args:
         label_dir: Folder of the label store.
-        label_ratio: Share of each class that the phase after this one uses, for the figures.
-        num_classes: Classes of the model.
+        label_ratio: Share of the labels that the phase after this one uses, for the figures.
         collect_device: See ``BaseMetric``.
         prefix: See ``BaseMetric``.
     """
@@ -33,33 +30,20 @@ class PseudoLabelWriter(BaseMetric):
     default_prefix = 'pseudo_label'
 
     def __init__(
-        self,
-        label_dir: str,
-        label_ratio: float,
-        num_classes: int,
-        collect_device: str = 'cpu',
-        prefix: str | None = None,
+        self, label_dir: str, label_ratio: float, collect_device: str = 'cpu', prefix: str | None = None
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.label_dir = label_dir
         self.label_ratio = label_ratio
-        self.histogram = ClassHistogram(num_classes)
-        self.written: list[str] = []
 
     @property
+    @abstractmethod
     def store(self) -> LabelStore:
-        """The label store, with the palette of the data."""
-        return LabelStore(self.label_dir, (self.dataset_meta or {}).get('palette'))
+        """The label store."""
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Write the labels of a batch; the samples need ``seg_logits`` [C, H, W], ``img_path`` and ``sample_idx``."""
-        for sample in data_samples:
-            logits = sample['seg_logits']['data']
-            label, code = (tensor[0].cpu() for tensor in encode(logits[None]))
-            self.histogram.update(label, code)
-            name = sample_name(sample['sample_idx'], sample['img_path'])
-            self.store.write(name, label.numpy(), code.numpy().astype(np.uint16))
-            self.written.append(name)
+    @abstractmethod
+    def complete(self) -> dict[str, float]:
+        """Mark the store complete, once all images are in it (called by all processes); figures about it."""
 
     def compute_metrics(self, results: list) -> dict:
         """Not used: :meth:`evaluate` needs no results of single images."""
@@ -72,21 +56,63 @@ class PseudoLabelWriter(BaseMetric):
             size: Number of images to label.
 
         Returns:
-            ``pseudo_label/coverage``: share of all pixels that the phase's ratio keeps; ``pseudo_label/images``.
+            ``pseudo_label/images`` and the figures of the kind of store, ``pseudo_label/coverage`` among them.
 
         Raises:
             RuntimeError: if the store does not hold ``size`` images.
         """
         barrier()
+        found = len(self.store.names())
+        if found != size:
+            raise RuntimeError(f'{self.label_dir} holds labels of {found} images where {size} were to be labeled')
+        barrier()  # none may complete the store while another still counts
+        figures = self.complete()
+        barrier()
+        return {f'{self.prefix}/{name}': value for name, value in (*figures.items(), ('images', size))}
+
+
+@METRICS.register_module()
+class PseudoLabelWriter(LabelWriter):
+    """Write label maps, and rank their confidences by class.
+
+    One forward pass: each image's class map and confidence code go to disk at once, and all pixels are counted in a
+    histogram by class, which is added up over the processes at the end. Images of an earlier, interrupted run in the
+    same store are read back for the histogram and not labeled again. ``pseudo_label/coverage`` is the share of all
+    pixels that the ratio keeps.
+
+    Args:
+        num_classes: Classes of the model.
+        kwargs: Arguments of :class:`LabelWriter`.
+    """
+
+    def __init__(self, num_classes: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.histogram = ClassHistogram(num_classes)
+        self.written: list[str] = []
+
+    @property
+    def store(self) -> LabelMaps:
+        """The label store, with the palette of the data."""
+        return LabelMaps(self.label_dir, (self.dataset_meta or {}).get('palette'))
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Write the labels of a batch; the samples need ``seg_logits`` [C, H, W], ``img_path`` and ``sample_idx``."""
+        for sample in data_samples:
+            logits = sample['seg_logits']['data']
+            label, code = (tensor[0].cpu() for tensor in encode(logits[None]))
+            self.histogram.update(label, code)
+            name = sample_name(sample['sample_idx'], sample['img_path'])
+            self.store.write(name, label.numpy(), code.numpy().astype(np.uint16))
+            self.written.append(name)
+
+    def complete(self) -> dict[str, float]:
+        """Add up the histograms and write them."""
         earlier = sorted(self.store.names().difference(*all_gather_object(self.written)))
         rank, world_size = get_dist_info()
         for name in earlier[rank::world_size]:
             label, code = self.store.read(name)
             self.histogram.update(torch.from_numpy(label.copy()), torch.from_numpy(code.astype(np.int32)))
         all_reduce(self.histogram.counts)
-        found = len(self.store.names())
-        if found != size:
-            raise RuntimeError(f'{self.label_dir} holds labels of {found} images where {size} were to be labeled')
         coverage = self.histogram.coverage(self.label_ratio)
         if is_main_process():
             thresholds = self.histogram.thresholds(self.label_ratio).tolist()
@@ -97,5 +123,63 @@ class PseudoLabelWriter(BaseMetric):
                 thresholds=thresholds,
                 pixels_by_class=self.histogram.counts.sum(1).tolist(),
             )
-        barrier()
-        return {f'{self.prefix}/coverage': coverage, f'{self.prefix}/images': size}
+        return {'coverage': coverage}
+
+
+@METRICS.register_module()
+class ImageLabelWriter(LabelWriter):
+    """Write a table of image labels.
+
+    ``pseudo_label/coverage`` is the share of the images that the ratio keeps; where the data set knows the true class
+    of all images, ``pseudo_label/accuracy`` is the percentage of right labels among those kept, and
+    ``pseudo_label/accuracy_all`` among all.
+
+    Args:
+        num_classes: Classes of the model.
+        ranking: What is ranked together: ``all`` or ``class``.
+        kwargs: Arguments of :class:`LabelWriter`.
+    """
+
+    def __init__(self, num_classes: int, ranking: str = 'all', **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_classes, self.ranking = num_classes, ranking
+        self._store = LabelTable(self.label_dir)
+
+    @property
+    def store(self) -> LabelTable:
+        """The label store."""
+        return self._store
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Write the labels of a batch; the samples need ``pred_label``, ``log_odds``, ``img_path``, ``sample_idx``."""
+        self.store.append(
+            [
+                LabelRow(
+                    name=sample_name(sample['sample_idx'], sample['img_path']),
+                    label=int(sample['pred_label']),
+                    log_odds=float(sample['log_odds']),
+                    true_label=sample.get('true_label'),
+                )
+                for sample in data_samples
+            ]
+        )
+
+    def complete(self) -> dict[str, float]:
+        """Put the table together; figures about it."""
+        rows = self.store.rows()
+        barrier()  # the main process is about to replace what the others read
+        right: np.ndarray = np.array([row.label == row.true_label for row in rows])
+        kept = self.store.select_rows(rows, self.label_ratio, self.ranking).indices
+        figures = {'coverage': len(kept) / len(rows)}
+        if all(row.true_label is not None for row in rows):
+            figures.update(accuracy=100 * right[kept].mean().item(), accuracy_all=100 * right.mean().item())
+        if is_main_process():
+            counts = np.bincount([row.label for row in rows], minlength=self.num_classes)
+            self.store.finish(
+                num_classes=self.num_classes,
+                label_ratio=self.label_ratio,
+                kept=len(kept),
+                images_by_class=counts.tolist(),
+                **figures,
+            )
+        return figures

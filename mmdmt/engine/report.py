@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from mmdmt.core.schedule import Phase
-from mmdmt.datasets.label_store import BYTES_PER_PIXEL
+from mmdmt.datasets.stores import STORES
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import DMTSettings
+
+LABEL_ACCURACY = 'label accuracy'
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -38,9 +40,13 @@ def render(manifest: Manifest, settings: DMTSettings) -> str:
     """Report of a complete run: all phases, then the models before and after DMT."""
     best = best_phase(manifest, settings)
     rows = [_row(manifest, phase, settings.metric) for phase in manifest.phases]
+    header = ['phase', 'student', 'teacher', 'label ratio', 'coverage', LABEL_ACCURACY, settings.metric, 'time']
+    if not any(row[header.index(LABEL_ACCURACY)] for row in rows):  # the data set does not know
+        for row in (header, *rows):
+            del row[5]
     total = sum((manifest.record(phase.name) or {}).get('seconds', 0) for phase in manifest.phases)
     parts = [
-        markdown_table(['phase', 'student', 'teacher', 'label ratio', 'coverage', settings.metric, 'time'], rows),
+        markdown_table(header, rows),
         markdown_table([settings.metric, *settings.models], _summary(manifest, settings)),
         f'Best: model {best.model}, {settings.metric} {_number(score(manifest, best, settings.metric))} on the '
         f'validation set, in {manifest.work_dir / "best.pth"} (config for the stock tools: '
@@ -75,7 +81,8 @@ def describe_plan(manifest: Manifest, settings: DMTSettings, data: RunData) -> s
     ]
     label_bytes = {model: data.label_bytes(model) for model in settings.models}
     each = [label_bytes[phase.model] for phase in labels]
-    held = sum(each) if settings.keep_labels else max(each)
+    keep = settings.keep_labels or STORES[data.task.store].always_kept
+    held = sum(each) if keep else max(each)
     return '\n'.join(
         [
             markdown_table(['phase', 'student', 'teacher', 'label ratio', 'steps', 'images to label', 'state'], rows),
@@ -83,9 +90,8 @@ def describe_plan(manifest: Manifest, settings: DMTSettings, data: RunData) -> s
             *(f'model {model}: {sizes[0]} labeled, {sizes[1]} unlabeled images' for model, sizes in data.sizes.items()),
             f'{sum(data.steps(phase) for phase in trains)} optimizer steps, '
             f'{sum(data.sizes[phase.model][1] for phase in labels)} images to label in {len(labels)} label phases',
-            f'pseudo labels: at most {max(each) / 2**20:,.1f} MiB a label phase ({BYTES_PER_PIXEL} bytes a pixel '
-            f'before compression), {held / 2**20:,.1f} MiB on disk at a time '
-            + ('(dmt.keep_labels)' if settings.keep_labels else '(deleted when used)'),
+            f'pseudo labels: at most {max(each) / 2**20:,.1f} MiB a label phase (before compression), '
+            f'{held / 2**20:,.1f} MiB on disk at a time ' + ('(kept)' if keep else '(deleted when used)'),
         ]
     )
 
@@ -100,6 +106,7 @@ def _row(manifest: Manifest, phase: Phase, metric: str) -> list[str]:
         (phase.teacher or '') if trains else phase.model,
         '' if phase.label_ratio is None else f'{phase.label_ratio:g}',
         f'{labels["coverage"]:.4f}' if 'coverage' in labels else '',
+        f'{labels["accuracy"]:.2f}' if 'accuracy' in labels else '',
         _number(score(manifest, phase, metric)) if trains else '',
         _duration(record['seconds']) if 'seconds' in record else 'not run',
     ]

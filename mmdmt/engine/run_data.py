@@ -8,12 +8,12 @@ from mmengine.config import Config
 from mmengine.dist import barrier, get_world_size, is_main_process
 
 from mmdmt.core.schedule import Phase
-from mmdmt.core.splits import difference_maximised_sampling, nested_split
-from mmdmt.datasets.label_store import BYTES_PER_PIXEL
-from mmdmt.datasets.unlabeled import UnlabeledDataset
-from mmdmt.engine import checks
-from mmdmt.engine.phase_config import ModelData, model_config, model_data, num_classes
+from mmdmt.core.splits import difference_maximised_sampling
+from mmdmt.datasets.checks import build_dataset, check_disjoint, check_images, image_paths
+from mmdmt.engine.checks import check_model, check_weights
+from mmdmt.engine.phase_config import ModelData, model_config, model_data
 from mmdmt.engine.settings import DMTSettings
+from mmdmt.engine.task import task_of
 
 
 class RunData:
@@ -30,9 +30,11 @@ class RunData:
     def __init__(self, cfg: Config, settings: DMTSettings) -> None:
         self.cfg = cfg
         self.settings = settings
+        self.task = task_of(cfg)
         self.of: dict[str, ModelData] = {}
         self.sizes: dict[str, tuple[int, int]] = {}
         self._built: dict[str, Any] = {}
+        self._pool: Any = None
 
     def prepare(self, split_dir: Path) -> None:
         """Find the datasets of each model; the lists of a ``dmt.split`` are written into ``split_dir``.
@@ -42,19 +44,26 @@ class RunData:
         """
         lists = self._split(split_dir)
         for model in self.settings.models:
-            data = self.of[model] = model_data(self.settings, model, lists[model])
+            listed = {key: self.task.listed(path, self._pool) for key, path in lists[model].items()}
+            data = self.of[model] = model_data(self.settings, model, listed)
             self.sizes[model] = (
                 len(self._dataset(data.labeled, 'dmt.labeled')),
                 len(self._dataset(data.unlabeled, 'dmt.unlabeled')),
             )
             for key, size in zip(('labeled', 'unlabeled'), self.sizes[model], strict=True):
                 _check_split(lists[model].get(key), size, key)
+            self._check_ratio(self.sizes[model][1])
+
+    def _check_ratio(self, unlabeled: int) -> None:
+        ratio = self.settings.label_ratios[0]
+        if not self.task.selected(unlabeled, ratio):
+            raise ValueError(f'dmt.label_ratios: {ratio} selects none of the {unlabeled} unlabeled images')
 
     def _dataset(self, config: dict, key: str) -> Any:
         """The dataset of a config, built once: most often, the models share their data."""
         mark = repr(config)
         if mark not in self._built:
-            self._built[mark] = checks.build_dataset(config, key)
+            self._built[mark] = build_dataset(config, key, self.task.check_pipeline)
         return self._built[mark]
 
     def _split(self, folder: Path) -> dict[str, dict[str, str]]:
@@ -62,14 +71,13 @@ class RunData:
         split, models = self.settings.split, list(self.settings.models)
         if split is None:
             return {model: {} for model in models}
-        pool = checks.build_dataset(self.settings.labeled, 'dmt.labeled')
-        if not hasattr(pool, 'img_suffix'):
-            raise ValueError(f'dmt.split needs dmt.labeled to be one mmseg dataset, got {type(pool).__name__}')
-        prefix = pool.data_prefix['img_path']
-        names = [os.path.relpath(path, prefix)[: -len(pool.img_suffix)] for path in checks.image_paths(pool)]
-        labeled, unlabeled = nested_split(names, split.ratio, split.split_id, split.seed)
+        pool = self._pool = self._dataset(self.settings.labeled, 'dmt.labeled')
+        labeled, unlabeled = self.task.split(
+            pool, getattr(split, self.task.split_size), split_id=split.split_id, seed=split.seed
+        )
         if not unlabeled:
-            raise ValueError(f'dmt.split.ratio={split.ratio} leaves none of the {len(names)} images unlabeled')
+            size = f'dmt.split.{self.task.split_size}={getattr(split, self.task.split_size)}'
+            raise ValueError(f'{size} leaves none of the {len(pool)} images unlabeled')
         lists = {'unlabeled': unlabeled}
         if split.difference_maximised is None:
             lists['labeled'] = labeled
@@ -95,50 +103,47 @@ class RunData:
         checked: set[str] = set()
         for model, data in self.of.items():
             config = model_config(self.cfg, self.settings, model)
-            classes = num_classes(config['model'])
-            built = checks.check_model(config['model'], f'dmt.models.{model}')
+            classes = self.task.num_classes(config['model'])
+            built = check_model(config['model'], f'dmt.models.{model}')
             weights_help = self.settings.models[model].get('weights_help', '')
-            checks.check_weights(config, f'dmt.models.{model}', weights_help, built)
+            check_weights(config, f'dmt.models.{model}', weights_help, built)
             validation = (config.get('val_dataloader') or {}).get('dataset')
             labeled_sets = {'dmt.labeled': data.labeled, 'val_dataloader.dataset': validation}
             for key, dataset_config in labeled_sets.items():
                 mark = repr((dataset_config, classes))
                 if dataset_config is not None and mark not in checked:
                     checked.add(mark)
-                    checks.check_labeled(self._dataset(dataset_config, key), key, classes)
+                    self.task.check_labeled(self._dataset(dataset_config, key), key, classes)
             if repr(data) not in checked:
                 checked.add(repr(data))
                 self._check_training_data(data, classes)
+            self.task.check_forward(built, self._dataset(data.labeled, 'dmt.labeled'), f'dmt.models.{model}', classes)
 
     def _check_training_data(self, data: ModelData, classes: int) -> None:
         labeled = self._dataset(data.labeled, 'dmt.labeled')
         unlabeled = self._dataset(data.unlabeled, 'dmt.unlabeled')
-        checks.check_images(unlabeled, 'dmt.unlabeled')
-        checks.check_disjoint(checks.image_paths(labeled), checks.image_paths(unlabeled))
-        checks.check_pipeline(data.train_pipeline, 'dmt.unlabeled.pipeline')
-        checks.check_sample(labeled, 'dmt.labeled')
-        checks.check_unlabeled_sample(unlabeled, data.label_pipeline, data.train_pipeline, classes)
+        check_images(unlabeled, 'dmt.unlabeled')
+        check_disjoint(image_paths(labeled), image_paths(unlabeled))
+        self.task.check_samples(labeled, unlabeled, data.label_pipeline, data.train_pipeline, classes)
 
-    def steps(self, phase: Phase) -> int:
-        """Optimizer steps of a train phase."""
+    def steps(self, phase: Phase, kept: int | None = None) -> int:
+        """Optimizer steps of a train phase; ``kept`` is how many images its labels select, once that is known."""
         labeled, unlabeled = self.sizes[phase.model]
         kind = self.settings.kind(phase)
         if kind.get('iters') is not None:
             return kind['iters']
-        if phase.labels is None:
+        if phase.label_ratio is None:
             loader = model_config(self.cfg, self.settings, phase.model, 'supervised')['train_dataloader']
             images, per_step = labeled, loader['batch_size']
         else:
-            images, per_step = unlabeled, kind['unlabeled_per_batch']
+            images = kept if kept is not None else self.task.selected(unlabeled, phase.label_ratio)
+            per_step = kind['unlabeled_per_batch']
         return max(1, -int(-kind['epochs'] * images // (per_step * get_world_size())))
 
     def label_bytes(self, model: str) -> int:
-        """Bytes that the labels by one teacher take at most, from some of the images at the size they get labels."""
+        """Bytes that the labels by one teacher take at most."""
         data = self.of[model]
-        dataset = UnlabeledDataset(self._dataset(data.unlabeled, 'dmt.unlabeled'), data.label_pipeline)
-        looked_at = range(0, len(dataset), max(1, len(dataset) // 16))
-        shapes = [dataset[idx]['data_samples'].ori_shape for idx in looked_at]
-        return round(sum(height * width for height, width in shapes) / len(shapes) * len(dataset) * BYTES_PER_PIXEL)
+        return self.task.label_bytes(self._dataset(data.unlabeled, 'dmt.unlabeled'), data.label_pipeline)
 
 
 def _check_split(list_file: str | None, found: int, key: str) -> None:

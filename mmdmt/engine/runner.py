@@ -17,13 +17,14 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import CheckpointLoader, Runner
 
 from mmdmt.core.schedule import Phase
-from mmdmt.datasets.label_store import LabelStore
+from mmdmt.datasets.stores import STORES
 from mmdmt.engine import report
 from mmdmt.engine.environment import check_package_families
 from mmdmt.engine.manifest import Manifest, latest_checkpoint
 from mmdmt.engine.phase_config import final_config, label_config, train_config
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import DMTSettings
+from mmdmt.engine.task import task_of
 
 
 @RUNNERS.register_module()
@@ -44,6 +45,7 @@ class DMTRunner:
     def __init__(self, cfg: Config) -> None:
         check_package_families()
         self.cfg = cfg
+        self.task = task_of(cfg)
         self.settings = DMTSettings.from_config(cfg)
         self.work_dir = Path(cfg.work_dir).resolve()
         self.manifest = Manifest(self.work_dir, self.settings.phases())
@@ -174,14 +176,18 @@ class DMTRunner:
         self._discard_used_labels()
 
     def _train_config(self, phase: Phase, folder: Path) -> Config:
-        label_dir = None if phase.labels is None else self.manifest.folder(phase.labels)
-        if label_dir is not None and not LabelStore(label_dir).names():
-            raise FileNotFoundError(
-                f'the pseudo labels in {label_dir} were deleted after use; delete that folder to make them anew'
-            )
+        label_dir, kept = None, None
+        if phase.labels is not None:
+            label_dir = self.manifest.folder(phase.labels)
+            store = STORES[self.task.store](label_dir)
+            if not store.names():
+                raise FileNotFoundError(
+                    f'the pseudo labels in {label_dir} were deleted after use; delete that folder to make them anew'
+                )
+            kept = store.info().get('kept')
         cfg = train_config(
             self.cfg, self.settings, phase, self.data.of[phase.model],
-            work_dir=folder, max_iters=self.data.steps(phase), label_dir=label_dir,
+            work_dir=folder, max_iters=self.data.steps(phase, kept), label_dir=label_dir,
             init=None if phase.init is None else self.manifest.checkpoint(phase.init),
         )  # fmt: skip
         interrupted = latest_checkpoint(folder) if is_main_process() else None
@@ -221,7 +227,7 @@ class DMTRunner:
             return
         for phase in self.manifest.phases:
             if phase.labels is not None and self.manifest.is_complete(phase.name):
-                LabelStore(self.manifest.folder(phase.labels)).discard()
+                STORES[self.task.store](self.manifest.folder(phase.labels)).discard()
 
     # Result
 

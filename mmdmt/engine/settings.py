@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmdmt.core.schedule import Phase, plan
+from mmdmt.engine.task import Task, task_of
 
 # What a phase may override in the config: everything that defines an ordinary training run.
 OVERRIDES = frozenset(
@@ -25,12 +26,14 @@ SELECT = ('last', 'val')
 class SplitSettings:
     """Which images of ``dmt.labeled`` count as labeled; the others become the unlabeled ones.
 
-    ``ratio``, ``split_id`` and ``seed`` are those of :func:`mmdmt.core.splits.nested_split`;
+    Segmentation: ``ratio``, ``split_id`` and ``seed`` of :func:`mmdmt.core.splits.nested_split`; classification:
+    ``num_labeled``, ``split_id`` and ``seed`` of :func:`mmdmt.core.splits.balanced_split`.
     ``difference_maximised`` is the ``alpha`` with which each of two models gets its own part of the labeled images
     (:func:`mmdmt.core.splits.difference_maximised_sampling`), or None.
     """
 
-    ratio: float
+    ratio: float | None = None
+    num_labeled: int | None = None
     split_id: int = 0
     seed: int = 7777
     difference_maximised: float | None = None
@@ -43,8 +46,11 @@ class DMTSettings:
     ``models``: name -> config overrides of that model, which go before those of ``supervised`` and ``semi`` (and may
     hold ``supervised`` and ``semi`` of its own); a ``model`` with a ``type`` replaces the config's, one without is
     merged into it; also its own ``labeled``, ``unlabeled`` and ``label_pipeline``.
-    ``label_ratios``: share of each class to use, one an iteration.
+    ``label_ratios``: share of the pseudo labels to use, one an iteration.
+    ``ranking``: what is ranked together by confidence: ``class`` (the pixels or images of each predicted class), or
+    ``all`` images, the default of classification.
     ``scheme``: ``mutual``, ``self`` or ``chain``.
+    ``reinitialise``: train from a new initialisation in each iteration, as ``chain`` always does.
     ``labeled``, ``unlabeled``: dataset configs, with their training pipeline.
     ``label_pipeline``: transforms of the images to label.
     ``split``: see :class:`SplitSettings`; without it, both datasets are taken as they are.
@@ -52,7 +58,7 @@ class DMTSettings:
     length in ``epochs`` (passes over the labeled / unlabeled images) or ``iters`` (optimizer steps, which goes first);
     ``semi`` also has ``labeled_per_batch`` and ``unlabeled_per_batch``, for each process.
     ``select``: which checkpoint a phase hands over, ``last`` or the best on ``val``.
-    ``metric``: the one of ``val_evaluator`` that counts.
+    ``metric``: the one of ``val_evaluator`` that counts; default ``mIoU``, or ``accuracy/top1``.
     ``keep_labels``: keep pseudo labels that have been used.
     ``gamma_ramp``: let gamma rise over each phase.
     """
@@ -64,8 +70,10 @@ class DMTSettings:
     supervised: dict
     semi: dict
     scheme: str = 'mutual'
+    reinitialise: bool = False
     label_ratios: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     split: SplitSettings | None = None
+    ranking: str = 'class'
     select: str = 'last'
     metric: str = 'mIoU'
     keep_labels: bool = False
@@ -99,8 +107,11 @@ class DMTSettings:
             _check_phase_kind(f'dmt.semi{own}', semi, ('labeled_per_batch', 'unlabeled_per_batch'))
             _check_phase_kind(f'dmt.supervised{own}', merge(dmt['supervised'], overrides.get('supervised', {})), ())
         _check_choice('dmt.select', dmt.get('select', 'last'), SELECT)
+        task = task_of(cfg)
+        dmt.setdefault('metric', task.metric)
+        _check_choice('dmt.ranking', dmt.setdefault('ranking', task.rankings[0]), task.rankings)
         if dmt.get('split') is not None:
-            dmt['split'] = _split_settings(dmt['split'], len(dmt['models']))
+            dmt['split'] = _split_settings(dmt['split'], len(dmt['models']), task)
         dmt['label_ratios'] = tuple(dmt.get('label_ratios', cls.label_ratios))
         settings = cls(**dmt)
         settings.phases()
@@ -114,7 +125,7 @@ class DMTSettings:
     def phases(self) -> list[Phase]:
         """The phases of the run, in order."""
         try:
-            return plan(self.scheme, list(self.models), self.label_ratios)  # type: ignore[arg-type]
+            return plan(self.scheme, list(self.models), self.label_ratios, self.reinitialise)  # type: ignore[arg-type]
         except ValueError as error:
             raise ValueError(f'dmt: {error}') from None
 
@@ -132,10 +143,11 @@ def merge(base: Mapping, overrides: Mapping) -> dict:
     return result
 
 
-def _split_settings(split: Any, num_models: int) -> SplitSettings:
-    _check_keys('dmt.split', split, [field.name for field in fields(SplitSettings)])
-    if 'ratio' not in split:
-        raise ValueError('dmt.split.ratio is missing: one of how many images is labeled, e.g. 20')
+def _split_settings(split: Any, num_models: int, task: Task) -> SplitSettings:
+    sizes = {'ratio': 'one of how many images is labeled, e.g. 20', 'num_labeled': 'how many images are labeled'}
+    _check_keys('dmt.split', split, {field.name for field in fields(SplitSettings)} - sizes.keys() | {task.split_size})
+    if split.get(task.split_size) is None:
+        raise ValueError(f'dmt.split.{task.split_size} is missing: {sizes[task.split_size]}')
     settings = SplitSettings(**split)
     if settings.difference_maximised is not None and num_models != 2:
         raise ValueError(f'dmt.split.difference_maximised needs exactly two models, got {num_models}')

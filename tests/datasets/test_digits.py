@@ -46,7 +46,7 @@ def test_fresh_render_gives_the_same_bytes():
     path = 'digits://train/images/000012.png'
     first = fileio.get(path)
     digits._png.cache_clear()
-    digit_rendering._load_digits.cache_clear()
+    digit_rendering.load_digits.cache_clear()
     assert fileio.get(path) == first
     assert fileio.get('digits://train/images/000013.png') != first
 
@@ -189,7 +189,7 @@ def test_bad_arguments_are_refused():
 
 
 def test_missing_sklearn_is_named(monkeypatch):
-    digit_rendering._load_digits.cache_clear()
+    digit_rendering.load_digits.cache_clear()
     monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
     with pytest.raises(ImportError, match='pip install scikit-learn'):
         render_scene('val', 0)

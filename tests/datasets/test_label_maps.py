@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from mmdmt.core.ranking import ClassHistogram
-from mmdmt.datasets.label_store import LabelStore, sample_name, write_json
+from mmdmt.datasets.label_maps import LabelMaps
+from mmdmt.datasets.label_store import sample_name, write_json
 
 PALETTE = [[0, 0, 0], [200, 30, 40], [10, 220, 50]]
 LABEL = np.array([[0, 1, 2], [2, 1, 0]], dtype=np.uint8)
@@ -23,7 +24,7 @@ def histogram():
 
 @pytest.fixture
 def store(tmp_path):
-    store = LabelStore(tmp_path / 'labels_of_b', PALETTE)
+    store = LabelMaps(tmp_path / 'labels_of_b', PALETTE)
     for name in NAMES:
         store.write(name, LABEL, CODE)
     store.finish(histogram(), coverage=0.25)
@@ -41,7 +42,7 @@ def test_sample_name(index, path, name):
 @pytest.mark.parametrize('palette', [None, PALETTE])
 @pytest.mark.parametrize('name', ['000000_frame', '000041_frame.v2'])
 def test_round_trip(tmp_path, palette, name):
-    store = LabelStore(tmp_path, palette)
+    store = LabelMaps(tmp_path, palette)
     store.write(name, LABEL, CODE)
     label, code = store.read(name)
     assert (label.dtype, code.dtype) == (np.uint8, np.uint16)
@@ -54,7 +55,7 @@ def test_round_trip(tmp_path, palette, name):
 @pytest.mark.parametrize('num_colours', [1, 2, 3, 16, 17, 256, 300])
 def test_every_class_index_survives_any_palette(tmp_path, num_colours):
     label = np.arange(255, dtype=np.uint8).reshape(15, 17)
-    store = LabelStore(tmp_path, [[index % 256] * 3 for index in range(num_colours)])
+    store = LabelMaps(tmp_path, [[index % 256] * 3 for index in range(num_colours)])
     store.write('x', label, np.zeros((15, 17), np.uint16))
     np.testing.assert_array_equal(store.read('x')[0], label)
 
@@ -74,7 +75,7 @@ def test_a_second_write_replaces_the_first(store):
 
 
 def test_image_counts_only_with_its_class_map_in_place(tmp_path, monkeypatch):
-    store = LabelStore(tmp_path)
+    store = LabelMaps(tmp_path)
 
     def killed(*_, **__):
         raise KeyboardInterrupt
@@ -91,7 +92,7 @@ def test_image_counts_only_with_its_class_map_in_place(tmp_path, monkeypatch):
 
 
 def test_half_written_class_map_does_not_count(tmp_path, monkeypatch):
-    store = LabelStore(tmp_path)
+    store = LabelMaps(tmp_path)
 
     def killed(image, path, **_):
         path.write_bytes(b'\x89PNG')
@@ -104,7 +105,7 @@ def test_half_written_class_map_does_not_count(tmp_path, monkeypatch):
 
 
 def test_complete_only_with_labels_json(tmp_path):
-    store = LabelStore(tmp_path / 'not' / 'yet')
+    store = LabelMaps(tmp_path / 'not' / 'yet')
     assert not store.complete
     assert store.names() == set()
     store.write('x', LABEL, CODE)
@@ -119,7 +120,7 @@ def test_complete_only_with_labels_json(tmp_path):
 
 
 def test_labels_json_is_written_last(tmp_path, monkeypatch):
-    store = LabelStore(tmp_path)
+    store = LabelMaps(tmp_path)
     store.write('x', LABEL, CODE)
     monkeypatch.setattr(ClassHistogram, 'save', lambda *_: (_ for _ in ()).throw(OSError('disk full')))
     with pytest.raises(OSError, match='disk full'):

@@ -4,7 +4,7 @@ import torch
 from mmengine.dataset import Compose
 
 from mmdmt.core.confidence import decode
-from mmdmt.datasets.label_store import LabelStore
+from mmdmt.datasets.label_maps import LabelMaps
 
 HEIGHT, WIDTH = 45, 60
 LABEL = np.random.default_rng(0).integers(0, 200, (HEIGHT, WIDTH)).astype(np.uint8)
@@ -29,7 +29,7 @@ def human(image, write_png):
 @pytest.fixture
 def pseudo(image, tmp_path):
     """Data information as a PseudoLabelDataset gives it."""
-    store = LabelStore(tmp_path / 'store')
+    store = LabelMaps(tmp_path / 'store')
     store.write('x', LABEL, CODE)
     return {'img_path': image, 'label_map': None, 'reduce_zero_label': False, 'seg_fields': [], 'sample_idx': 7,
             'pseudo_label': {'store': store, 'name': 'x', 'thresholds': THRESHOLDS}}  # fmt: skip
@@ -59,7 +59,7 @@ def test_pseudo_labels_and_their_confidence(pseudo):
 
 
 def test_threshold_itself_is_kept(image, tmp_path):
-    store = LabelStore(tmp_path / 'store')
+    store = LabelMaps(tmp_path / 'store')
     store.write('x', np.array([[0, 0, 0, 1, 1]], np.uint8), np.array([[299, 300, 301, 65535, 0]], np.uint16))
     pseudo = {'store': store, 'name': 'x', 'thresholds': np.array([300, 65535], np.uint16)}
     results = run({'img_path': image, 'pseudo_label': pseudo}, 'LoadDMTAnnotations')

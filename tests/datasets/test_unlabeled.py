@@ -1,12 +1,18 @@
 import math
+from itertools import islice
 
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import DATASETS
+from mmengine.dataset import BaseDataset, ConcatDataset
+from mmengine.registry import DATASETS, DefaultScope
 
+import mmdmt.cls  # noqa: F401  (registers the transforms)
 from mmdmt.core.ranking import ClassHistogram
-from mmdmt.datasets.label_store import LabelStore
+from mmdmt.datasets.label_maps import LabelMaps
+from mmdmt.datasets.label_table import LabelRow, LabelTable
+from mmdmt.datasets.samplers import LabeledUnlabeledSampler
+from mmdmt.datasets.unlabeled import PseudoLabelDataset, UnlabeledDataset
 
 LABEL_PIPELINE = [{'type': 'LoadImageFromFile'}, {'type': 'PackDMTInputs'}]
 TRAIN_PIPELINE = [{'type': 'LoadImageFromFile'}, {'type': 'LoadDMTAnnotations'}, {'type': 'PackDMTInputs'}]
@@ -28,7 +34,7 @@ def images(image_folder):
 
 @pytest.fixture
 def label_dir(tmp_path):
-    store, histogram = LabelStore(tmp_path / 'store'), ClassHistogram(2)
+    store, histogram = LabelMaps(tmp_path / 'store'), ClassHistogram(2)
     for name, label, code in zip(NAMES, LABELS, CODES, strict=True):
         store.write(name, label, code)
         histogram.update(torch.from_numpy(label), torch.from_numpy(code.astype(np.int32)))
@@ -91,7 +97,7 @@ def test_takes_a_built_dataset(images):
 )
 def test_pixels_under_their_class_threshold_are_ignored(images, label_dir, ratio, thresholds, expected):
     dataset = build('PseudoLabelDataset', images, TRAIN_PIPELINE, label_dir=label_dir, label_ratio=ratio)
-    assert dataset.thresholds.tolist() == thresholds
+    assert dataset.selection.thresholds.tolist() == thresholds
     for index in range(2):
         sample = dataset[index]['data_samples']
         assert sample.gt_sem_seg.data[0].tolist() == np.asarray(expected)[index].tolist()
@@ -101,7 +107,7 @@ def test_pixels_under_their_class_threshold_are_ignored(images, label_dir, ratio
 
 
 def test_another_ratio_needs_no_new_labels(images, label_dir):
-    store = LabelStore(label_dir)
+    store = LabelMaps(label_dir)
 
     def files():
         return {path: path.read_bytes() for path in store.root.rglob('*') if path.is_file()}
@@ -124,7 +130,7 @@ def test_pseudo_labels_of_a_concatenation(image_folder, label_dir):
 
 
 def test_incomplete_store_is_refused(images, label_dir):
-    (LabelStore(label_dir).root / 'labels.json').unlink()
+    (LabelMaps(label_dir).root / 'labels.json').unlink()
     with pytest.raises(FileNotFoundError, match='run their label phase first'):
         build('PseudoLabelDataset', images, TRAIN_PIPELINE, label_dir=label_dir, label_ratio=1.0)
 
@@ -140,3 +146,165 @@ def test_labels_of_other_images_are_refused(image_folder, label_dir, stems):
 def test_ratio_out_of_range_is_refused(images, label_dir, ratio):
     with pytest.raises(ValueError, match='ratio'):
         build('PseudoLabelDataset', images, TRAIN_PIPELINE, label_dir=label_dir, label_ratio=ratio)
+
+
+# Eight images of three classes. The teacher takes image 2 for class 0 and never predicts class 2.
+TRUE_LABELS = [0, 0, 1, 1, 2, 2, 1, 0]
+TEACHER = [0, 0, 0, 1, 1, 1, 1, 0]
+LOG_ODDS = [3.0, 1.0, 4.0, 5.0, 2.0, -1.0, 6.0, 7.0]
+SELECTED = {
+    # all: 7 6 5 4 3 2 1 -1 are the images 7 6 3 2 0 4 1 5
+    ('all', 0.125): [7],
+    ('all', 0.5): [2, 3, 6, 7],
+    ('all', 0.75): [0, 2, 3, 4, 6, 7],
+    ('all', 1.0): list(range(8)),
+    # class 0: the images 7 2 0 1; class 1: 6 3 4 5
+    ('class', 0.125): [6, 7],
+    ('class', 0.5): [2, 3, 6, 7],
+    ('class', 0.75): [0, 2, 3, 4, 6, 7],
+    ('class', 1.0): list(range(8)),
+}
+
+
+class ImageClasses(BaseDataset):
+    """Images of which everything is known."""
+
+    METAINFO = {'classes': ('cat', 'dog', 'cow')}
+
+    def load_data_list(self):
+        return [
+            {'img_path': f'some/x{index}.png', 'gt_label': label, 'gt_score': [0.1, 0.2, 0.7]}
+            for index, label in enumerate(TRUE_LABELS)
+        ]
+
+
+def image_names(number=8):
+    return [f'{index:06d}_x{index}' for index in range(number)]
+
+
+@pytest.fixture
+def table_dir(tmp_path):
+    table = LabelTable(tmp_path / 'table')
+    rows = zip(image_names(), TEACHER, LOG_ODDS, TRUE_LABELS, strict=True)
+    table.append([LabelRow(*row) for row in rows])
+    table.finish()
+    return str(table.root)
+
+
+def test_true_class_of_an_image_is_not_its_label():
+    dataset = UnlabeledDataset(ImageClasses(), [])
+    assert len(dataset) == 8
+    assert dataset.metainfo['classes'] == ('cat', 'dog', 'cow')
+    for index, true_label in enumerate(TRUE_LABELS):
+        for _ in range(2):  # the wrapped dataset keeps its own
+            info = dataset[index]
+            assert not {'gt_label', 'gt_score'} & info.keys()
+            assert info['true_label'] == true_label
+            assert info['sample_idx'] == index
+        assert dataset.dataset.get_data_info(index)['gt_label'] == true_label
+    assert [dataset.name(index) for index in range(8)] == image_names()
+
+
+def test_images_without_a_known_class_have_no_true_label(images):
+    assert 'true_label' not in build('UnlabeledDataset', images, LABEL_PIPELINE).get_data_info(0)
+
+
+@pytest.mark.parametrize(('ranking', 'ratio'), SELECTED)
+def test_images_are_selected_by_the_confidence_of_the_teacher(table_dir, ranking, ratio):
+    dataset = PseudoLabelDataset(ImageClasses(), [], table_dir, ratio, ranking)
+    selected = SELECTED[ranking, ratio]
+    assert len(dataset) == len(selected)
+    assert [dataset[position]['sample_idx'] for position in range(len(dataset))] == selected
+    for position, index in enumerate(selected):
+        info = dataset[position]
+        assert info['img_path'].endswith(f'x{index}.png')
+        assert info['gt_label'] == TEACHER[index]
+        assert info['gt_confidence'] == pytest.approx(1 / (1 + math.exp(-LOG_ODDS[index])))
+        assert not {'true_label', 'gt_score'} & info.keys()
+
+
+def test_labels_are_the_teachers_where_it_is_wrong(table_dir):
+    dataset = PseudoLabelDataset(ImageClasses(), [], table_dir, 1.0)
+    assert [dataset[index]['gt_label'] for index in (2, 4, 5)] == [0, 1, 1]
+    assert [TRUE_LABELS[index] for index in (2, 4, 5)] == [1, 2, 2]
+
+
+def test_images_are_ranked_by_class_by_default(tmp_path):
+    table = LabelTable(tmp_path)
+    table.append([LabelRow(name, int(name == '000003_x3'), 9.0 - int(name[:6])) for name in image_names()])
+    table.finish()
+    chosen = {}
+    for name, extra in {'default': {}, 'class': {'ranking': 'class'}, 'all': {'ranking': 'all'}}.items():
+        dataset = PseudoLabelDataset(ImageClasses(), [], str(tmp_path), 0.25, **extra)
+        chosen[name] = [dataset[position]['sample_idx'] for position in range(len(dataset))]
+    assert chosen == {'default': [0, 1, 3], 'class': [0, 1, 3], 'all': [0, 1]}
+
+
+def test_selected_images_of_a_concatenation_keep_their_index(tmp_path):
+    table = LabelTable(tmp_path)
+    names = [f'{index:06d}_x{index % 8}' for index in range(16)]
+    table.append([LabelRow(name, 1, float(index == 13) + float(index == 2)) for index, name in enumerate(names)])
+    table.finish()
+    both = ConcatDataset([ImageClasses(), ImageClasses()])
+    dataset = PseudoLabelDataset(both, [], str(tmp_path), 0.125, 'all')
+    assert [(dataset[position]['sample_idx'], dataset[position]['img_path']) for position in range(2)] == [
+        (2, 'some/x2.png'),
+        (13, 'some/x5.png'),
+    ]
+
+
+def test_selected_images_are_packed_with_the_teachers_confidence(tmp_path, table_dir, write_png):
+    """The way of an image through stock datasets and transforms of mmpretrain."""
+    listed = [f'x{index}.png {label}' for index, label in enumerate(TRUE_LABELS)]
+    for index in range(8):
+        write_png(f'images/x{index}.png', np.full((2, 3, 3), index))
+    (tmp_path / 'list.txt').write_text('\n'.join(listed))
+    pipeline = [{'type': 'LoadImageFromFile'}, {'type': 'PackDMTInputs'}]
+    config = {'type': 'CustomDataset', 'data_root': str(tmp_path), 'ann_file': 'list.txt', 'data_prefix': 'images'}
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        unlabeled = build('UnlabeledDataset', config, pipeline)
+        pseudo = build('PseudoLabelDataset', config, pipeline, label_dir=table_dir, label_ratio=0.5, ranking='all')
+    sample = unlabeled[2]['data_samples']
+    assert 'gt_label' not in sample
+    assert 'gt_confidence' not in sample
+    assert sample.true_label == 1
+    for position, index in enumerate(SELECTED['all', 0.5]):
+        packed = pseudo[position]
+        assert packed['inputs'].unique().tolist() == [index]
+        sample = packed['data_samples']
+        assert sample.gt_label.tolist() == [TEACHER[index]]
+        assert sample.gt_confidence.item() == pytest.approx(1 / (1 + math.exp(-LOG_ODDS[index])))
+        assert 'true_label' not in sample
+    assert unlabeled[0]['data_samples'].metainfo.keys() >= {'img_path', 'true_label'}
+
+
+@pytest.mark.parametrize(('ratio', 'batches'), [(0.125, 1), (0.5, 2), (0.75, 2), (1.0, 3)])
+def test_epoch_is_one_pass_over_the_selected_images(table_dir, ratio, batches):
+    """1, 4, 6 or 8 images, three a batch."""
+    pseudo = {'type': 'PseudoLabelDataset', 'dataset': ImageClasses(), 'pipeline': [], 'ranking': 'all'}
+    both = ConcatDataset([ImageClasses(), {**pseudo, 'label_dir': table_dir, 'label_ratio': ratio}])
+    source = LabeledUnlabeledSampler(both, labeled=1, unlabeled=3, seed=0)
+    assert len(source) == 4 * batches
+    drawn = [both[index]['sample_idx'] for index in islice(source, len(source)) if index >= 8]
+    assert set(drawn) == set(SELECTED['all', ratio])
+
+
+@pytest.mark.parametrize('number', [7, 9])
+def test_table_of_other_images_is_refused(tmp_path, number):
+    table = LabelTable(tmp_path)
+    table.append([LabelRow(name, 0, 1.0) for name in image_names(number)])
+    table.finish()
+    with pytest.raises(ValueError, match=rf'labels of {number} images, but not of the 8 images'):
+        PseudoLabelDataset(ImageClasses(), [], str(tmp_path), 1.0)
+
+
+def test_table_that_is_not_complete_is_refused(tmp_path):
+    LabelTable(tmp_path).append([LabelRow(name, 0, 1.0) for name in image_names()])
+    with pytest.raises(FileNotFoundError, match='run their label phase first'):
+        PseudoLabelDataset(ImageClasses(), [], str(tmp_path), 1.0)
+
+
+@pytest.mark.parametrize(('ratio', 'message'), [(0, 'ratio'), (1.1, 'ratio'), (0.01, 'selects none of 8')])
+def test_ratio_that_selects_no_image_is_refused(table_dir, ratio, message):
+    with pytest.raises(ValueError, match=message):
+        PseudoLabelDataset(ImageClasses(), [], table_dir, ratio, 'all')

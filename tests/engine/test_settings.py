@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from mmdmt.engine.settings import DMTSettings
 
@@ -80,3 +81,46 @@ def test_config_is_not_changed(tiny_config):
     before = cfg.to_dict()
     DMTSettings.from_config(cfg)
     assert cfg.to_dict() == before
+
+
+# Classification
+
+
+@pytest.fixture
+def classification(root):
+    def make(options=None):
+        cfg = Config.fromfile(root / 'configs/dmt/wrn10-1_digits.py')
+        cfg.merge_from_dict(options or {})
+        return DMTSettings.from_config(cfg)
+
+    return make
+
+
+def test_defaults_follow_the_task(tiny_config, classification):
+    found = settings(tiny_config), classification({'dmt.ranking': 'all'})
+    assert [item.metric for item in found] == ['mIoU', 'accuracy/top1']
+    assert [item.ranking for item in found] == ['class', 'all']
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'dmt.ranking': 'image'}, r"dmt\.ranking='image' is not one of \('all', 'class'\)"),
+        ({'dmt.split': dict(_delete_=True, split_id=1)}, r'dmt\.split\.num_labeled is missing'),
+        ({'dmt.split.ratio': 8}, r'dmt\.split has unknown key\(s\) ratio; allowed are .*num_labeled'),
+        ({'default_scope': 'mmdet'}, r"default_scope='mmdet' is not one of \('mmseg', 'mmpretrain'\)"),
+    ],
+)
+def test_bad_value_of_classification_is_named(classification, options, message):
+    with pytest.raises(ValueError, match=message):
+        classification(options)
+
+
+def test_segmentation_ranks_by_class_only(tiny_config):
+    with pytest.raises(ValueError, match=r"dmt\.ranking='all' is not one of \('class',\)"):
+        settings(tiny_config, {'dmt.ranking': 'all'})
+
+
+def test_reinitialise(classification):
+    found = classification({'dmt.scheme': 'self', 'dmt.reinitialise': True, 'dmt.label_ratios': (1.0,)})
+    assert [phase.init for phase in found.phases()] == [None, '00_train_a', None]

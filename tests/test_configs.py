@@ -6,14 +6,15 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from mmdmt.engine.phase_config import final_config, model_config, num_classes
+from mmdmt.engine.phase_config import final_config, model_config
 from mmdmt.engine.settings import DMTSettings
+from mmdmt.engine.task import task_of
 
 ROOT = Path(__file__).parents[1] / 'configs'
 BASES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / '_base_').rglob('*.py'))
 CONFIGS = sorted({path.relative_to(ROOT).as_posix() for path in ROOT.rglob('*.py')} - set(BASES))
 
-# Sec. 5 of the method notes: gamma1 = gamma2, ratio, lr and epochs of the baselines, lr and epochs of the phases with
+# The settings of the paper: gamma1 = gamma2, ratio, lr and epochs of the baselines, lr and epochs of the phases with
 # pseudo labels, labeled + unlabeled images a batch, classes.
 PUBLISHED = {
     'dmt/deeplabv2_voc_1_8.py': (5, 8, (2e-3, 85), (1e-3, 5), (1, 7), 21),
@@ -30,8 +31,13 @@ ORACLE = {'voc': (30, 10582), 'cityscapes': (60, 2975)}
 LABELED = {'1_8': (1322, 371), '1_20': (530,), '1_50': (211,), '1_106': (100,), '1464': (1464,), '1_30': (None, 100)}
 
 
+# Classification: labels, epochs of the baseline, labeled + unlabeled images a batch. 49,800 images to train on.
+CIFAR = {'4000': (4000, 1058, (64, 448)), '1000': (1000, 2120, (16, 496))}
+METRICS = {'mmseg': 'mIoU', 'mmpretrain': 'accuracy/top1'}
+
+
 def load(name):
-    return Config.fromfile(ROOT / name)
+    return Config.fromfile(ROOT / name, format_python_code=False)  # yapf takes seconds
 
 
 def data_set(name):
@@ -73,7 +79,9 @@ def build():
     """Build a model of a config, without memory for its weights and without loading any."""
 
     def build(cfg):
-        with DefaultScope.overwrite_default_scope(cfg['default_scope']), torch.device('meta'):
+        # The segmentors are large; some backbones of mmpretrain cannot be built on the meta device.
+        device = 'meta' if cfg['default_scope'] == 'mmseg' else 'cpu'
+        with DefaultScope.overwrite_default_scope(cfg['default_scope']), torch.device(device):
             return MODELS.build(cfg['model'])
 
     return build
@@ -120,13 +128,16 @@ def test_dmt_config(name, build):
         return
     settings = DMTSettings.from_config(cfg)
     assert len(settings.phases()) == len(settings.models) * (1 + 2 * len(settings.label_ratios))
+    assert settings.metric == METRICS[cfg.default_scope]
     for model in settings.models:
         own = model_config(cfg, settings, model)
         kinds = {type(module).__name__ for module in build(own).modules()}
         assert 'DynamicMutualLoss' in kinds
         stock = {type(module).__name__ for module in build(final_config(cfg, settings, model).to_dict()).modules()}
         assert not {kind for kind in stock if kind.startswith(('DMT', 'Dynamic'))}
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+    for pipeline in (settings.labeled['pipeline'], settings.unlabeled['pipeline'], settings.label_pipeline):
+        assert pipeline[-1]['type'] == 'PackDMTInputs'
+    if cfg.default_scope == 'mmseg':
         assert 'LoadDMTAnnotations' in transforms(settings.labeled['pipeline'])
         assert 'LoadDMTAnnotations' in transforms(settings.unlabeled['pipeline'])
         assert not {'LoadAnnotations', 'LoadDMTAnnotations'} & set(transforms(settings.label_pipeline))
@@ -150,7 +161,7 @@ def test_published_settings(name):
                 batch if phase.labels else (None, None)
             )
     assert cfg.train_dataloader.batch_size == sum(batch) == 8
-    assert num_classes(cfg.model) == classes
+    assert task_of(cfg).num_classes(cfg.model) == classes
     assert settings.label_ratios == (0.2, 0.4, 0.6, 0.8, 1.0)
     assert (settings.scheme, settings.select, settings.gamma_ramp) == ('mutual', 'last', False)
 
@@ -215,3 +226,49 @@ def test_cityscapes_is_labeled_at_the_size_it_is_trained_at(name):
     ):
         assert [transform['type'] for transform in pipeline][: len(order)] == order
         assert all(tuple(t['scale']) == (1024, 512) for t in pipeline if t['type'] in ('Resize', 'RandomResize'))
+
+
+@pytest.mark.parametrize('method', ['dmt/wrn28-2', 'ablations/cl_wrn28-2'])
+@pytest.mark.parametrize('number', CIFAR)
+def test_published_classification(method, number):
+    """DMT with gamma 4, and Curriculum Labeling, which is the same with gamma 0."""
+    labels, epochs, batch = CIFAR[number]
+    cfg = load(f'{method}_cifar10_{number}.py')
+    settings = DMTSettings.from_config(cfg)
+    gamma = 0 if 'cl_' in method else 4
+    assert (cfg.model.head.loss.gamma1, cfg.model.head.loss.gamma2) == (gamma, gamma)
+    assert (settings.scheme, settings.ranking, settings.select, settings.gamma_ramp) == ('chain', 'all', 'last', True)
+    assert settings.label_ratios == (0.2, 0.4, 0.6, 0.8, 1.0)
+    assert settings.split.num_labeled == labels
+    assert (settings.supervised['epochs'], settings.semi['epochs']) == (epochs, 750)
+    assert (settings.semi['labeled_per_batch'], settings.semi['unlabeled_per_batch']) == batch
+    assert cfg.train_dataloader.batch_size == sum(batch) == 512
+    kinds = {kind: model_config(cfg, settings, 'a', kind) for kind in ('supervised', 'semi')}
+    assert {kind: own['optim_wrapper']['optimizer']['lr'] for kind, own in kinds.items()} == dict(
+        supervised=0.2, semi=0.1
+    )
+    assert {kind: own['model']['mixup'] for kind, own in kinds.items()} == {
+        'supervised': dict(alpha=0.75, dominant=False), 'semi': dict(alpha=0.75, dominant=True)
+    }  # fmt: skip
+    optimizer, (scheduler,), (ema,) = cfg.optim_wrapper.optimizer, cfg.param_scheduler, cfg.custom_hooks
+    assert (optimizer.type, optimizer.momentum, optimizer.weight_decay) == ('SGD', 0.9, 5e-4)
+    assert (scheduler.type, scheduler.eta_min) == ('CosineAnnealingLR', 0.0)
+    assert (ema.type, ema.momentum) == ('EMAHook', 0.001)
+    crop, flip, operation, _ = cfg.train_pipeline
+    assert (crop.crop_size, crop.padding, flip.prob, operation.num_policies) == (32, 4, 0.5, 1)
+
+
+@pytest.mark.parametrize('number', CIFAR)
+def test_baseline_of_its_own_is_the_first_phase(number):
+    """The same model, data, schedule and number of steps as phase 00_train_a of the DMT run."""
+    labels, epochs, _ = CIFAR[number]
+    own, dmt = load(f'baselines/baseline_wrn28-2_cifar10_{number}.py'), load(f'dmt/wrn28-2_cifar10_{number}.py')
+    first = model_config(dmt, DMTSettings.from_config(dmt), 'a', 'supervised')
+    for key in ('model', 'optim_wrapper', 'custom_hooks'):
+        assert own.to_dict()[key] == first[key]
+    assert own.train_dataloader.dataset.num_labeled == labels
+    assert own.train_dataloader.batch_size == 512
+    assert own.train_cfg.max_iters == own.param_scheduler[0].end == round(epochs * labels / 512 + 0.5 - 1e-9)
+    oracle = load('baselines/oracle_wrn28-2_cifar10.py')
+    assert oracle.train_cfg.max_iters == oracle.param_scheduler[0].end == round(300 * 49800 / 512 + 0.5)
+    assert oracle.train_dataloader.dataset.get('num_labeled') is None

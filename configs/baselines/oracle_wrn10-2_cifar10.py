@@ -1,0 +1,15 @@
+_base_ = [
+    '../_base_/models/wrn28-2.py',
+    '../_base_/datasets/cifar10.py',  # all training images are labeled
+    '../_base_/schedules/sgd_cosine.py',
+    '../_base_/default_runtime_cls.py',
+]
+# The oracle of wrn10-2_cifar10_400.
+model = dict(backbone=dict(depth=10), mixup=dict(dominant=False))
+train_dataloader = dict(batch_size=64, num_workers=0, persistent_workers=False)
+val_dataloader = dict(num_workers=0, persistent_workers=False)
+test_dataloader = dict(num_workers=0, persistent_workers=False)
+custom_hooks = [dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.005, update_buffers=True)]
+optim_wrapper = dict(optimizer=dict(lr=0.05))
+train_cfg = dict(max_iters=3000, val_interval=3000)
+param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0.0, begin=0, end=3000, by_epoch=False)]

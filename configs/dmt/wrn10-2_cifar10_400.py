@@ -1,0 +1,22 @@
+_base_ = [
+    '../_base_/models/wrn28-2.py',
+    '../_base_/datasets/cifar10.py',  # a part of CIFAR-10 will do
+    '../_base_/schedules/sgd_cosine.py',
+    '../_base_/default_runtime_cls.py',
+]
+runner_type = 'DMTRunner'
+# For two CPU cores: a small network, 400 labels, phases of 1,000 steps.
+model = dict(backbone=dict(depth=10))
+train_dataloader = dict(batch_size=64, num_workers=0)
+val_dataloader = dict(num_workers=0)
+test_dataloader = dict(num_workers=0)
+custom_hooks = [dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.005, update_buffers=True)]
+optim_wrapper = dict(optimizer=dict(lr=0.05))
+dmt = dict(
+    split=dict(num_labeled=400),
+    ranking='class',  # with so few labels, ranking all images together loses whole classes
+    scheme='chain',
+    models=dict(a=dict()),
+    gamma_ramp=True,
+    supervised=dict(iters=1000, model=dict(mixup=dict(dominant=False))),
+    semi=dict(iters=1000, labeled_per_batch=8, unlabeled_per_batch=56))

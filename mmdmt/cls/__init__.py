@@ -1,0 +1,22 @@
+"""What mmpretrain needs for DMT; importing it registers all of it, ``mmdmt.engine`` registers the runner."""
+
+from mmdmt.cls.cifar import DMTCIFAR10, DMTCIFAR100
+from mmdmt.cls.classifier import DMTImageClassifier
+from mmdmt.cls.digits import DigitsDataset
+from mmdmt.cls.fine_grained_accuracy import FineGrainedAccuracy
+from mmdmt.cls.transforms import PackDMTInputs
+from mmdmt.cls.wide_resnet import WideResNet
+from mmdmt.datasets import PseudoLabelDataset
+from mmdmt.losses import DynamicMutualLoss
+
+__all__ = [
+    'DMTCIFAR10',
+    'DMTCIFAR100',
+    'DMTImageClassifier',
+    'DigitsDataset',
+    'DynamicMutualLoss',
+    'FineGrainedAccuracy',
+    'PackDMTInputs',
+    'PseudoLabelDataset',
+    'WideResNet',
+]

@@ -1,0 +1,167 @@
+"""The classifier that can use the dynamic loss."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmpretrain.models import ImageClassifier
+from mmpretrain.models.heads import ClsHead
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmdmt.core.confidence import top_log_odds
+from mmdmt.core.dynamic_weight import HUMAN
+from mmdmt.core.mixup import WEIGHTINGS, Weighting, draw_lam, draw_partners, mixup
+from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
+
+
+@dataclass(frozen=True)
+class MixupSettings:
+    """How images are mixed: see :func:`mmdmt.core.mixup.draw_lam` and :func:`mmdmt.core.mixup.mixup`."""
+
+    alpha: float = 0.75
+    dominant: bool = True
+    weighting: Weighting = 'image'
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < math.inf:
+            raise ValueError(
+                f'DMTImageClassifier: mixup.alpha={self.alpha} must be a finite number above 0; mixup=None switches it '
+                'off'
+            )
+        if self.weighting not in WEIGHTINGS:
+            raise ValueError(f'DMTImageClassifier: mixup.weighting={self.weighting!r} is not one of {WEIGHTINGS}')
+
+
+@MODELS.register_module()
+class DMTImageClassifier(ImageClassifier):
+    """``ImageClassifier`` for DMT: same state dict, same predictions; the head's loss is a ``DynamicMutualLoss``.
+
+    Labels come with their confidence in ``gt_confidence`` of the data samples, a float32 scalar, 2.0 where a human
+    labeled the image. With mixup, the weights are those of the unmixed images: one more forward pass, without
+    gradient, in training mode, that leaves the running statistics of batch norm alone (with gamma 0, or without a
+    pseudo label in the batch, it is left out: all weights are 1). Predictions also have ``log_odds``, float32, of the
+    class in ``pred_label``, which soft-max scores are too coarse for.
+
+    Args:
+        mixup: Arguments of :class:`MixupSettings`, or None for no mixup.
+        args: Arguments of ``ImageClassifier``.
+        kwargs: Likewise.
+
+    Raises:
+        ValueError: if the head cannot be served or images would be mixed elsewhere, saying why.
+    """
+
+    def __init__(self, *args: Any, mixup: Mapping | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.mixup = None if mixup is None else MixupSettings(**mixup)
+        if not isinstance(self.head, ClsHead) or not isinstance(self.head.loss_module, DynamicMutualLoss):
+            raise ValueError(
+                "DMTImageClassifier needs a head built on ClsHead with loss=dict(type='DynamicMutualLoss', gamma1=..., "
+                f'gamma2=...); got head {type(self.head).__name__} with loss '
+                f'{type(getattr(self.head, "loss_module", None)).__name__}'
+            )
+        if getattr(self.data_preprocessor, 'batch_augments', None) is not None:
+            raise ValueError(
+                'DMTImageClassifier: the data_preprocessor (or train_cfg) has batch_augments, which mix images before '
+                'their weights are known; use mixup=dict(alpha=...) of the model instead'
+            )
+        if self.mixup is not None and self.head.cal_acc:
+            raise ValueError('DMTImageClassifier: head.cal_acc=True has no meaning with mixup')
+        if self.mixup is not None and not hasattr(self.head, 'num_classes'):
+            raise ValueError(
+                f'DMTImageClassifier: mixup needs a head with num_classes, {type(self.head).__name__} has none'
+            )
+        self.head.loss_module.owner = f'head {type(self.head).__name__}'
+
+    def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
+        """Losses of a batch of images [N, ...], and for the log the figures of its pseudo labels.
+
+        Raises:
+            ValueError: if an image has no confidence, or not exactly one label.
+        """
+        label, confidence = _stack_labels(data_samples)
+        module: DynamicMutualLoss = self.head.loss_module
+        module.statistics = None
+        if self.mixup is None:
+            # Of the labels alone: a head would rather learn gt_score, which no confidence weighs.
+            targets = [DataSample().set_gt_label(target) for target in label]
+            module.confidence = confidence
+            try:
+                losses = self.head.loss(self.extract_feat(inputs), targets)
+            finally:
+                module.confidence = None
+        else:
+            label, weight = self._weigh(inputs, label, confidence)
+            partner = draw_partners(len(label), inputs.device)
+            one_hot = F.one_hot(label, self._num_classes).float()
+            lam = draw_lam(self.mixup.alpha, self.mixup.dominant)
+            mixed = mixup(inputs, one_hot, weight, lam, partner, self.mixup.weighting)
+            targets = [DataSample().set_gt_score(target) for target in mixed.target]
+            losses = self.head.loss(self.extract_feat(mixed.images), targets)
+        return losses if module.statistics is None else {**losses, **module.statistics._asdict()}
+
+    def _weigh(self, inputs: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
+        """Label to train on, int64 [N], and weight, float32 [N], of each unmixed image."""
+        module: DynamicMutualLoss = self.head.loss_module
+        if not module.weighs or bool((confidence >= HUMAN).all()):
+            return label, torch.ones_like(confidence)
+        with torch.no_grad(), frozen_batch_norm(self):
+            logits = self._logits(self.extract_feat(inputs))
+        # Autocast keeps its casts of the weights, and those made here have no gradient.
+        torch.clear_autocast_cache()
+        result = module.weigh(logits, label, confidence)
+        return result.label, result.weight
+
+    def predict(self, inputs: Tensor, data_samples: list[DataSample] | None = None, **kwargs: Any) -> list[DataSample]:
+        """Predictions of the head for images [N, ...], with ``log_odds``, a float32 scalar each."""
+        feats = self.extract_feat(inputs)
+        predictions = self.head.predict(feats, data_samples, **kwargs)
+        _, log_odds = top_log_odds(self._logits(feats))
+        for sample, value in zip(predictions, log_odds, strict=True):
+            sample.set_field(value, 'log_odds')
+        return predictions
+
+    @property
+    def _num_classes(self) -> int:
+        return self.head.num_classes
+
+    def _logits(self, feats: Any) -> Tensor:
+        logits = self.head(feats)
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            raise ValueError(
+                f'DMT cannot serve head {type(self.head).__name__}: it gives {type(logits).__name__} where one tensor '
+                'of logits [N, C] is needed'
+            )
+        return logits
+
+
+def _stack_labels(data_samples: list[DataSample]) -> tuple[Tensor, Tensor]:
+    """Labels int64 [N] and confidences float32 [N] of a batch."""
+    for sample in data_samples:
+        if 'gt_confidence' not in sample or sample.gt_label.numel() != 1:
+            raise ValueError(
+                f'image {sample.get("img_path", "")!r} needs gt_confidence and exactly one gt_label: use PackDMTInputs '
+                'in the pipelines of the labeled and of the unlabeled dataset'
+            )
+    label = torch.cat([sample.gt_label for sample in data_samples])
+    return label, torch.stack([sample.gt_confidence for sample in data_samples])
+
+
+@contextmanager
+def frozen_batch_norm(model: nn.Module) -> Iterator[None]:
+    """Let batch norm in training mode use the statistics of the batch without adding them to its running ones."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

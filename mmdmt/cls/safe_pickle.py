@@ -1,0 +1,96 @@
+"""Read pickles of strings, numbers and uint8 arrays without running what else a pickle may hold."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def load_pickle(path: str | Path) -> Any:
+    """Read a pickle of dicts, lists, tuples, str, bytes, numbers and uint8 arrays; Python 2 ``str`` becomes ``str``.
+
+    No code that the file names is imported or called, and numpy's own unpickling is not used either: a forged dtype
+    would make it take bytes of the file for pointers to Python objects. Arrays are read-only.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file needs anything else (the message names it), is truncated, or is no pickle.
+    """
+    content = Path(path).read_bytes()
+    try:
+        return _resolved(_Unpickler(io.BytesIO(content), encoding='latin1').load())
+    # Bytes that are no pickle make the unpickler raise nearly anything, from KeyError to MemoryError.
+    except Exception as error:
+        raise ValueError(f'cannot read {path} as a pickle: {type(error).__name__}: {error}') from error
+
+
+class _Array:
+    """Stands for an array while its pickle is read."""
+
+    values: np.ndarray | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        _version, shape, dtype, is_fortran, raw = state
+        if not isinstance(dtype, _Uint8):
+            raise pickle.UnpicklingError(f'array of dtype {dtype!r}; allowed is uint8')
+        # Python 2 wrote the bytes as a string.
+        raw = raw.encode('latin1') if isinstance(raw, str) else raw
+        self.values = np.frombuffer(raw, np.uint8).reshape(shape, order='F' if is_fortran else 'C')
+
+
+class _Uint8:
+    """Stands for the only dtype that is read; what else its pickle says of it is ignored."""
+
+    def __init__(self, code: Any, *_flags: Any) -> None:
+        if code != 'u1':
+            raise pickle.UnpicklingError(f"array of dtype {code!r}; allowed is 'u1' (uint8)")
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _new_array(*_arguments: Any) -> _Array:
+    return _Array()
+
+
+def _to_bytes(text: str, encoding: str = '') -> bytes:
+    # Protocol 2 has no bytes; Python 3 writes them there as text that this codec turns back.
+    if encoding != 'latin1':
+        raise pickle.UnpicklingError(f"_codecs.encode with {encoding!r}; allowed is 'latin1'")
+    return text.encode(encoding)
+
+
+_STAND_INS: dict[tuple[str, str], Any] = {
+    ('numpy.core.multiarray', '_reconstruct'): _new_array,
+    ('numpy._core.multiarray', '_reconstruct'): _new_array,
+    ('numpy', 'ndarray'): _Array,
+    ('numpy', 'dtype'): _Uint8,
+    ('_codecs', 'encode'): _to_bytes,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _STAND_INS:
+            allowed = ', '.join('.'.join(key) for key in _STAND_INS)
+            raise pickle.UnpicklingError(f'refused global {module}.{name}; allowed are {allowed}')
+        return _STAND_INS[module, name]
+
+
+def _resolved(value: Any) -> Any:
+    """Put the arrays in the places of their stand-ins."""
+    if isinstance(value, _Array):
+        if value.values is None:
+            raise pickle.UnpicklingError('array without content')
+        return value.values
+    if isinstance(value, dict):
+        return {key: _resolved(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_resolved, value))
+    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        return value
+    raise pickle.UnpicklingError(f'refused object {value!r}')

@@ -22,7 +22,7 @@ from mmdmt.engine import DMTRunner, report
 from tests.runs import TRAIN_STEP, killed, mtimes, on_two_processes, run, state_dict
 
 ROOT = Path(__file__).parents[1]
-# 10 labeled and 40 unlabeled digits; two iterations of a few steps each.
+# 10 labeled and 260 unlabeled digits; two iterations of a few steps each.
 TINY = {
     'train_dataloader.batch_size': 8,
     'val_dataloader.dataset.indices': 20,
@@ -31,9 +31,11 @@ TINY = {
     'test_dataloader.dataset.indices': 20,
     'default_hooks.logger.interval': 2,
     'dmt.label_ratios': (0.5, 1.0),
+    'dmt.ranking': 'all',
     'dmt.split.num_labeled': 10,
-    'dmt.labeled.indices': 50,
-    'dmt.unlabeled.indices': 50,
+    # Labeled and unlabeled images are both from the 270 of this subset.
+    'dmt.labeled.subset': 'val',
+    'dmt.unlabeled.subset': 'val',
     'dmt.supervised.iters': 4,
     'dmt.semi': dict(_delete_=True, epochs=1, labeled_per_batch=2, unlabeled_per_batch=6),
 }
@@ -47,11 +49,7 @@ def config_of(name, work_dir, options):
 
 
 def tiny(work_dir, options=None, name='wrn10-1_digits.py'):
-    options = {**TINY, **(options or {})}
-    # `indices` applies after a split has chosen its images: the pool itself is small instead.
-    for key in ('dmt.labeled.indices', 'dmt.unlabeled.indices'):
-        options.pop(key)
-    return config_of(name, work_dir, {**options, 'dmt.labeled.subset': 'val', 'dmt.unlabeled.subset': 'val'})
+    return config_of(name, work_dir, {**TINY, **(options or {})})
 
 
 @pytest.fixture(scope='module')
@@ -62,7 +60,7 @@ def complete(tmp_path_factory):
 
     def note(loop):
         weight = loop.runner.model.state_dict()['backbone.stem.weight']
-        runner.initial_weights[loop.runner.experiment_name] = weight.clone()
+        runner.initial_weights[Path(loop.runner.work_dir).name] = weight.clone()
         return run_loop(loop)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -220,12 +218,13 @@ def test_two_chains_teach_each_other(tmp_path):
 
 def test_chain_without_mixup_and_ranked_by_class(tmp_path):
     options = {'model.mixup': None, 'dmt.supervised.model': dict(_delete_=True), 'dmt.ranking': 'class'}
-    runner = DMTRunner(tiny(tmp_path, {**options, 'dmt.label_ratios': (0.3,)}))
+    runner = DMTRunner(tiny(tmp_path, {**options, 'dmt.label_ratios': (0.3,), 'dmt.select': 'val'}))
     runner.train()
+    assert runner.manifest.record('01_train_a')['checkpoint'].startswith('best_accuracy_top1_iter_')
     info = LabelTable(tmp_path / '01_label_a').info()
     expected = sum(max(1, round(0.3 * number)) for number in info['images_by_class'] if number)
     assert info['kept'] == expected
-    assert runner.manifest.record('01_train_a')['steps'] == -(-expected // 6)
+    assert f'/{-(-expected // 6)}]' in next((tmp_path / '01_train_a').glob('*/*.log')).read_text()
 
 
 # Image folders

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.dataset import default_collate
 
@@ -24,8 +25,9 @@ def check_labeled(dataset: Any, key: str, classes: int) -> None:
     for idx in range(len(dataset)):
         info = dataset.get_data_info(idx)
         label = info.get('gt_label')
-        if not isinstance(label, int) or not 0 <= label < classes:
-            raise ValueError(f'{key}: image {info["img_path"]} has label {label!r}; allowed is one of 0..{classes - 1}')
+        if not isinstance(label, int | np.integer) or not 0 <= label < classes:
+            image = info.get('img_path', idx)
+            raise ValueError(f'{key}: image {image} has label {label!r}; allowed is one of 0..{classes - 1}')
         found.add(label)
         if 'img' not in info:
             image_size(info['img_path'], key)

@@ -4,9 +4,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from mmdmt.cls import checks
 from mmdmt.core.ranking import selected_number
 from mmdmt.core.splits import balanced_split
+from mmdmt.datasets.checks import image_paths
 from mmdmt.datasets.label_table import BYTES_PER_IMAGE, RANKINGS
 
 
@@ -44,15 +47,18 @@ class ClassificationTask:
 
     def split(self, pool: Any, size: int, split_id: int, seed: int) -> tuple[list[str], list[str]]:
         """A class-balanced split of a mmpretrain dataset: ``size`` images are labeled; lines of list files."""
-        infos = [pool.get_data_info(idx) for idx in range(len(pool))]
-        if not hasattr(pool, 'data_prefix') or not all(isinstance(info.get('gt_label'), int) for info in infos):
+        paths, infos = image_paths(pool), [pool.get_data_info(idx) for idx in range(len(pool))]
+        labels = [info.get('gt_label') for info in infos]
+        if not hasattr(pool, 'data_prefix') or not all(isinstance(label, int | np.integer) for label in labels):
             raise ValueError(
                 f'dmt.split needs dmt.labeled to be one mmpretrain dataset with labels, got {type(pool).__name__}'
             )
         prefix = pool.data_prefix.get('img_path') or '.'
         # Images in memory are named, not stored, by their path.
-        names = [info['img_path'] if 'img' in info else os.path.relpath(info['img_path'], prefix) for info in infos]
-        label_of = dict(zip(names, (info['gt_label'] for info in infos), strict=True))
+        names = [
+            path if 'img' in info else os.path.relpath(path, prefix) for path, info in zip(paths, infos, strict=True)
+        ]
+        label_of = dict(zip(names, labels, strict=True))
         try:
             parts = balanced_split(names, list(label_of.values()), size, split_id, seed)
         except ValueError as error:

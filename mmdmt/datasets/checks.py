@@ -78,8 +78,18 @@ def _list_name(config: Mapping) -> str:
 
 
 def image_paths(dataset: Any) -> list[str]:
-    """Paths of all images of a dataset."""
-    return [dataset.get_data_info(idx)['img_path'] for idx in range(len(dataset))]
+    """Paths of all images of a dataset.
+
+    Raises:
+        ValueError: if it does not say them.
+    """
+    infos = [dataset.get_data_info(idx) for idx in range(len(dataset))]
+    if not all('img_path' in info for info in infos):
+        raise ValueError(
+            f'dataset {type(dataset).__name__} gives no img_path, by which its pseudo labels are named (for CIFAR, use '
+            'DMTCIFAR10 or DMTCIFAR100)'
+        )
+    return [info['img_path'] for info in infos]
 
 
 def check_disjoint(labeled: Sequence[str], unlabeled: Sequence[str]) -> None:
@@ -126,10 +136,14 @@ def load_unlabeled(dataset: Any, pipeline: Sequence, key: str, **extra: Any) -> 
     """Data sample of the first unlabeled image, with ``extra`` data information, through a pipeline.
 
     Raises:
-        ValueError: if the pipeline fails, naming its config key.
+        ValueError: if the pipeline fails or gives no image, naming its config key.
     """
     try:
         images = UnlabeledDataset(dataset, pipeline)
-        return images.pipeline({**images.get_data_info(0), **extra})['data_samples']
+        packed = images.pipeline({**images.get_data_info(0), **extra})
     except Exception as error:
         raise ValueError(f'{key} fails on the first unlabeled image: {type(error).__name__}: {error}') from error
+    for name in ('inputs', 'data_samples'):
+        if name not in packed:
+            raise ValueError(f'{key} gives no {name!r}: does it load the image and end with PackDMTInputs?')
+    return packed['data_samples']

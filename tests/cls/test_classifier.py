@@ -158,6 +158,11 @@ def test_mixup_loss_by_hand(fixed_mixup, variant, weighting):
     assert model.loss(images, samples)['loss'].item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_default_mixup_is_that_of_the_paper():
+    mixup = build(mixup={}).mixup
+    assert (mixup.alpha, mixup.dominant, mixup.weighting) == (0.75, True, 'image')
+
+
 def test_weightings_differ(fixed_mixup):
     model, other = build(mixup={}), build(mixup={'weighting': 'term'})
     other.load_state_dict(model.state_dict())

@@ -419,7 +419,8 @@ FEATURES = torch.randn(12, 8, generator=torch.Generator().manual_seed(2))
 def test_stock_classification_head_without_confidence(kwargs, soft):
     samples = cls_samples(random_images()[1], soft)
     own = cls_head({'type': 'DynamicMutualLoss', **kwargs}, cal_acc=soft is None)
-    stock = cls_head({'type': 'CrossEntropyLoss', 'use_soft': soft is not None, **kwargs}, cal_acc=soft is None)
+    stock_loss = {'type': 'mmpretrain.CrossEntropyLoss', 'use_soft': soft is not None, **kwargs}
+    stock = cls_head(stock_loss, cal_acc=soft is None)
     assert type(own.loss_module) is DynamicMutualLoss
     assert type(stock.loss_module) is not DynamicMutualLoss
     values, expected = own.loss((FEATURES,), samples), stock.loss((FEATURES,), samples)

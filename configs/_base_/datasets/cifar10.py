@@ -23,7 +23,9 @@ operations = [
 train_pipeline = [
     dict(type='RandomCrop', crop_size=32, padding=4),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='RandAugment', policies=operations, num_policies=1, magnitude_level=10, magnitude_std='inf'),
+    dict(
+        type='RandAugment', policies=operations, num_policies=1, magnitude_level=10, magnitude_std='inf',
+        hparams=dict(pad_val=(128, 128, 128))),  # with one number, Rotate fills the red channel only
     dict(type='PackDMTInputs'),
 ]
 label_pipeline = [dict(type='PackDMTInputs')]

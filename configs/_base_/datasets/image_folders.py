@@ -5,7 +5,8 @@ train_pipeline = [
     dict(type='RandomResizedCrop', scale=224),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(
-        type='RandAugment', policies='timm_increasing', num_policies=1, magnitude_level=10, magnitude_std='inf'),
+        type='RandAugment', policies='timm_increasing', num_policies=1, magnitude_level=10, magnitude_std='inf',
+        hparams=dict(pad_val=(128, 128, 128))),
     dict(type='PackDMTInputs'),
 ]
 label_pipeline = [

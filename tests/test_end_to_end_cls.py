@@ -1,12 +1,16 @@
 """Whole runs of image classification: complete, killed and resumed, on two processes, mutual, on image folders."""
 
 import json
+import pickle
 import re
+import runpy
 import shutil
+import sys
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
+import mmpretrain
 import numpy as np
 import pytest
 import torch
@@ -225,6 +229,43 @@ def test_chain_without_mixup_and_ranked_by_class(tmp_path):
     expected = sum(max(1, round(0.3 * number)) for number in info['images_by_class'] if number)
     assert info['kept'] == expected
     assert f'/{-(-expected // 6)}]' in next((tmp_path / '01_train_a').glob('*/*.log')).read_text()
+
+
+def test_stock_tools(tmp_path):
+    """mmpretrain's own tools train our config, and test its result to the same figure as ours."""
+    tools = Path(mmpretrain.__file__).parent / '.mim/tools'
+    if not tools.is_dir():
+        pytest.skip(f'{tools} is not installed')
+    config, work_dir = tmp_path / 'tiny.py', tmp_path / 'run'
+    tiny(tmp_path / 'unused', {'dmt.label_ratios': (1.0,)}).dump(config)
+    done = run(tools / 'train.py', config, '--work-dir', work_dir)
+    assert (work_dir / 'best.pth').is_file(), done.stdout
+    best = [work_dir / 'best.py', work_dir / 'best.pth', '--work-dir', tmp_path / 'test']
+    figures = [
+        re.findall(r'accuracy/top1: [\d.]+  accuracy/fine_grained: [\d.]+', run(tool, *best).stdout)
+        for tool in (tools / 'test.py', ROOT / 'tools/test.py')
+    ]
+    assert figures[0] == figures[1] != []
+
+
+def test_predictions_are_saved(complete, tmp_path, monkeypatch):
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    arguments = [
+        complete.work_dir / 'best.py',
+        complete.work_dir / 'best.pth',
+        '--work-dir',
+        tmp_path / 'test',
+        '--out',
+    ]
+    tool = str(ROOT / 'tools/test.py')
+    monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, arguments), str(tmp_path / 'labels')])
+    with pytest.raises(ValueError, match=r'--out .*labels: predictions of images .* must end with \.pkl'):
+        runpy.run_path(tool, run_name='__main__')
+    sys.argv[-1] += '.pkl'
+    runpy.run_path(tool, run_name='__main__')
+    predictions = pickle.loads((tmp_path / 'labels.pkl').read_bytes())
+    assert len(predictions) == 20
+    assert {'img_path', 'pred_label', 'pred_score'} <= predictions[0].keys()
 
 
 # Image folders

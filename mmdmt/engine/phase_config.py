@@ -176,13 +176,18 @@ def _finish(result: dict, phase: Phase, work_dir: Path) -> Config:
     result.update(work_dir=str(work_dir), experiment_name=phase.name, resume=False)
     if result.get('visualizer'):
         result['visualizer']['name'] = f'visualizer_{work_dir}'  # instances are found by name: each phase its own
+    _end_workers(result)
+    # The name under which mmengine dumps the config; without a text it would look for such a file. Each checkpoint
+    # holds the config as text, and yapf takes seconds to lay out a long one.
+    return Config(result, cfg_text=f'# {phase.name}', filename=f'{phase.name}.py', format_python_code=False)
+
+
+def _end_workers(result: dict) -> None:
+    """Let no loader without workers say that they persist: torch refuses it, and mmpretrain's train tool says it."""
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = result.get(key)
         if loader and not loader.get('num_workers'):
             loader['persistent_workers'] = False
-    # The name under which mmengine dumps the config; without a text it would look for such a file. Each checkpoint
-    # holds the config as text, and yapf takes seconds to lay out a long one.
-    return Config(result, cfg_text=f'# {phase.name}', filename=f'{phase.name}.py', format_python_code=False)
 
 
 def final_config(cfg: Config, settings: DMTSettings, model: str) -> Config:
@@ -191,6 +196,7 @@ def final_config(cfg: Config, settings: DMTSettings, model: str) -> Config:
     result['model'] = without_pretrained(_stock(result['model'], task_of(cfg)))
     for key in _TRAINING_KEYS:
         result.pop(key, None)
+    _end_workers(result)
     # Where everything in the config is stock, it works without this package.
     result.setdefault('custom_imports', {})['allow_failed_imports'] = True
     return Config(result)

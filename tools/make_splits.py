@@ -1,0 +1,156 @@
+"""Write lists of labeled and unlabeled images: the paper's for VOC and Cityscapes, or those of your own images."""
+
+import argparse
+import hashlib
+import os
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
+
+from mmdmt.core.splits import nested_split
+
+# Name of a list -> divisor of nested_split; 1 is the whole set in shuffled order.
+RATIOS = {
+    'voc': {'106': 105.82, '50': 50, '20': 20, '8': 8, '4': 4, '2': 2, '1': 1},
+    'cityscapes': {'30': 29.75, '8': 8, '4': 4, '1': 1},
+}
+TOTAL = {'voc': 10582, 'cityscapes': 2975}
+SPLIT_IDS = (0, 1, 2)
+SUMS = Path(__file__).with_name('published_splits.sha256')
+IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp'})
+SEED = 7777
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('kind', choices=['voc', 'cityscapes', 'files'], help='which lists')
+    parser.add_argument(
+        'folder', type=Path, help='VOC2012 or cityscapes folder as in the README, or any folder of images'
+    )
+    parser.add_argument('--out', type=Path, help='folder for the lists (default: FOLDER/splits)')
+    group = parser.add_argument_group('files')
+    group.add_argument(
+        '--masks', type=Path, help='folder of masks with the names of their images: images that have one are labeled'
+    )
+    group.add_argument('--ratio', type=float, help='label one image in RATIO, chosen at random, instead')
+    group.add_argument('--split-id', type=int, default=0, help='which random choice (default: 0)')
+    group.add_argument('--val', type=int, default=0, help='so many of the labeled images go into val.txt (default: 0)')
+    args = parser.parse_args(argv)
+    if (args.kind == 'files') != ((args.masks is None) != (args.ratio is None)):
+        parser.error("`files` takes one of --masks and --ratio; the paper's lists take neither")
+    return args
+
+
+def voc_names(folder: Path) -> list[str]:
+    """Names of VOC 2012's train images with those of SBD, from the list or from the masks of all of them."""
+    lists = folder / 'ImageSets/Segmentation'
+    if (lists / 'trainaug.txt').is_file():
+        return (lists / 'trainaug.txt').read_text().split()
+    masks, val = folder / 'SegmentationClassAug', lists / 'val.txt'
+    if not masks.is_dir() or not val.is_file():
+        raise FileNotFoundError(
+            f'{folder} needs ImageSets/Segmentation/trainaug.txt, or SegmentationClassAug and '
+            "ImageSets/Segmentation/val.txt, to tell the training images with SBD's"
+        )
+    return sorted({path.stem for path in masks.glob('*.png')} - set(val.read_text().split()))
+
+
+def cityscapes_names(folder: Path) -> list[str]:
+    """Names CITY/IMAGE of the training images of Cityscapes."""
+    images, suffix = folder / 'leftImg8bit/train', '_leftImg8bit.png'
+    if not images.is_dir():
+        raise FileNotFoundError(f'{images} does not exist: {folder} must be the folder of leftImg8bit and gtFine')
+    return [f'{path.parent.name}/{path.name.removesuffix(suffix)}' for path in sorted(images.glob(f'*/*{suffix}'))]
+
+
+def published(kind: str, names: Sequence[str]) -> dict[str, list[str]]:
+    """The paper's lists by file name, without suffix.
+
+    Raises:
+        ValueError: if the images are not the published ones, naming how many were found or the list that differs.
+    """
+    if len(names) != TOTAL[kind]:
+        raise ValueError(f'{kind}: found {len(names)} training images where the published lists have {TOTAL[kind]}')
+    lists = {}
+    for file, ratio in RATIOS[kind].items():
+        for split_id in SPLIT_IDS:
+            labeled, unlabeled = nested_split(names, ratio, split_id, SEED)
+            lists[f'{file}_labeled_{split_id}'] = labeled
+            if unlabeled:
+                lists[f'{file}_unlabeled_{split_id}'] = unlabeled
+    sums = set(SUMS.read_text().splitlines())
+    wrong = [file for file, lines in lists.items() if f'{sha256(lines)}  {kind}/{file}.txt' not in sums]
+    if wrong:
+        raise ValueError(
+            f'{kind}: {len(wrong)} of {len(lists)} lists differ from the published ones (first: {wrong[0]}), though '
+            f'there are {len(names)} images: their names are others, e.g. {min(names)!r}'
+        )
+    return lists
+
+
+def own_lists(args: argparse.Namespace) -> dict[str, list[str]]:
+    """Lists of a folder of images: names relative to it, without suffix.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if it has no images, two of one name, no masks, masks without an image, or too few for ``--val``.
+    """
+    names = names_below(args.folder)
+    if args.masks is None:
+        labeled, unlabeled = nested_split(names, args.ratio, args.split_id, SEED)
+    else:
+        masks = set(names_below(args.masks))
+        strange = sorted(masks.difference(names))
+        if strange:
+            raise ValueError(f'{args.masks}: {len(strange)} masks have no image in {args.folder}, e.g. {strange[0]!r}')
+        labeled, unlabeled = sorted(masks), sorted(set(names) - masks)
+        random.Random(f'{SEED} {args.split_id}').shuffle(labeled)
+    if not 0 <= args.val < len(labeled):
+        raise ValueError(f'--val {args.val} leaves none of the {len(labeled)} labeled images to train on')
+    lists = {'labeled': labeled[args.val :], 'unlabeled': unlabeled, 'val': labeled[: args.val]}
+    return {name: lines for name, lines in lists.items() if lines}
+
+
+def names_below(folder: Path) -> list[str]:
+    """Paths of all images in a folder and its folders, relative to it, without suffix."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f'{folder} is no folder')
+    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES)
+    names = [path.relative_to(folder).with_suffix('').as_posix() for path in paths]
+    if not names:
+        raise ValueError(f'{folder} holds no image ({", ".join(sorted(IMAGE_SUFFIXES))})')
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f'{folder} holds two images called {twice!r}: names without their suffix must be unique')
+    return names
+
+
+def content(lines: Sequence[str]) -> bytes:
+    return ('\n'.join(lines) + '\n').encode()
+
+
+def sha256(lines: Sequence[str]) -> str:
+    return hashlib.sha256(content(lines)).hexdigest()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    if args.kind == 'files':
+        lists = own_lists(args)
+    else:
+        names = voc_names(args.folder) if args.kind == 'voc' else cityscapes_names(args.folder)
+        lists = published(args.kind, names)
+    out = args.out or args.folder / 'splits'
+    out.mkdir(parents=True, exist_ok=True)
+    for name, lines in lists.items():
+        temporary = out / f'{name}.tmp'
+        temporary.write_bytes(content(lines))
+        os.replace(temporary, out / f'{name}.txt')
+        print(f'{out / name}.txt: {len(lines)} images')
+
+
+if __name__ == '__main__':
+    main()

@@ -37,7 +37,7 @@ METRICS = {'mmseg': 'mIoU', 'mmpretrain': 'accuracy/top1'}
 
 
 def load(name):
-    return Config.fromfile(ROOT / name, format_python_code=False)  # yapf takes seconds
+    return Config.fromfile(ROOT / name)
 
 
 def data_set(name):
@@ -109,7 +109,8 @@ def test_nothing_is_left_unresolved(name):
     for leaf in walk(cfg.to_dict()):
         assert leaf != '_delete_'
         assert not isinstance(leaf, str) or not any(mark in leaf for mark in ('_base_', '{{', '}}'))
-    assert Config.fromstring(cfg.pretty_text, '.py').to_dict() == cfg.to_dict()
+    text = Config(cfg.to_dict(), format_python_code=False).pretty_text  # yapf takes seconds
+    assert Config.fromstring(text, '.py').to_dict() == cfg.to_dict()
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -272,3 +273,56 @@ def test_baseline_of_its_own_is_the_first_phase(number):
     oracle = load('baselines/oracle_wrn28-2_cifar10.py')
     assert oracle.train_cfg.max_iters == oracle.param_scheduler[0].end == round(300 * 49800 / 512 + 0.5)
     assert oracle.train_dataloader.dataset.get('num_labeled') is None
+
+
+# Ablations: variant, gamma and scheme; all else is that of DMT.
+ABLATIONS = {
+    'cbst': ('dmt', 0, 'self'),
+    'dst': ('dmt', 5, 'self'),
+    'mutual': ('dmt', 0, 'mutual'),
+    'naive': ('naive', 5, 'mutual'),
+    'flip': ('flip', 5, 'mutual'),
+}
+
+
+@pytest.mark.parametrize('name', ABLATIONS)
+@pytest.mark.parametrize('ratio', ['1_20', '1_50'])
+def test_ablations_differ_by_options_only(name, ratio):
+    variant, gamma, scheme = ABLATIONS[name]
+    cfg, dmt = load(f'ablations/{name}_deeplabv2_voc_{ratio}.py'), load(f'dmt/deeplabv2_voc_{ratio}.py')
+    loss = cfg.model.decode_head.loss_decode
+    assert (loss.get('variant', 'dmt'), loss.gamma1, loss.gamma2) == (variant, gamma, gamma)
+    settings = DMTSettings.from_config(cfg)
+    assert settings.scheme == scheme
+    assert settings.models['a'] == dmt.dmt.models.to_dict()['a']
+    for changed in (cfg, dmt):
+        changed.model.decode_head.loss_decode = None
+        changed.dmt.pop('scheme', None)
+        changed.dmt.models = None
+    assert cfg.to_dict() == dmt.to_dict()
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_segmentation_baseline_is_the_first_phase(name):
+    """The same model A, data, schedule and number of steps as phase 00_train_a of the DMT run."""
+    own, dmt = load(name.replace('dmt/', 'baselines/baseline_')), load(name)
+    settings = DMTSettings.from_config(dmt)
+    first = model_config(dmt, settings, 'a', 'supervised')
+    for key in ('model', 'optim_wrapper', 'load_from'):
+        kept = own.to_dict()[key]
+        # Without pseudo labels, gamma has no meaning; one base serves all.
+        for model in [part for part in (kept, first[key]) if key == 'model']:
+            model['decode_head'].pop('loss_decode')
+        assert kept == first[key]
+    labeled = dict(settings.labeled)
+    if settings.split is not None:
+        file = name.removesuffix('.py').split('_1_')[-1]
+        labeled['ann_file'] = f'splits/{file}_labeled_0.txt'
+    assert own.train_dataloader.dataset.to_dict() == labeled
+    images = LABELED[name.removesuffix('.py').split(data_set(name) + '_')[1]][0 if data_set(name) == 'voc' else 1]
+    steps = -int(-settings.supervised['epochs'] * images // 8)
+    assert own.train_cfg.max_iters == own.train_cfg.val_interval == own.param_scheduler[0].end == steps
+    epochs, images = ORACLE[data_set(name)]
+    oracle = load(f'baselines/oracle_deeplabv2_{data_set(name)}.py')
+    assert oracle.train_cfg.max_iters == oracle.param_scheduler[0].end == -(-epochs * images // 8)
+    assert oracle.train_dataloader.dataset.to_dict() == dmt.train_dataloader.dataset.to_dict()

@@ -182,6 +182,22 @@ def test_phases_one_at_a_time(complete, tiny_config, tmp_path):
         assert_same_weights(tmp_path / name / 'iter_4.pth', complete.work_dir / name / 'iter_4.pth')
 
 
+def test_baselines_trained_before(complete, tiny_config, tmp_path):
+    """Two checkpoints take the place of the first phases; what follows is what followed when they were trained."""
+    given = {f'dmt.models.{name}': dict(supervised_checkpoint=str(complete.manifest.checkpoint(f'00_train_{name}')))
+             for name in 'ab'}  # fmt: skip
+    cfg = tiny_config(tmp_path, {**given, 'dmt.label_ratios': (0.5,)})
+    assert re.search(r'00_train_b \| b +\| +\| +\| +\| +\| given', DMTRunner(cfg).dry_run())
+    runner = DMTRunner(cfg)
+    runner.train()
+    for name in 'ab':
+        record, trained = (run.manifest.record(f'00_train_{name}') for run in (runner, complete))
+        assert record['metrics'] == trained['metrics']
+        assert record['taken_over'] in (tmp_path / 'report.md').read_text()
+    assert_same_labels(tmp_path / '01_label_a', complete.work_dir / '01_label_a')
+    assert_same_weights(runner.manifest.checkpoint('01_train_b'), complete.work_dir / '01_train_b/iter_4.pth')
+
+
 def test_split_with_different_lists_for_the_models(folder_config, folder_data, write_image):
     names = [f'pool{index:02d}' for index in range(24)]
     for name in names:

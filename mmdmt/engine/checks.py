@@ -47,6 +47,27 @@ def check_weights(config: Mapping, key: str, weights_help: str, model: Any) -> N
             _check_fit(checkpoint.get('state_dict', checkpoint), model, f'{key}.load_from={source!r}')
 
 
+def check_supervised(path: str, key: str, model: Any) -> None:
+    """Check that a checkpoint has all weights of a model.
+
+    Raises:
+        FileNotFoundError: if it cannot be loaded.
+        ValueError: if a tensor is missing or has another shape, naming one.
+    """
+    try:
+        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    except Exception as error:
+        raise FileNotFoundError(f'{key}={path!r} cannot be loaded ({type(error).__name__}: {error})') from error
+    given = checkpoint.get('state_dict', checkpoint)
+    own = model.state_dict()
+    unfit = [name for name in own if name not in given or given[name].shape != own[name].shape]
+    if unfit:
+        raise ValueError(
+            f'{key}={path!r} lacks {len(unfit)} of the {len(own)} tensors of the model, or has them in other shapes, '
+            f'e.g. {unfit[0]!r}: it must be a checkpoint of this very model'
+        )
+
+
 def _check_fit(state_dict: Mapping, model: Any, key: str) -> None:
     own = model.state_dict()
     fitting = [name for name, value in state_dict.items() if name in own and own[name].shape == value.shape]

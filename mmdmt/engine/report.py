@@ -56,6 +56,11 @@ def render(manifest: Manifest, settings: DMTSettings) -> str:
         else f'Checkpoints: of each phase the one with the best {settings.metric} on the validation set, which the '
         'figures above are also measured on; the last one of each phase: '
         + ', '.join(f'{name} {_number(value)}' for name, value in _last_scores(manifest, settings.metric)),
+        *(
+            f'Not trained here: {phase.name} is {record["taken_over"]}.'
+            for phase in manifest.phases
+            if 'taken_over' in (record := manifest.record(phase.name) or {})
+        ),
         f'The better of the last models is chosen by {settings.metric} on the validation set.'
         if len(settings.models) > 1
         else '',
@@ -65,7 +70,7 @@ def render(manifest: Manifest, settings: DMTSettings) -> str:
 
 def describe_plan(manifest: Manifest, settings: DMTSettings, data: RunData) -> str:
     """What a run is going to do: its phases, optimizer steps, images to label and the space that labels take."""
-    trains = [phase for phase in manifest.phases if phase.kind == 'train']
+    trains = [phase for phase in manifest.phases if phase.kind == 'train' and not settings.supervised_checkpoint(phase)]
     labels = [phase for phase in manifest.phases if phase.kind == 'label']
     rows = [
         [
@@ -73,9 +78,9 @@ def describe_plan(manifest: Manifest, settings: DMTSettings, data: RunData) -> s
             phase.model if phase.kind == 'train' else '',
             (phase.teacher or '') if phase.kind == 'train' else phase.model,
             '' if phase.label_ratio is None else f'{phase.label_ratio:g}',
-            str(data.steps(phase)) if phase.kind == 'train' else '',
+            str(data.steps(phase)) if phase in trains else '',
             str(data.sizes[phase.model][1]) if phase.kind == 'label' else '',
-            'complete' if manifest.is_complete(phase.name) else '',
+            'complete' if manifest.is_complete(phase.name) else 'given' if phase not in trains + labels else '',
         ]
         for phase in manifest.phases
     ]

@@ -10,7 +10,7 @@ from mmengine.dist import barrier, get_world_size, is_main_process
 from mmdmt.core.schedule import Phase
 from mmdmt.core.splits import difference_maximised_sampling
 from mmdmt.datasets.checks import build_dataset, check_disjoint, check_images, image_paths
-from mmdmt.engine.checks import check_model, check_weights
+from mmdmt.engine.checks import check_model, check_supervised, check_weights
 from mmdmt.engine.phase_config import ModelData, model_config, model_data
 from mmdmt.engine.settings import DMTSettings
 from mmdmt.engine.task import task_of
@@ -107,6 +107,9 @@ class RunData:
             built = check_model(config['model'], f'dmt.models.{model}')
             weights_help = self.settings.models[model].get('weights_help', '')
             check_weights(config, f'dmt.models.{model}', weights_help, built)
+            supervised = self.settings.models[model].get('supervised_checkpoint')
+            if supervised:
+                check_supervised(supervised, f'dmt.models.{model}.supervised_checkpoint', built)
             validation = (config.get('val_dataloader') or {}).get('dataset')
             labeled_sets = {'dmt.labeled': data.labeled, 'val_dataloader.dataset': validation}
             for key, dataset_config in labeled_sets.items():

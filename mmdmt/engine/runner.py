@@ -24,6 +24,7 @@ from mmdmt.engine.manifest import Manifest, latest_checkpoint
 from mmdmt.engine.phase_config import final_config, label_config, train_config
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import DMTSettings
+from mmdmt.engine.take_over import take_over
 from mmdmt.engine.task import task_of
 
 
@@ -156,10 +157,22 @@ class DMTRunner:
                 self.cfg, self.settings, phase, self.data.of[phase.model],
                 work_dir=folder, label_dir=folder, teacher=self.manifest.checkpoint(phase.init),
             )  # fmt: skip
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), self._hook(phase, number)]
         self._set_launcher(cfg)
         torch.backends.cudnn.benchmark = False  # a Runner only ever switches it on
-        runner = _PhaseRunner.from_cfg(cfg)
+        supervised = self.settings.supervised_checkpoint(phase)
+        if supervised is not None:
+            _release(take_over(_PhaseRunner, cfg, phase, supervised))
+        else:
+            cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), self._hook(phase, number)]
+            self._execute(phase, _PhaseRunner.from_cfg(cfg))
+        gc.collect()  # the loaders' workers end with their last reference
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        barrier()
+        self._discard_used_labels()
+
+    def _execute(self, phase: Phase, runner: Runner) -> None:
         try:
             if phase.kind == 'train':
                 runner.train()
@@ -167,13 +180,6 @@ class DMTRunner:
                 runner.test()
         finally:
             _release(runner)
-        del runner
-        gc.collect()  # the loaders' workers end with their last reference
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-        barrier()
-        self._discard_used_labels()
 
     def _train_config(self, phase: Phase, folder: Path) -> Config:
         label_dir, kept = None, None

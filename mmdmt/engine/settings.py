@@ -18,6 +18,7 @@ OVERRIDES = frozenset(
 )
 DATA_KEYS = frozenset({'labeled', 'unlabeled', 'label_pipeline'})
 KIND_KEYS = frozenset({'supervised', 'semi'})
+MODEL_KEYS = frozenset({'weights_help', 'supervised_checkpoint'})
 LENGTH_KEYS = frozenset({'epochs', 'iters', 'labeled_per_batch', 'unlabeled_per_batch'})
 SELECT = ('last', 'val')
 
@@ -45,7 +46,8 @@ class DMTSettings:
 
     ``models``: name -> config overrides of that model, which go before those of ``supervised`` and ``semi`` (and may
     hold ``supervised`` and ``semi`` of its own); a ``model`` with a ``type`` replaces the config's, one without is
-    merged into it; also its own ``labeled``, ``unlabeled`` and ``label_pipeline``.
+    merged into it; also its own ``labeled``, ``unlabeled`` and ``label_pipeline``; and ``supervised_checkpoint``, a
+    checkpoint of this model trained on labeled data, which takes the place of the first phase's training.
     ``label_ratios``: share of the pseudo labels to use, one an iteration.
     ``ranking``: what is ranked together by confidence: ``class`` (the pixels or images of each predicted class), or
     ``all`` images, the default of classification.
@@ -98,7 +100,7 @@ class DMTSettings:
         if not isinstance(dmt['models'], Mapping):
             raise ValueError(f'dmt.models must be a dict of name -> overrides, got {dmt["models"]!r}')
         for name, overrides in dmt['models'].items():
-            _check_keys(f'dmt.models.{name}', overrides, OVERRIDES | DATA_KEYS | KIND_KEYS | {'weights_help'})
+            _check_keys(f'dmt.models.{name}', overrides, OVERRIDES | DATA_KEYS | KIND_KEYS | MODEL_KEYS)
             for kind in KIND_KEYS & overrides.keys():
                 _check_keys(f'dmt.models.{name}.{kind}', overrides[kind], OVERRIDES | LENGTH_KEYS)
         for name, overrides in (('', {}), *dmt['models'].items()):
@@ -121,6 +123,11 @@ class DMTSettings:
         """Settings of the kind of a train phase, those of its model included."""
         name = 'supervised' if phase.labels is None else 'semi'
         return merge(getattr(self, name), self.models[phase.model].get(name, {}))
+
+    def supervised_checkpoint(self, phase: Phase) -> str | None:
+        """The checkpoint that takes the place of a phase's training, None for a phase that is run."""
+        first = phase.kind == 'train' and phase.labels is None
+        return self.models[phase.model].get('supervised_checkpoint') if first else None
 
     def phases(self) -> list[Phase]:
         """The phases of the run, in order."""

@@ -1,8 +1,11 @@
 """Every bad input gives one clear error before the first training step."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import MODELS, DefaultScope
 from mmseg.models import SegDataPreProcessor  # noqa: F401  registers the models that the configs name
 
 from mmdmt.engine import DMTRunner
@@ -150,6 +153,25 @@ def test_weights_that_do_not_fit(refused, folder_config, tmp_path, state_dict):
     torch.save({'state_dict': state_dict}, path)
     folder_config.dmt.models.a = dict(load_from=str(path))
     refused(ValueError, 'dmt.models.a.load_from=', 'other.pth', f'none of its {len(state_dict)} tensors fits')
+
+
+@pytest.mark.parametrize(
+    ('change', 'error', 'message'),
+    [
+        (None, FileNotFoundError, 'cannot be loaded (FileNotFoundError'),
+        (lambda weights: weights.popitem(), ValueError, 'lacks 1 of the'),
+        (lambda weights: weights.update({'backbone.conv1.weight': torch.zeros(1)}), ValueError, 'lacks 1 of the'),
+    ],
+    ids=['missing', 'incomplete', 'shape'],
+)
+def test_supervised_checkpoint_of_another_model(refused, folder_config, tmp_path, change, error, message):
+    if change is not None:
+        with DefaultScope.overwrite_default_scope('mmseg'):
+            weights = MODELS.build(copy.deepcopy(folder_config.model.to_dict())).state_dict()
+        change(weights)
+        torch.save({'state_dict': weights}, tmp_path / 'given.pth')
+    folder_config.dmt.models.b = dict(supervised_checkpoint=str(tmp_path / 'given.pth'))
+    refused(error, 'dmt.models.b.supervised_checkpoint=', message)
 
 
 def test_missing_backbone_weights(refused, folder_config):

@@ -1,0 +1,48 @@
+"""A first phase whose model was trained before."""
+
+import os
+import time
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
+from mmengine.runner import CheckpointLoader, Runner
+
+from mmdmt.core.schedule import Phase
+from mmdmt.datasets.label_store import write_json
+
+CHECKPOINT = 'supervised.pth'
+
+
+def take_over(runner_type: type[Runner], cfg: Config, phase: Phase, source: str) -> Runner:
+    """Make a phase complete with a checkpoint trained elsewhere: copy it into the run, validate it, commit it.
+
+    Args:
+        runner_type: Runner to validate with.
+        cfg: Config of the phase, as if it were to be trained.
+        phase: A phase on labeled data only.
+        source: The checkpoint.
+
+    Returns:
+        The runner that has validated it.
+    """
+    start, folder = time.perf_counter(), Path(cfg.work_dir)
+    if is_main_process():
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint = CheckpointLoader.load_checkpoint(source, map_location='cpu')
+        meta = {**checkpoint.get('meta', {}), 'dmt': dict(phase=phase.name, model=phase.model, seconds=0.0)}
+        temporary = folder / f'{CHECKPOINT}.{os.getpid()}.tmp'
+        torch.save(dict(meta=meta, state_dict=checkpoint.get('state_dict', checkpoint)), temporary)
+        os.replace(temporary, folder / CHECKPOINT)
+    barrier()
+    cfg.merge_from_dict(dict(load_from=str(folder / CHECKPOINT), resume=False, custom_hooks=[]))
+    runner = runner_type.from_cfg(cfg)
+    metrics = runner.val() if cfg.get('val_dataloader') else {}
+    if is_main_process():
+        record = dict(phase=phase.name, model=phase.model, checkpoint=CHECKPOINT, taken_over=source)
+        seconds = round(time.perf_counter() - start, 1)
+        found = {key: float(value) for key, value in metrics.items()}
+        write_json(folder / 'phase.json', dict(record, seconds=seconds, metrics=found, metrics_last=found))
+    barrier()
+    return runner

@@ -79,8 +79,8 @@ def build():
     """Build a model of a config, without memory for its weights and without loading any."""
 
     def build(cfg):
-        # The segmentors are large; some backbones of mmpretrain cannot be built on the meta device.
-        device = 'meta' if cfg['default_scope'] == 'mmseg' else 'cpu'
+        # The largest ones need no memory there; backbones with stochastic depth cannot be built on it.
+        device = 'meta' if cfg['default_scope'] == 'mmseg' and 'ResNet' in cfg['model']['backbone']['type'] else 'cpu'
         with DefaultScope.overwrite_default_scope(cfg['default_scope']), torch.device(device):
             return MODELS.build(cfg['model'])
 

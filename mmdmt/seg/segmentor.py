@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmseg.models import CascadeEncoderDecoder, EncoderDecoder
-from mmseg.models.decode_heads import PointHead
+from mmseg.models.decode_heads import PointHead, STDCHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -88,6 +88,8 @@ def _losses_of(head: nn.Module, owner: str) -> list[DynamicMutualLoss]:
     losses = [module for module in head.modules() if isinstance(module, DynamicMutualLoss)]
     if isinstance(head, PointHead):
         raise ValueError(f'DMT cannot serve {owner}: it computes its loss at sampled points, not at every pixel')
+    if losses and isinstance(head, STDCHead):
+        raise ValueError(f'DMT cannot serve {owner}: it learns boundaries, not classes; leave it its own losses')
     if losses and head.out_channels != head.num_classes:
         raise ValueError(
             f'DMT cannot serve {owner}: it has out_channels={head.out_channels} for {head.num_classes} classes; '

@@ -33,9 +33,11 @@ class SegmentationTask:
         """Classes of a segmentor config: those of its (last) decode head."""
         head = model['decode_head']
         head = head if isinstance(head, Mapping) else head[-1]
-        if not isinstance(head.get('num_classes'), int):
+        # That of K-Net says it of the head it starts from.
+        number = head.get('num_classes', (head.get('kernel_generate_head') or {}).get('num_classes'))
+        if not isinstance(number, int):
             raise ValueError(f'model.decode_head ({head.get("type")}) must say its num_classes')
-        return head['num_classes']
+        return number
 
     def writer(self, ranking: str) -> dict[str, Any]:
         """Config of the metric that writes label maps."""

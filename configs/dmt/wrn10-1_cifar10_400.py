@@ -5,8 +5,8 @@ _base_ = [
     '../_base_/default_runtime_cls.py',
 ]
 runner_type = 'DMTRunner'
-# For two CPU cores: a small network, 400 labels, phases of 800 steps.
-model = dict(backbone=dict(depth=10))
+# For two CPU cores: a small network, 400 labels, phases of 1,500 steps.
+model = dict(backbone=dict(depth=10, width=1), head=dict(in_channels=64))
 train_dataloader = dict(batch_size=64, num_workers=0)
 val_dataloader = dict(num_workers=0)
 test_dataloader = dict(num_workers=0)
@@ -18,5 +18,5 @@ dmt = dict(
     scheme='chain',
     models=dict(a=dict()),
     gamma_ramp=True,
-    supervised=dict(iters=800, model=dict(mixup=dict(dominant=False))),
-    semi=dict(iters=800, labeled_per_batch=8, unlabeled_per_batch=56))
+    supervised=dict(iters=1500, model=dict(mixup=dict(dominant=False))),
+    semi=dict(iters=1500, labeled_per_batch=32, unlabeled_per_batch=32))

@@ -4,12 +4,12 @@ _base_ = [
     '../_base_/schedules/sgd_cosine.py',
     '../_base_/default_runtime_cls.py',
 ]
-# The oracle of wrn10-2_cifar10_400.
-model = dict(backbone=dict(depth=10), mixup=dict(dominant=False))
+# The oracle of wrn10-1_cifar10_400.
+model = dict(backbone=dict(depth=10, width=1), head=dict(in_channels=64), mixup=dict(dominant=False))
 train_dataloader = dict(batch_size=64, num_workers=0, persistent_workers=False)
 val_dataloader = dict(num_workers=0, persistent_workers=False)
 test_dataloader = dict(num_workers=0, persistent_workers=False)
 custom_hooks = [dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.005, update_buffers=True)]
 optim_wrapper = dict(optimizer=dict(lr=0.05))
-train_cfg = dict(max_iters=2400, val_interval=2400)
-param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0.0, begin=0, end=2400, by_epoch=False)]
+train_cfg = dict(max_iters=4000, val_interval=4000)
+param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0.0, begin=0, end=4000, by_epoch=False)]

@@ -326,3 +326,14 @@ def test_segmentation_baseline_is_the_first_phase(name):
     oracle = load(f'baselines/oracle_deeplabv2_{data_set(name)}.py')
     assert oracle.train_cfg.max_iters == oracle.param_scheduler[0].end == -(-epochs * images // 8)
     assert oracle.train_dataloader.dataset.to_dict() == dmt.train_dataloader.dataset.to_dict()
+
+
+def test_mixed_pair_is_made_of_the_two_pairs():
+    """A is the DeepLab-v2 of its own config, B the SegFormer of its own, with their optimizers in both kinds."""
+    mixed = load('dmt/deeplabv2_segformer_voc_1_20.py')
+    for model, name in (('a', 'deeplabv2_voc_1_20'), ('b', 'segformer_mit-b2_voc_1_20')):
+        own = load(f'dmt/{name}.py')
+        for kind in ('supervised', 'semi'):
+            found, expected = (model_config(cfg, DMTSettings.from_config(cfg), model, kind) for cfg in (mixed, own))
+            for key in ('model', 'optim_wrapper', 'param_scheduler', 'load_from'):
+                assert found[key] == expected[key]

@@ -1,3 +1,7 @@
-_base_ = ['../dmt/wrn28-2_cifar10_1000.py']
+_base_ = ['../dmt/wrn28-2_cifar10_4000.py']
 # Curriculum Labeling: every pseudo label counts fully.
 model = dict(head=dict(loss=dict(gamma1=0.0, gamma2=0.0)))
+dmt = dict(
+    split=dict(num_labeled=1000),
+    supervised=dict(epochs=2120),
+    semi=dict(labeled_per_batch=16, unlabeled_per_batch=496))

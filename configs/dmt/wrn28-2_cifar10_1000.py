@@ -1,15 +1,5 @@
-_base_ = [
-    '../_base_/models/wrn28-2.py',
-    '../_base_/datasets/cifar10.py',
-    '../_base_/schedules/sgd_cosine.py',  # lr 0.1
-    '../_base_/default_runtime_cls.py',
-]
-runner_type = 'DMTRunner'
+_base_ = ['./wrn28-2_cifar10_4000.py']
 dmt = dict(
     split=dict(num_labeled=1000),
-    scheme='chain',
-    models=dict(a=dict()),
-    gamma_ramp=True,
-    supervised=dict(
-        epochs=2120, optim_wrapper=dict(optimizer=dict(lr=0.2)), model=dict(mixup=dict(dominant=False))),
-    semi=dict(epochs=750, labeled_per_batch=16, unlabeled_per_batch=496))
+    supervised=dict(epochs=2120),
+    semi=dict(labeled_per_batch=16, unlabeled_per_batch=496))

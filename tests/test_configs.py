@@ -128,7 +128,8 @@ def test_dmt_config(name, build):
     if not is_dmt:
         return
     settings = DMTSettings.from_config(cfg)
-    assert len(settings.phases()) == len(settings.models) * (1 + 2 * len(settings.label_ratios))
+    after_baseline = 1 if settings.scheme == 'online' else 2 * len(settings.label_ratios)
+    assert len(settings.phases()) == len(settings.models) * (1 + after_baseline)
     assert settings.metric == METRICS[cfg.default_scope]
     for model in settings.models:
         own = model_config(cfg, settings, model)
@@ -300,6 +301,18 @@ def test_ablations_differ_by_options_only(name, ratio):
         changed.dmt.pop('scheme', None)
         changed.dmt.models = None
     assert cfg.to_dict() == dmt.to_dict()
+
+
+@pytest.mark.parametrize('ratio', ['1_20', '1_50'])
+def test_online_self_training_has_one_phase_of_all_steps(ratio):
+    cfg, dmt = load(f'ablations/online-st_deeplabv2_voc_{ratio}.py'), load(f'dmt/deeplabv2_voc_{ratio}.py')
+    loss = cfg.model.decode_head.loss_decode
+    assert (loss.variant, loss.threshold) == ('online', 0.9)
+    settings, other = DMTSettings.from_config(cfg), DMTSettings.from_config(dmt)
+    assert (settings.scheme, list(settings.models)) == ('online', ['a'])
+    assert settings.models['a'] == other.models['a']
+    assert settings.semi == {**other.semi, 'epochs': len(other.label_ratios) * other.semi['epochs']}
+    assert (settings.split, settings.supervised) == (other.split, other.supervised)
 
 
 @pytest.mark.parametrize('name', PUBLISHED)

@@ -18,6 +18,7 @@ class ClassificationTask:
 
     metric = 'accuracy/top1'
     rankings = RANKINGS
+    schemes = ('mutual', 'self', 'chain')
     split_size = 'num_labeled'
     store = 'table'
     # Models and losses of this package, and the stock ones that predict the same with the same weights.

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 HUMAN = 2.0
 """Confidence of a human-labeled pixel: above every probability, so one tensor says both who labeled and how surely."""
 
-VARIANTS = ('dmt', 'naive', 'flip')
+VARIANTS = ('dmt', 'naive', 'flip', 'online')
 REDUCTIONS = ('mean', 'sum', 'none')
 
-Variant = Literal['dmt', 'naive', 'flip']
+Variant = Literal['dmt', 'naive', 'flip', 'online']
 Reduction = Literal['mean', 'sum', 'none']
 
 
@@ -25,12 +25,14 @@ class DynamicWeight(NamedTuple):
     """Weight of every pixel, the label to train it on, and who disagreed; all tensors [N, ...], without gradient.
 
     ``weight`` float32: 1 on human-labeled pixels, 0 on ignored ones. ``label`` int64: as given, except where variant
-    'flip' puts the student's class. ``disagree`` bool: a pseudo label, not ignored, that is not the student's argmax.
-    ``student_wins`` bool: the part of ``disagree`` where the student is the more confident one (``c_A < c_B``).
+    'flip' or 'online' puts the student's class. ``pseudo`` bool: pixels that no human labeled and that are not ignored.
+    ``disagree`` bool: the part of ``pseudo`` where the label is not the student's argmax. ``student_wins`` bool: the
+    part of ``disagree`` where the student is the more confident one (``c_A < c_B``).
     """
 
     weight: Tensor
     label: Tensor
+    pseudo: Tensor
     disagree: Tensor
     student_wins: Tensor
 
@@ -43,6 +45,7 @@ def dynamic_weight(
     gamma2: float,
     variant: Variant = 'dmt',
     ignore_index: int = 255,
+    threshold: float = 0.9,
 ) -> DynamicWeight:
     """Weight every pixel by the agreement of student and teacher (arXiv 2004.08514, dynamic loss; variants: Tab. 7).
 
@@ -57,21 +60,25 @@ def dynamic_weight(
     ``gamma1 == gamma2 == 0`` switches the weighting off for every variant: weight 1 on every valid pixel, labels
     unchanged (plain cross-entropy; iterated, it is CBST).
 
+    'online' (Online ST) has no teacher: whatever their label, pixels that no human labeled are trained on ``y_B`` with
+    weight 1 where ``c_B > threshold``, and ignored elsewhere; the gammas have no meaning.
+
     Args:
         logits: student logits [N, C, ...], any float dtype; the soft-max is taken in float32.
         label: int64 [N, ...], class index or ``ignore_index``.
         confidence: float32 [N, ...], ``c_A`` in [0, 1], or ``HUMAN`` (anything above 1) where a human labeled.
         gamma1: exponent on agreement, >= 0.
         gamma2: exponent on disagreement, >= 0.
-        variant: 'dmt', 'naive' or 'flip'.
+        variant: 'dmt', 'naive', 'flip' or 'online'.
         ignore_index: label of pixels without weight.
+        threshold: of variant 'online'.
 
     Raises:
         ValueError: unknown variant, negative or not finite gamma, shapes that do not match.
     """
     with torch.no_grad():
         log_prob = F.log_softmax(logits, dim=1, dtype=torch.float32)
-    return weight_from_log_prob(log_prob, label, confidence, gamma1, gamma2, variant, ignore_index)
+    return weight_from_log_prob(log_prob, label, confidence, gamma1, gamma2, variant, ignore_index, threshold)
 
 
 @torch.no_grad()
@@ -83,6 +90,7 @@ def weight_from_log_prob(
     gamma2: float,
     variant: Variant = 'dmt',
     ignore_index: int = 255,
+    threshold: float = 0.9,
 ) -> DynamicWeight:
     """Do what ``dynamic_weight`` does, from the float32 log-soft-max [N, C, ...] the loss has at hand.
 
@@ -92,13 +100,19 @@ def weight_from_log_prob(
     _check_shape('label', label, log_prob)
     _check_shape('confidence', confidence, log_prob)
     confidence = confidence.float()
+    student_log_confidence, student_label = log_prob.max(dim=1)
+    if variant == 'online':
+        unlabeled = confidence <= 1
+        own_label = torch.where(student_log_confidence.exp() > threshold, student_label, ignore_index)
+        label = torch.where(unlabeled, own_label, label)
+        nowhere = torch.zeros_like(unlabeled)
+        return DynamicWeight((label != ignore_index).float(), label, unlabeled, nowhere, nowhere)
     valid = label != ignore_index
     pseudo = valid & (confidence <= 1)
-    student_log_confidence, student_label = log_prob.max(dim=1)
     disagree = pseudo & (student_label != label)
     student_wins = disagree & (confidence < student_log_confidence.exp())
     if gamma1 == 0 and gamma2 == 0:
-        return DynamicWeight(valid.float(), label, disagree, student_wins)
+        return DynamicWeight(valid.float(), label, pseudo, disagree, student_wins)
 
     label_log_prob = _gather_class(log_prob, torch.where(valid, label, 0))
     weight = _power(label_log_prob, gamma1)
@@ -110,7 +124,7 @@ def weight_from_log_prob(
     if variant == 'flip':
         label = torch.where(student_wins, student_label, label)
     weight = torch.where(pseudo, weight, valid.float())
-    return DynamicWeight(weight, label, disagree, student_wins)
+    return DynamicWeight(weight, label, pseudo, disagree, student_wins)
 
 
 def dynamic_mutual_loss(
@@ -124,6 +138,7 @@ def dynamic_mutual_loss(
     class_weight: Tensor | None = None,
     pixel_weight: Tensor | None = None,
     reduction: Reduction = 'mean',
+    threshold: float = 0.9,
 ) -> tuple[Tensor, DynamicWeight | None]:
     """Dynamically weighted cross-entropy ``sum(w * CE) / N`` (arXiv 2004.08514, dynamic loss), and the weights it used.
 
@@ -136,12 +151,13 @@ def dynamic_mutual_loss(
         confidence: float32 [N, ...] as for ``dynamic_weight``; None is plain cross-entropy.
         gamma1: exponent on agreement, >= 0.
         gamma2: exponent on disagreement, >= 0.
-        variant: 'dmt', 'naive' or 'flip'.
+        variant: 'dmt', 'naive', 'flip' or 'online'.
         ignore_index: label of pixels without loss.
         class_weight: float [C]; scales each pixel by the weight of the class it is trained on, and N becomes the sum
             of these weights over the valid pixels (as in ``torch.nn.functional.cross_entropy``).
         pixel_weight: float [N, ...]; scales each pixel and leaves N alone (a hard-example sampler).
         reduction: 'mean', 'sum' or 'none'.
+        threshold: of variant 'online'.
 
     Returns:
         The float32 loss, a scalar or [N, ...] for 'none', and the ``DynamicWeight`` (None without confidence).
@@ -154,7 +170,7 @@ def dynamic_mutual_loss(
     log_prob = F.log_softmax(logits, dim=1, dtype=torch.float32)
     decision = None
     if confidence is not None:
-        decision = weight_from_log_prob(log_prob, label, confidence, gamma1, gamma2, variant, ignore_index)
+        decision = weight_from_log_prob(log_prob, label, confidence, gamma1, gamma2, variant, ignore_index, threshold)
         label = decision.label
     valid = label != ignore_index
     class_index = torch.where(valid, label, 0)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Scheme = Literal['mutual', 'self', 'chain']
+Scheme = Literal['mutual', 'self', 'chain', 'online']
 
-MODELS_OF_SCHEME = {'mutual': 2, 'self': 1, 'chain': 1}
+MODELS_OF_SCHEME = {'mutual': 2, 'self': 1, 'chain': 1, 'online': 1}
 MODEL_NAME = re.compile(r'[a-z][a-z0-9_-]*')
 
 
@@ -19,8 +19,9 @@ class Phase:
     ``model``: the student of a train phase, the teacher of a label phase.
     ``init``: the train phase whose checkpoint is the start of a train phase or the teacher of a label phase; None is
     the model's own initial weights.
-    ``labels``: the label phase that made the pseudo labels a train phase uses; None in iteration 0 (labeled data only).
-    ``label_ratio``: share of the pseudo labels this iteration uses, in (0, 1]; None in iteration 0.
+    ``labels``: the label phase that made the pseudo labels a train phase uses; None in iteration 0 (labeled data only),
+    and where the student labels its own batches ('online').
+    ``label_ratio``: share of the pseudo labels this iteration uses, in (0, 1]; None where ``labels`` is.
     """
 
     name: str
@@ -30,6 +31,11 @@ class Phase:
     init: str | None = None
     labels: str | None = None
     label_ratio: float | None = None
+
+    @property
+    def supervised(self) -> bool:
+        """Whether it trains on labeled data only."""
+        return self.kind == 'train' and self.iteration == 0
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -50,19 +56,26 @@ def plan(
     'mutual' (two models a, b; Alg. 1): in iteration i the model a of i-1 labels for b, and the b of i-1 for a. Both
     fine-tune from their own i-1. 'self' (one model, ablation DST of Tab. 7): it labels for itself and fine-tunes.
     'chain' (one model, classification, Alg. 2): it labels for a successor that trains from a new initialisation.
+    'online' (one model, ablation Online ST of Tab. 7): one phase that labels each batch while it trains on it.
 
     Args:
-        scheme: 'mutual', 'self' or 'chain'.
+        scheme: 'mutual', 'self', 'chain' or 'online'.
         models: unique model names, each [a-z][a-z0-9_-]*; two for 'mutual', one for the others.
-        label_ratios: share of the pseudo labels that iteration 1, 2, ... uses, strictly increasing in (0, 1].
+        label_ratios: share of the pseudo labels that iteration 1, 2, ... uses, strictly increasing in (0, 1]; none for
+            'online'.
         reinitialise: train from a new initialisation in each iteration, as 'chain' always does, instead of fine-tuning.
 
     Raises:
         ValueError: an argument that is not as above, named with what is allowed.
     """
     _check_scheme(scheme, models)
-    _check_ratios(label_ratios)
     phases = [Phase(_name(0, 'train', model), 'train', 0, model) for model in models]
+    if scheme == 'online':
+        if label_ratios:
+            raise ValueError(f"scheme 'online' ranks no labels: it takes no label_ratios; got {list(label_ratios)}")
+        init = None if reinitialise else phases[0].name
+        return [*phases, Phase(_name(1, 'train', models[0]), 'train', 1, models[0], init=init)]
+    _check_ratios(label_ratios)
     for iteration, ratio in enumerate(label_ratios, start=1):
         for teacher, student in zip(models, reversed(models), strict=True):
             label = Phase(

@@ -34,8 +34,9 @@ class LoadDMTAnnotations(LoadAnnotations):
     Human labels are loaded as mmsegmentation's ``LoadAnnotations`` does, and get the sentinel confidence 2.0. Images
     of a ``PseudoLabelDataset`` get their pseudo labels: pixels whose confidence is under the threshold of their class
     become 255. Pseudo labels are class indices of the model: no ``reduce_zero_label`` and no label map applies.
+    Images of an ``OnlineLabelDataset`` get 255 with the confidence 0 everywhere.
 
-    Added keys: ``gt_seg_map`` uint8 [H, W]; ``gt_confidence`` float32 [H, W], in (0, 1] or 2.0; both are listed in
+    Added keys: ``gt_seg_map`` uint8 [H, W]; ``gt_confidence`` float32 [H, W], in [0, 1] or 2.0; both are listed in
     ``seg_fields``, so that stock transforms (resize, crop, flip, rotate, ...) move them together.
 
     Raises:
@@ -45,7 +46,13 @@ class LoadDMTAnnotations(LoadAnnotations):
     def transform(self, results: dict) -> dict:
         """Add the label map and its confidence."""
         if 'pseudo_label' in results:
-            self._load_pseudo_label(results, **results.pop('pseudo_label'))
+            pseudo_label = results.pop('pseudo_label')
+            if pseudo_label is None:
+                results['gt_seg_map'] = np.full(results['img'].shape[:2], IGNORE_INDEX, dtype=np.uint8)
+                results['gt_confidence'] = np.zeros(results['gt_seg_map'].shape, dtype=np.float32)
+                results['seg_fields'].append('gt_seg_map')
+            else:
+                self._load_pseudo_label(results, **pseudo_label)
         else:
             super().transform(results)
             results['gt_confidence'] = np.full(results['gt_seg_map'].shape, HUMAN, dtype=np.float32)

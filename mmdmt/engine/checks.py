@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from mmengine.runner import CheckpointLoader
 
 from mmdmt.datasets.checks import plain
+from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
 
 
 def check_model(config: Mapping, key: str) -> Any:
@@ -20,6 +21,20 @@ def check_model(config: Mapping, key: str) -> Any:
         return MODELS.build(plain(config))
     except (ValueError, TypeError, KeyError, AssertionError) as error:
         raise ValueError(f'{key}: the model cannot be built: {error}') from error
+
+
+def check_variant(model: Any, key: str, scheme: str) -> None:
+    """Check that the losses of a model and the scheme of the run are both online, or both not.
+
+    Raises:
+        ValueError: saying which variant and scheme belong together.
+    """
+    for module in model.modules():
+        if isinstance(module, DynamicMutualLoss) and (module.variant == 'online') != (scheme == 'online'):
+            raise ValueError(
+                f'{key}: a DynamicMutualLoss has variant={module.variant!r} where dmt.scheme={scheme!r}: variant '
+                "'online' and scheme 'online' need each other"
+            )
 
 
 def check_weights(config: Mapping, key: str, weights_help: str, model: Any) -> None:

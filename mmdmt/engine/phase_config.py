@@ -76,24 +76,24 @@ def train_config(
 ) -> Config:
     """Ordinary config of a train phase of ``max_iters`` steps.
 
-    ``label_dir`` is the label store of its pseudo labels, ``init`` the checkpoint it goes on from; None for the
-    phases on labeled data only, which start from the model's own weights.
+    ``label_dir`` is the label store of its pseudo labels, None for a phase without; ``init`` the checkpoint it goes on
+    from, None for one that starts from the model's own weights.
     """
-    result = model_config(cfg, settings, phase.model, 'supervised' if label_dir is None else 'semi')
+    result = model_config(cfg, settings, phase.model, 'supervised' if phase.supervised else 'semi')
     loader = result['train_dataloader']
-    if label_dir is None:
+    if phase.supervised:
         loader.update(dataset=data.labeled, sampler=dict(type='InfiniteSampler', shuffle=True))
     else:
         kind = settings.kind(phase)
         counts = dict(labeled=kind['labeled_per_batch'], unlabeled=kind['unlabeled_per_batch'])
-        pseudo = dict(
-            type='PseudoLabelDataset',
-            dataset=data.unlabeled,
-            pipeline=data.train_pipeline,
-            label_dir=str(label_dir),
-            label_ratio=phase.label_ratio,
-            ranking=settings.ranking,
-        )
+        pseudo: dict[str, Any] = dict(type='OnlineLabelDataset', dataset=data.unlabeled, pipeline=data.train_pipeline)
+        if label_dir is not None:
+            pseudo.update(
+                type='PseudoLabelDataset',
+                label_dir=str(label_dir),
+                label_ratio=phase.label_ratio,
+                ranking=settings.ranking,
+            )
         loader.update(
             dataset=dict(type='ConcatDataset', datasets=[data.labeled, pseudo], ignore_keys=DATASET_META),
             sampler=dict(type='LabeledUnlabeledSampler', **counts),

@@ -30,9 +30,8 @@ def score(manifest: Manifest, phase: Phase, metric: str) -> float | None:
 
 def best_phase(manifest: Manifest, settings: DMTSettings) -> Phase:
     """The train phase of the last iteration that scores best; the first one where nothing is validated."""
-    last = [
-        phase for phase in manifest.phases if phase.kind == 'train' and phase.iteration == len(settings.label_ratios)
-    ]
+    iterations = manifest.phases[-1].iteration
+    last = [phase for phase in manifest.phases if phase.kind == 'train' and phase.iteration == iterations]
     return max(last, key=lambda phase: score(manifest, phase, settings.metric) or float('-inf'))
 
 
@@ -87,7 +86,7 @@ def describe_plan(manifest: Manifest, settings: DMTSettings, data: RunData) -> s
     label_bytes = {model: data.label_bytes(model) for model in settings.models}
     each = [label_bytes[phase.model] for phase in labels]
     keep = settings.keep_labels or STORES[data.task.store].always_kept
-    held = sum(each) if keep else max(each)
+    held = sum(each) if keep else max(each, default=0)
     return '\n'.join(
         [
             markdown_table(['phase', 'student', 'teacher', 'label ratio', 'steps', 'images to label', 'state'], rows),
@@ -95,7 +94,7 @@ def describe_plan(manifest: Manifest, settings: DMTSettings, data: RunData) -> s
             *(f'model {model}: {sizes[0]} labeled, {sizes[1]} unlabeled images' for model, sizes in data.sizes.items()),
             f'{sum(data.steps(phase) for phase in trains)} optimizer steps, '
             f'{sum(data.sizes[phase.model][1] for phase in labels)} images to label in {len(labels)} label phases',
-            f'pseudo labels: at most {max(each) / 2**20:,.1f} MiB a label phase (before compression), '
+            f'pseudo labels: at most {max(each, default=0) / 2**20:,.1f} MiB a label phase (before compression), '
             f'{held / 2**20:,.1f} MiB on disk at a time ' + ('(kept)' if keep else '(deleted when used)'),
         ]
     )
@@ -119,7 +118,7 @@ def _row(manifest: Manifest, phase: Phase, metric: str) -> list[str]:
 
 def _summary(manifest: Manifest, settings: DMTSettings) -> list[list[str]]:
     rows = []
-    for name, iteration in (('Baseline', 0), ('DMT', len(settings.label_ratios))):
+    for name, iteration in (('Baseline', 0), ('DMT', manifest.phases[-1].iteration)):
         phases = {
             phase.model: phase for phase in manifest.phases if phase.kind == 'train' and phase.iteration == iteration
         }

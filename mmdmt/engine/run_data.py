@@ -10,7 +10,7 @@ from mmengine.dist import barrier, get_world_size, is_main_process
 from mmdmt.core.schedule import Phase
 from mmdmt.core.splits import difference_maximised_sampling
 from mmdmt.datasets.checks import build_dataset, check_disjoint, check_images, image_paths
-from mmdmt.engine.checks import check_model, check_supervised, check_weights
+from mmdmt.engine.checks import check_model, check_supervised, check_variant, check_weights
 from mmdmt.engine.phase_config import ModelData, model_config, model_data
 from mmdmt.engine.settings import DMTSettings
 from mmdmt.engine.task import task_of
@@ -55,7 +55,7 @@ class RunData:
             self._check_ratio(self.sizes[model][1])
 
     def _check_ratio(self, unlabeled: int) -> None:
-        ratio = self.settings.label_ratios[0]
+        ratio = next(iter(self.settings.label_ratios), 1)
         if not self.task.selected(unlabeled, ratio):
             raise ValueError(f'dmt.label_ratios: {ratio} selects none of the {unlabeled} unlabeled images')
 
@@ -105,6 +105,7 @@ class RunData:
             config = model_config(self.cfg, self.settings, model)
             classes = self.task.num_classes(config['model'])
             built = check_model(config['model'], f'dmt.models.{model}')
+            check_variant(built, f'dmt.models.{model}', self.settings.scheme)
             weights_help = self.settings.models[model].get('weights_help', '')
             check_weights(config, f'dmt.models.{model}', weights_help, built)
             supervised = self.settings.models[model].get('supervised_checkpoint')
@@ -135,11 +136,11 @@ class RunData:
         kind = self.settings.kind(phase)
         if kind.get('iters') is not None:
             return kind['iters']
-        if phase.label_ratio is None:
+        if phase.supervised:
             loader = model_config(self.cfg, self.settings, phase.model, 'supervised')['train_dataloader']
             images, per_step = labeled, loader['batch_size']
         else:
-            images = kept if kept is not None else self.task.selected(unlabeled, phase.label_ratio)
+            images = kept if kept is not None else self.task.selected(unlabeled, phase.label_ratio or 1)
             per_step = kind['unlabeled_per_batch']
         return max(1, -int(-kind['epochs'] * images // (per_step * get_world_size())))
 

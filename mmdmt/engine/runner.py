@@ -213,7 +213,7 @@ class DMTRunner:
             position=(number, len(self.manifest.phases)),
             metric=self.settings.metric,
             select=self.settings.select,
-            ramp=self.settings.gamma_ramp and phase.labels is not None,
+            ramp=self.settings.gamma_ramp and not phase.supervised,
             later_steps=sum(self.data.steps(item) for item in later if item.kind == 'train'),
             later_images=sum(self.data.sizes[item.model][1] for item in later if item.kind == 'label'),
             step_seconds=self._rate('steps'),

@@ -48,10 +48,10 @@ class DMTSettings:
     hold ``supervised`` and ``semi`` of its own); a ``model`` with a ``type`` replaces the config's, one without is
     merged into it; also its own ``labeled``, ``unlabeled`` and ``label_pipeline``; and ``supervised_checkpoint``, a
     checkpoint of this model trained on labeled data, which takes the place of the first phase's training.
-    ``label_ratios``: share of the pseudo labels to use, one an iteration.
+    ``label_ratios``: share of the pseudo labels to use, one an iteration; none for ``online``.
     ``ranking``: what is ranked together by confidence: ``class`` (the pixels or images of each predicted class), or
     ``all`` images, the default of classification.
-    ``scheme``: ``mutual``, ``self`` or ``chain``.
+    ``scheme``: ``mutual``, ``self``, ``chain`` or, for segmentation, ``online``.
     ``reinitialise``: train from a new initialisation in each iteration, as ``chain`` always does.
     ``labeled``, ``unlabeled``: dataset configs, with their training pipeline.
     ``label_pipeline``: transforms of the images to label.
@@ -114,20 +114,21 @@ class DMTSettings:
         _check_choice('dmt.ranking', dmt.setdefault('ranking', task.rankings[0]), task.rankings)
         if dmt.get('split') is not None:
             dmt['split'] = _split_settings(dmt['split'], len(dmt['models']), task)
-        dmt['label_ratios'] = tuple(dmt.get('label_ratios', cls.label_ratios))
+        ratios = () if dmt.get('scheme') == 'online' else cls.label_ratios
+        dmt['label_ratios'] = tuple(dmt.get('label_ratios', ratios))
         settings = cls(**dmt)
         settings.phases()
+        _check_choice('dmt.scheme', settings.scheme, task.schemes)
         return settings
 
     def kind(self, phase: Phase) -> dict:
         """Settings of the kind of a train phase, those of its model included."""
-        name = 'supervised' if phase.labels is None else 'semi'
+        name = 'supervised' if phase.supervised else 'semi'
         return merge(getattr(self, name), self.models[phase.model].get(name, {}))
 
     def supervised_checkpoint(self, phase: Phase) -> str | None:
         """The checkpoint that takes the place of a phase's training, None for a phase that is run."""
-        first = phase.kind == 'train' and phase.labels is None
-        return self.models[phase.model].get('supervised_checkpoint') if first else None
+        return self.models[phase.model].get('supervised_checkpoint') if phase.supervised else None
 
     def phases(self) -> list[Phase]:
         """The phases of the run, in order."""

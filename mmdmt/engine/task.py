@@ -14,6 +14,7 @@ class Task(Protocol):
 
     ``metric``: validation metric that counts unless the config says another.
     ``rankings``: what pseudo labels may be ranked by (``dmt.ranking``), the default first.
+    ``schemes``: the schemes it has (``dmt.scheme``).
     ``split_size``: key of ``dmt.split`` that says how many images are labeled.
     ``store``: kind of its label store, see :mod:`mmdmt.datasets.stores`.
     ``stock_types``: models and losses of this package, and the stock ones that predict the same.
@@ -22,6 +23,7 @@ class Task(Protocol):
 
     metric: str
     rankings: tuple[str, ...]
+    schemes: tuple[str, ...]
     split_size: str
     store: str
     stock_types: Mapping[str, Mapping[str, Any]]

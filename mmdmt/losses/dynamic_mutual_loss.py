@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmdmt.core.dynamic_weight import (
-    HUMAN,
     VARIANTS,
     DynamicWeight,
     Reduction,
@@ -43,7 +42,9 @@ class DynamicMutualLoss(nn.Module):
     Args:
         gamma1: Exponent where both agree, not negative. ``gamma1 = gamma2 = 0`` is plain cross-entropy (CBST).
         gamma2: Exponent where they disagree and the teacher is the more confident one, not negative.
-        variant: ``dmt``, ``naive`` (no cases, gamma1 only) or ``flip`` (train on the student's label where it wins).
+        variant: ``dmt``, ``naive`` (no cases, gamma1 only), ``flip`` (train on the student's label where it wins) or
+            ``online`` (Online ST, for ``scheme='online'``: no teacher, the student's own label where it is sure).
+        threshold: Confidence above which variant ``online`` takes the student's label, in [0, 1).
         class_weight: Factor of each class; the mean is then over the factors.
         loss_weight: Factor of the loss.
         loss_name: Key of the loss in the log; it must start with ``loss_`` to be trained on.
@@ -60,6 +61,7 @@ class DynamicMutualLoss(nn.Module):
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_dmt',
+        threshold: float = 0.9,
     ) -> None:
         super().__init__()
         for name, gamma in (('gamma1', gamma1), ('gamma2', gamma2)):
@@ -69,10 +71,13 @@ class DynamicMutualLoss(nn.Module):
             raise ValueError(f'DynamicMutualLoss: variant={variant!r} is not one of {VARIANTS}')
         if variant == 'naive' and gamma1 != gamma2:
             raise ValueError(f'DynamicMutualLoss: variant naive has one gamma, got gamma1={gamma1}, gamma2={gamma2}')
+        if not 0 <= threshold < 1:
+            raise ValueError(f'DynamicMutualLoss: threshold={threshold} must be in [0, 1)')
         if not loss_name.startswith('loss_'):
             raise ValueError(f'DynamicMutualLoss: loss_name={loss_name!r} must start with loss_ to be trained on')
         self.gamma1, self.gamma2 = gamma1, gamma2
         self.variant: Variant = variant
+        self.threshold = threshold
         self.class_weight = class_weight
         self.loss_weight = loss_weight
         self.loss_name = loss_name
@@ -98,7 +103,7 @@ class DynamicMutualLoss(nn.Module):
         """
         gammas = (self.gamma1 * self.gamma_scale, self.gamma2 * self.gamma_scale)
         result = dynamic_weight(cls_score, label, confidence, *gammas, self.variant, ignore_index=NOTHING_IGNORED)
-        self.statistics = _statistics(result, label, confidence, NOTHING_IGNORED)
+        self.statistics = _statistics(result)
         return result
 
     def forward(
@@ -163,9 +168,10 @@ class DynamicMutualLoss(nn.Module):
             class_weight=class_weight,
             pixel_weight=weight,
             reduction=reduction,
+            threshold=self.threshold,
         )
-        if result is not None and self.confidence is not None:
-            self.statistics = _statistics(result, label, self.confidence, ignore_index)
+        if result is not None:
+            self.statistics = _statistics(result)
         return loss
 
     def extra_repr(self) -> str:
@@ -174,11 +180,10 @@ class DynamicMutualLoss(nn.Module):
 
 
 @torch.no_grad()
-def _statistics(result: DynamicWeight, label: Tensor, confidence: Tensor, ignore_index: int) -> Statistics:
-    pseudo = (label != ignore_index) & (confidence < HUMAN)
-    count = pseudo.sum().clamp(min=1)
+def _statistics(result: DynamicWeight) -> Statistics:
+    count = result.pseudo.sum().clamp(min=1)
     return Statistics(
         disagree=result.disagree.sum() / count,
         student_wins=result.student_wins.sum() / count,
-        mean_weight=(result.weight * pseudo).sum() / count,
+        mean_weight=(result.weight * result.pseudo).sum() / count,
     )

@@ -12,6 +12,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmdmt.core.dynamic_weight import HUMAN
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
 
 
@@ -29,10 +30,11 @@ def stack_confidence(data_samples: list) -> Tensor | None:
             f'{have.count(False)} of {len(have)} images of a batch have no gt_confidence: use LoadDMTAnnotations and '
             'PackDMTInputs in the pipelines of the labeled and of the unlabeled dataset'
         )
-    # The data_preprocessor pads images and label maps only. What it adds there is ignored, so the value is free.
+    # The data_preprocessor pads images and label maps only. What it adds is ignored, as a human's void is: a lower
+    # confidence would ask for the student's own label there (Online ST).
     return torch.stack(
         [
-            F.pad(sample.gt_confidence.data[0], sample.metainfo.get('padding_size', (0, 0, 0, 0)))
+            F.pad(sample.gt_confidence.data[0], sample.metainfo.get('padding_size', (0, 0, 0, 0)), value=HUMAN)
             for sample in data_samples
         ]
     )

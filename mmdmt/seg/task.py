@@ -16,6 +16,7 @@ class SegmentationTask:
 
     metric = 'mIoU'
     rankings = ('class',)
+    schemes = ('mutual', 'self', 'chain', 'online')
     split_size = 'ratio'
     store = 'maps'
     # Segmentors and losses of this package, and the stock ones that predict the same with the same weights.

@@ -108,6 +108,31 @@ def test_loss_and_gradient_equal_slow_reference(batch, variant, gamma1, gamma2, 
     assert torch.equal(decision.student_wins.flatten(), wins)
 
 
+# Student (.7, .2, .1): human label, human void, unlabeled with any label in place of the student's.
+@pytest.mark.parametrize(
+    ('threshold', 'label', 'loss'),
+    [
+        (0.69, [2, 255, 0, 0], (-math.log(0.1) - 2 * math.log(0.7)) / 3),
+        (0.71, [2, 255, 255, 255], -math.log(0.1)),
+    ],
+)
+def test_online_by_hand(threshold, label, loss):
+    logits, labels, confidences = pixels([2, 255, 255, 1], [HUMAN, HUMAN, 0.0, 0.0])
+    value, decision = dynamic_mutual_loss(logits, labels, confidences, 5, 5, 'online', threshold=threshold)
+    assert value.item() == pytest.approx(loss, rel=1e-5)
+    assert decision.label[0].tolist() == label
+    assert decision.weight[0].tolist() == [float(one != 255) for one in label]
+    assert decision.pseudo[0].tolist() == [False, False, True, True]
+    assert not decision.disagree.any() and not decision.student_wins.any()
+
+
+def test_online_takes_a_confidence_above_the_threshold_only():
+    logits = torch.tensor([0.5, 0.5]).log().view(1, 2, 1)
+    label, confidence = torch.tensor([[255]]), torch.zeros(1, 1)
+    kept = [dynamic_weight(logits, label, confidence, 0, 0, 'online', threshold=t).weight.item() for t in (0.49, 0.5)]
+    assert kept == [1, 0]
+
+
 def test_batch_of_the_reference_holds_every_case(batch):
     decision = dynamic_weight(*batch, 5, 5)
     label, confidence = batch[1:]
@@ -147,7 +172,7 @@ def test_case_table_by_hand(variant, gamma1, gamma2, weight, label):
 def test_dtypes_and_no_gradient():
     logits, label, confidence = pixels(LABELS, CONFIDENCES)
     decision = dynamic_weight(logits.requires_grad_(), label, confidence, 5, 5, 'flip')
-    assert [tensor.dtype for tensor in decision] == [torch.float32, torch.int64, torch.bool, torch.bool]
+    assert [tensor.dtype for tensor in decision] == [torch.float32, torch.int64, torch.bool, torch.bool, torch.bool]
     assert not decision.weight.requires_grad
 
 

@@ -40,6 +40,14 @@ def test_chain_by_hand():
     ]
 
 
+def test_online_by_hand():
+    first = Phase('00_train_a', 'train', 0, 'a', None, None, None)
+    assert plan('online', ['a'], []) == [first, Phase('01_train_a', 'train', 1, 'a', '00_train_a', None, None)]
+    assert plan('online', ['a'], [], reinitialise=True)[1].init is None
+    assert [phase.supervised for phase in plan('online', ['a'], [])] == [True, False]
+    assert plan('online', ['a'], [])[1].teacher is None
+
+
 def test_reinitialised_mutual_by_hand():
     assert plan('mutual', ['a', 'b'], [0.2, 1], reinitialise=True) == [
         Phase('00_train_a', 'train', 0, 'a', None, None, None),
@@ -130,6 +138,8 @@ def test_phase_is_frozen():
         ('self', [''], [1], "got ''"),
         ('self', ['a\n'], [1], r"got 'a\\n'"),
         ('mutual', 'ab', [1], "the string 'ab'"),
+        ('online', ['a', 'b'], [], "'online' takes exactly 1 .*got 2"),
+        ('online', ['a'], [0.5], r'no label_ratios; got \[0.5\]'),
         ('self', ['a'], [], r'at least one .*\(0, 1\]'),
         ('self', ['a'], [0, 1], r'\(0, 1\]; got 0 in'),
         ('self', ['a'], [0.5, 1.5], r'\(0, 1\]; got 1.5 in'),

@@ -58,6 +58,16 @@ def test_pseudo_labels_and_their_confidence(pseudo):
     assert results['seg_fields'] == ['gt_seg_map', 'gt_confidence']
 
 
+def test_images_without_a_teacher_have_no_label_and_no_confidence(image):
+    results = run({'img_path': image, 'pseudo_label': None}, 'LoadImageFromFile', 'LoadDMTAnnotations')
+    assert results['gt_seg_map'].dtype == np.uint8
+    assert results['gt_confidence'].dtype == np.float32
+    assert results['gt_seg_map'].shape == results['gt_confidence'].shape == (HEIGHT, WIDTH)
+    assert (results['gt_seg_map'] == 255).all()
+    assert not results['gt_confidence'].any()
+    assert results['seg_fields'] == ['gt_seg_map', 'gt_confidence']
+
+
 def test_threshold_itself_is_kept(image, tmp_path):
     store = LabelMaps(tmp_path / 'store')
     store.write('x', np.array([[0, 0, 0, 1, 1]], np.uint8), np.array([[299, 300, 301, 65535, 0]], np.uint16))

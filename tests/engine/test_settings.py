@@ -55,6 +55,10 @@ def test_unknown_key_is_named(tiny_config, key):
         ({'dmt.semi.labeled_per_batch': 0}, r'dmt\.semi\.labeled_per_batch must be a positive whole number, got 0'),
         ({'dmt.semi.unlabeled_per_batch': None}, r'unlabeled_per_batch must be a positive whole number, got None'),
         ({'dmt.select': 'first'}, r"dmt\.select='first' is not one of \('last', 'val'"),
+        (
+            {'dmt.scheme': 'online', 'dmt.models': dict(_delete_=True, a=dict())},
+            r"'online' ranks no labels: it takes no label_ratios; got \[0.5, 1.0\]",
+        ),
         ({'dmt.models.a': 3}, r'dmt\.models\.a must be a dict, got 3'),
         ({'dmt.split.seed': 1}, r'dmt\.split\.ratio is missing'),
         (
@@ -107,6 +111,10 @@ def test_defaults_follow_the_task(tiny_config, classification):
     [
         ({'dmt.ranking': 'image'}, r"dmt\.ranking='image' is not one of \('all', 'class'\)"),
         ({'dmt.split': dict(_delete_=True, split_id=1)}, r'dmt\.split\.num_labeled is missing'),
+        (
+            {'dmt.scheme': 'online', 'dmt.label_ratios': ()},
+            r"dmt\.scheme='online' is not one of \('mutual', 'self', 'chain'\)",
+        ),
         ({'dmt.split.ratio': 8}, r'dmt\.split has unknown key\(s\) ratio; allowed are .*num_labeled'),
         ({'default_scope': 'mmdet'}, r"default_scope='mmdet' is not one of \('mmseg', 'mmpretrain'\)"),
     ],

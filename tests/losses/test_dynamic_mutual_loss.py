@@ -78,6 +78,14 @@ def test_statistics_of_a_batch_without_pseudo_labels_are_zero(confidence):
     assert [float(value) for value in loss.statistics] == [0, 0, 0]
 
 
+def test_online_logs_the_share_that_it_trains_on():
+    scores = torch.tensor([[0.95, 0.05], [0.6, 0.4], [0.02, 0.98]]).log().T[None, :, None].contiguous()  # [1, 2, 1, 3]
+    loss = build(torch.zeros(1, 1, 3), variant='online', threshold=0.9)
+    value = loss(scores, torch.full((1, 1, 3), 255))
+    assert value.item() == pytest.approx(-(math.log(0.95) + math.log(0.98)) / 2, rel=1e-5)
+    assert [float(figure) for figure in loss.statistics] == [0, 0, pytest.approx(2 / 3)]
+
+
 def test_ignored_batch_costs_nothing_and_can_be_trained_on():
     scores = logits()
     value = build()(scores, torch.full_like(LABEL, 255))
@@ -166,6 +174,8 @@ def test_stock_head_with_ohem_trains_on_the_hardest_pixels():
         ({'gamma2': math.inf}, 'gamma2=inf'),
         ({'variant': 'DMT'}, "variant='DMT' is not one of"),
         ({'variant': 'naive', 'gamma1': 1.0, 'gamma2': 2.0}, 'gamma1=1.0, gamma2=2.0'),
+        ({'threshold': 1.0}, r'threshold=1.0 must be in \[0, 1\)'),
+        ({'threshold': -0.1}, 'threshold=-0.1'),
         ({'loss_name': 'dmt'}, "loss_name='dmt' must start with loss_"),
     ],
 )

@@ -170,6 +170,7 @@ def test_padded_batch(build, fcn, make_sample, collate, seen, size):
         outside = torch.ones(size, dtype=torch.bool)
         outside[:height, :width] = False
         assert (label[outside] == 255).all()
+        assert (confidence[outside] == 2).all()
 
 
 def test_padding_changes_no_loss(build, fcn, make_sample, collate):

@@ -18,6 +18,12 @@ RATIOS = {
     'cityscapes': {'30': 29.75, '8': 8, '4': 4, '1': 1},
 }
 TOTAL = {'voc': 10582, 'cityscapes': 2975}
+TOTAL_VAL = {'voc': 1449, 'cityscapes': 500}
+# The paper's small validation sets for choosing checkpoints, as places in the sorted validation set.
+VALTINY = {
+    'voc': (0, 4, 5, 10, 12, 26, 34, 64, 197, 222, 312, 332, 508, 530, 532, 609, 1029, 1074, 1138, 1434),
+    'cityscapes': (0, 6, 29, 38, 44, 52, 58, 60, 66, 116, 123, 201, 228, 272, 281, 374, 381, 471, 476),
+}
 SPLIT_IDS = (0, 1, 2)
 SUMS = Path(__file__).with_name('published_splits.sha256')
 IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp'})
@@ -58,23 +64,32 @@ def voc_names(folder: Path) -> list[str]:
     return sorted({path.stem for path in masks.glob('*.png')} - set(val.read_text().split()))
 
 
-def cityscapes_names(folder: Path) -> list[str]:
-    """Names CITY/IMAGE of the training images of Cityscapes."""
-    images, suffix = folder / 'leftImg8bit/train', '_leftImg8bit.png'
+def voc_val_names(folder: Path) -> list[str]:
+    """Names of VOC 2012's validation images; none where their list is not there."""
+    path = folder / 'ImageSets/Segmentation/val.txt'
+    return path.read_text().split() if path.is_file() else []
+
+
+def cityscapes_names(folder: Path, subset: str = 'train') -> list[str]:
+    """Names CITY/IMAGE of the training or validation images of Cityscapes."""
+    images, suffix = folder / 'leftImg8bit' / subset, '_leftImg8bit.png'
     if not images.is_dir():
         raise FileNotFoundError(f'{images} does not exist: {folder} must be the folder of leftImg8bit and gtFine')
     return [f'{path.parent.name}/{path.name.removesuffix(suffix)}' for path in sorted(images.glob(f'*/*{suffix}'))]
 
 
-def published(kind: str, names: Sequence[str]) -> dict[str, list[str]]:
-    """The paper's lists by file name, without suffix.
+def published(kind: str, names: Sequence[str], val: Sequence[str]) -> dict[str, list[str]]:
+    """The paper's lists by file name, without suffix; without ``valtiny`` where there are no validation images.
 
     Raises:
         ValueError: if the images are not the published ones, naming how many were found or the list that differs.
     """
-    if len(names) != TOTAL[kind]:
-        raise ValueError(f'{kind}: found {len(names)} training images where the published lists have {TOTAL[kind]}')
+    for what, found, total in (('training', names, TOTAL[kind]), ('validation', val, TOTAL_VAL[kind])):
+        if len(found) != total and (found or what == 'training'):
+            raise ValueError(f'{kind}: found {len(found)} {what} images where the published lists have {total}')
     lists = {}
+    if val:
+        lists['valtiny'] = [sorted(val)[place] for place in VALTINY[kind]]
     for file, ratio in RATIOS[kind].items():
         for split_id in SPLIT_IDS:
             labeled, unlabeled = nested_split(names, ratio, split_id, SEED)
@@ -141,8 +156,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.kind == 'files':
         lists = own_lists(args)
     else:
-        names = voc_names(args.folder) if args.kind == 'voc' else cityscapes_names(args.folder)
-        lists = published(args.kind, names)
+        if args.kind == 'voc':
+            names, val = voc_names(args.folder), voc_val_names(args.folder)
+        else:
+            names = cityscapes_names(args.folder)
+            val = cityscapes_names(args.folder, 'val') if (args.folder / 'leftImg8bit/val').is_dir() else []
+        lists = published(args.kind, names, val)
     out = args.out or args.folder / 'splits'
     out.mkdir(parents=True, exist_ok=True)
     for name, lines in lists.items():

@@ -38,11 +38,12 @@ def voc(tmp_path):
 
 @pytest.fixture
 def cityscapes(tmp_path):
-    def make(names):
-        for name in names:
-            path = tmp_path / f'city/leftImg8bit/train/{name}_leftImg8bit.png'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+    def make(names, val=()):
+        for subset, images in (('train', names), ('val', val)):
+            for name in images:
+                path = tmp_path / f'city/leftImg8bit/{subset}/{name}_leftImg8bit.png'
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
         return tmp_path / 'city'
 
     return make
@@ -68,15 +69,15 @@ def run(*arguments):
     make_splits.main(list(map(str, arguments)))
 
 
-def assert_published(folder, dataset):
-    published = {path.name: path.read_bytes() for path in (DATA / 'splits/dmt' / dataset).glob('*_*.txt')}
+def assert_published(folder, dataset, pattern='*.txt'):
+    published = {path.name: path.read_bytes() for path in (DATA / 'splits/dmt' / dataset).glob(pattern)}
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == published
 
 
 @needs_lists
 def test_voc_lists_are_the_published_ones(voc, names):
     run('voc', folder := voc(names('voc')))
-    assert_published(folder / 'splits', 'voc2012')
+    assert_published(folder / 'splits', 'voc2012', '*_*.txt')  # there is no val.txt for valtiny
 
 
 @needs_lists
@@ -88,7 +89,8 @@ def test_voc_lists_from_the_masks(voc, names, tmp_path):
 
 @needs_lists
 def test_cityscapes_lists_are_the_published_ones(cityscapes, names):
-    run('cityscapes', folder := cityscapes(names('cityscapes')))
+    val = (DATA / 'splits/cityscapes/val.txt').read_text().split()
+    run('cityscapes', folder := cityscapes(names('cityscapes'), val))
     assert_published(folder / 'splits', 'cityscapes')
 
 
@@ -100,7 +102,7 @@ def test_sums_are_those_of_all_lists():
         for file in ratios
         for part in ('labeled', 'unlabeled')[: 1 if file == '1' else 2]
         for split_id in range(3)
-    }
+    } | {'voc/valtiny.txt', 'cityscapes/valtiny.txt'}
     assert {name for _, name in lines} == expected
     assert all(len(bytes.fromhex(digest)) == hashlib.sha256().digest_size for digest, _ in lines)
 
@@ -117,7 +119,13 @@ def test_other_number_of_images(voc, cityscapes, kind, total):
 def test_other_names(kind):
     names = [f'{index:05d}' for index in range(make_splits.TOTAL[kind])]
     with pytest.raises(ValueError, match=r"lists differ from the published ones .* e\.g\. '00000'"):
-        make_splits.published(kind, names)
+        make_splits.published(kind, names, ())
+
+
+@needs_lists
+def test_other_number_of_validation_images(names):
+    with pytest.raises(ValueError, match='voc: found 2 validation images where the published lists have 1449'):
+        make_splits.published('voc', names('voc'), ['x', 'y'])
 
 
 @pytest.mark.parametrize(

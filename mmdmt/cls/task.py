@@ -19,6 +19,7 @@ class ClassificationTask:
     metric = 'accuracy/top1'
     rankings = RANKINGS
     schemes = ('mutual', 'self', 'chain')
+    confidence_dtypes = ('float32',)
     split_size = 'num_labeled'
     store = 'table'
     # Models and losses of this package, and the stock ones that predict the same with the same weights.
@@ -38,9 +39,9 @@ class ClassificationTask:
             raise ValueError(f'model.head ({head.get("type")}) must say its num_classes')
         return head['num_classes']
 
-    def writer(self, ranking: str) -> dict[str, Any]:
+    def writer(self, settings: Any) -> dict[str, Any]:
         """Config of the metric that writes a table of image labels."""
-        return dict(type='ImageLabelWriter', ranking=ranking)
+        return dict(type='ImageLabelWriter', ranking=settings.ranking)
 
     def selected(self, number: int, ratio: float) -> int:
         """The share of the images that a ratio selects."""

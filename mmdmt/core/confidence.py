@@ -44,7 +44,7 @@ def top_log_odds(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def encode(logits: Tensor) -> tuple[Tensor, Tensor]:
+def encode(logits: Tensor, half: bool = False) -> tuple[Tensor, Tensor]:
     """Reduce logits to the predicted class and the 16-bit code of its confidence.
 
     ``code = round((z + 6) / 32 * 65535)`` clamped to 0..65535, where z are the log-odds of the top class
@@ -52,6 +52,8 @@ def encode(logits: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         logits: [N, C, ...], any float dtype, 2 <= C <= 255 (255 as a uint8 label means ignored).
+        half: round the probability to half precision first, as the published code does: all above 1 - 2**-12 are 1,
+            and get the largest code.
 
     Returns:
         label uint8 [N, ...] and code int32 [N, ...], on the device of the logits.
@@ -62,6 +64,8 @@ def encode(logits: Tensor) -> tuple[Tensor, Tensor]:
     if logits.ndim < 2 or not 2 <= logits.shape[1] <= 255:
         raise ValueError(f'logits must be [N, C, ...] with C classes in 2..255; got shape {list(logits.shape)}')
     label, log_odds = top_log_odds(logits)
+    if half:
+        log_odds = log_odds.sigmoid().half().float().logit()
     scaled = (log_odds - LOG_ODDS_MIN) * (CODE_MAX / (LOG_ODDS_MAX - LOG_ODDS_MIN))
     code = scaled.clamp(0, CODE_MAX).round().to(torch.int32)
     return label.to(torch.uint8), code

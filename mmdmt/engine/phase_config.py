@@ -151,7 +151,7 @@ def label_config(
         model=without_pretrained(result['model']),
         load_from=str(teacher),
         test_evaluator=dict(
-            **task.writer(settings.ranking),
+            **task.writer(settings),
             label_dir=str(label_dir),
             label_ratio=phase.label_ratio,
             num_classes=task.num_classes(result['model']),

@@ -35,8 +35,8 @@ def best_phase(manifest: Manifest, settings: DMTSettings) -> Phase:
     return max(last, key=lambda phase: score(manifest, phase, settings.metric) or float('-inf'))
 
 
-def render(manifest: Manifest, settings: DMTSettings) -> str:
-    """Report of a complete run: all phases, then the models before and after DMT."""
+def render(manifest: Manifest, settings: DMTSettings, behaviours: Sequence[str] = ()) -> str:
+    """Report of a complete run: all phases, then the models before and after DMT; ``behaviours``: see ``fidelity``."""
     best = best_phase(manifest, settings)
     rows = [_row(manifest, phase, settings.metric) for phase in manifest.phases]
     header = ['phase', 'student', 'teacher', 'label ratio', 'coverage', LABEL_ACCURACY, settings.metric, 'time']
@@ -60,6 +60,7 @@ def render(manifest: Manifest, settings: DMTSettings) -> str:
             for phase in manifest.phases
             if 'taken_over' in (record := manifest.record(phase.name) or {})
         ),
+        *(f'Behaviour of the published code: {behaviour}.' for behaviour in behaviours),
         f'The better of the last models is chosen by {settings.metric} on the validation set.'
         if len(settings.models) > 1
         else '',
@@ -67,7 +68,7 @@ def render(manifest: Manifest, settings: DMTSettings) -> str:
     return '\n\n'.join(part for part in parts if part) + '\n'
 
 
-def describe_plan(manifest: Manifest, settings: DMTSettings, data: RunData) -> str:
+def describe_plan(manifest: Manifest, settings: DMTSettings, data: RunData, behaviours: Sequence[str] = ()) -> str:
     """What a run is going to do: its phases, optimizer steps, images to label and the space that labels take."""
     trains = [phase for phase in manifest.phases if phase.kind == 'train' and not settings.supervised_checkpoint(phase)]
     labels = [phase for phase in manifest.phases if phase.kind == 'label']
@@ -96,6 +97,7 @@ def describe_plan(manifest: Manifest, settings: DMTSettings, data: RunData) -> s
             f'{sum(data.sizes[phase.model][1] for phase in labels)} images to label in {len(labels)} label phases',
             f'pseudo labels: at most {max(each, default=0) / 2**20:,.1f} MiB a label phase (before compression), '
             f'{held / 2**20:,.1f} MiB on disk at a time ' + ('(kept)' if keep else '(deleted when used)'),
+            *(f'behaviour of the published code: {behaviour}' for behaviour in behaviours),
         ]
     )
 

@@ -20,6 +20,7 @@ from mmdmt.core.schedule import Phase
 from mmdmt.datasets.stores import STORES
 from mmdmt.engine import report
 from mmdmt.engine.environment import check_package_families
+from mmdmt.engine.fidelity import published_behaviours
 from mmdmt.engine.manifest import Manifest, latest_checkpoint
 from mmdmt.engine.phase_config import final_config, label_config, train_config
 from mmdmt.engine.run_data import RunData
@@ -78,6 +79,8 @@ class DMTRunner:
             self.manifest.start(self.cfg)
         barrier()
         self._logger.info(f'{len(self.manifest.phases)} phases, {len(todo)} of them to run, in {self.work_dir}')
+        for behaviour in self._behaviours:
+            self._logger.info(f'Behaviour of the published code: {behaviour}')
         for item in todo:
             self._run(item)
         if all(self.manifest.is_complete(item.name) for item in self.manifest.phases):
@@ -89,7 +92,7 @@ class DMTRunner:
         with tempfile.TemporaryDirectory() as folder:
             self.data.prepare(Path(folder))
             self.data.check()
-            return report.describe_plan(self.manifest, self.settings, self.data)
+            return report.describe_plan(self.manifest, self.settings, self.data, self._behaviours)
 
     def test(self) -> dict[str, float]:
         """Test ``load_from``, or the result of the run, on the test set."""
@@ -103,6 +106,10 @@ class DMTRunner:
         return Runner.from_cfg(self._with_checkpoint()).val()
 
     # Preparation
+
+    @property
+    def _behaviours(self) -> list[str]:
+        return published_behaviours(self.cfg, self.settings)
 
     def _chosen(self, name: str | None) -> list[Phase]:
         phases = self.manifest.phases
@@ -247,7 +254,7 @@ class DMTRunner:
         torch.save({key: checkpoint[key] for key in ('meta', 'state_dict')}, temporary)
         os.replace(temporary, self.work_dir / 'best.pth')
         final_config(self.cfg, self.settings, best.model).dump(self.work_dir / 'best.py')
-        text = report.render(self.manifest, self.settings)
+        text = report.render(self.manifest, self.settings, self._behaviours)
         (self.work_dir / 'report.md').write_text(text)
         self._logger.info('Report, also in ' + str(self.work_dir / 'report.md') + '\n' + text)
 

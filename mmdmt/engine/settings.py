@@ -59,6 +59,8 @@ class DMTSettings:
     ``supervised``, ``semi``: overrides of the phases on labeled data only and of those with pseudo labels, with their
     length in ``epochs`` (passes over the labeled / unlabeled images) or ``iters`` (optimizer steps, which goes first);
     ``semi`` also has ``labeled_per_batch`` and ``unlabeled_per_batch``, for each process.
+    ``rank_stride``: rank one in so many pixels of each image instead of all (segmentation).
+    ``confidence_dtype``: ``float32``, or ``float16`` to round confidences to it (segmentation).
     ``select``: which checkpoint a phase hands over, ``last`` or the best on ``val``.
     ``metric``: the one of ``val_evaluator`` that counts; default ``mIoU``, or ``accuracy/top1``.
     ``keep_labels``: keep pseudo labels that have been used.
@@ -76,6 +78,8 @@ class DMTSettings:
     label_ratios: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     split: SplitSettings | None = None
     ranking: str = 'class'
+    rank_stride: int = 1
+    confidence_dtype: str = 'float32'
     select: str = 'last'
     metric: str = 'mIoU'
     keep_labels: bool = False
@@ -112,6 +116,10 @@ class DMTSettings:
         task = task_of(cfg)
         dmt.setdefault('metric', task.metric)
         _check_choice('dmt.ranking', dmt.setdefault('ranking', task.rankings[0]), task.rankings)
+        _check_choice('dmt.confidence_dtype', dmt.get('confidence_dtype', 'float32'), task.confidence_dtypes)
+        _check_number('dmt.rank_stride', dmt.get('rank_stride', 1))
+        if dmt.get('rank_stride', 1) > 1 and task.store != 'maps':
+            raise ValueError(f'dmt.rank_stride={dmt["rank_stride"]}: there are no pixels to rank, it must be 1')
         if dmt.get('split') is not None:
             dmt['split'] = _split_settings(dmt['split'], len(dmt['models']), task)
         ratios = () if dmt.get('scheme') == 'online' else cls.label_ratios
@@ -169,9 +177,12 @@ def _check_phase_kind(key: str, settings: Any, counts: Iterable[str]) -> None:
     for name in ('epochs', 'iters', *counts):
         value = settings.get(name)
         if name in counts or value is not None:
-            whole = name != 'epochs'
-            if not isinstance(value, int if whole else (int, float)) or isinstance(value, bool) or value <= 0:
-                raise ValueError(f'{key}.{name} must be a positive {"whole " if whole else ""}number, got {value!r}')
+            _check_number(f'{key}.{name}', value, whole=name != 'epochs')
+
+
+def _check_number(key: str, value: Any, whole: bool = True) -> None:
+    if not isinstance(value, int if whole else (int, float)) or isinstance(value, bool) or value <= 0:
+        raise ValueError(f'{key} must be a positive {"whole " if whole else ""}number, got {value!r}')
 
 
 def _check_choice(key: str, value: Any, allowed: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ class Task(Protocol):
     ``metric``: validation metric that counts unless the config says another.
     ``rankings``: what pseudo labels may be ranked by (``dmt.ranking``), the default first.
     ``schemes``: the schemes it has (``dmt.scheme``).
+    ``confidence_dtypes``: what confidences may be rounded to (``dmt.confidence_dtype``), the default first.
     ``split_size``: key of ``dmt.split`` that says how many images are labeled.
     ``store``: kind of its label store, see :mod:`mmdmt.datasets.stores`.
     ``stock_types``: models and losses of this package, and the stock ones that predict the same.
@@ -24,6 +25,7 @@ class Task(Protocol):
     metric: str
     rankings: tuple[str, ...]
     schemes: tuple[str, ...]
+    confidence_dtypes: tuple[str, ...]
     split_size: str
     store: str
     stock_types: Mapping[str, Mapping[str, Any]]
@@ -32,8 +34,8 @@ class Task(Protocol):
     def num_classes(self, model: Mapping) -> int:
         """Classes of a model config; ValueError if it does not say."""
 
-    def writer(self, ranking: str) -> dict[str, Any]:
-        """Config of the metric that writes pseudo labels."""
+    def writer(self, settings: Any) -> dict[str, Any]:
+        """Config of the metric that writes pseudo labels, by the ``DMTSettings`` of a run."""
 
     def selected(self, number: int, ratio: float) -> int:
         """How many of ``number`` unlabeled images a phase of a ratio sees."""

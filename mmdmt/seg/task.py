@@ -17,6 +17,7 @@ class SegmentationTask:
     metric = 'mIoU'
     rankings = ('class',)
     schemes = ('mutual', 'self', 'chain', 'online')
+    confidence_dtypes = ('float32', 'float16')
     split_size = 'ratio'
     store = 'maps'
     # Segmentors and losses of this package, and the stock ones that predict the same with the same weights.
@@ -40,9 +41,12 @@ class SegmentationTask:
             raise ValueError(f'model.decode_head ({head.get("type")}) must say its num_classes')
         return number
 
-    def writer(self, ranking: str) -> dict[str, Any]:
+    def writer(self, settings: Any) -> dict[str, Any]:
         """Config of the metric that writes label maps."""
-        return dict(type='PseudoLabelWriter')
+        published = dict(rank_stride=settings.rank_stride) if settings.rank_stride > 1 else {}
+        if settings.confidence_dtype == 'float16':
+            published['half'] = True
+        return dict(type='PseudoLabelWriter', **published)
 
     def selected(self, number: int, ratio: float) -> int:
         """All images: what is selected is their pixels."""

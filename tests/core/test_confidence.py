@@ -71,6 +71,17 @@ def test_round_trip_error(classes):
     assert decoded.max() <= 1
 
 
+def test_half_precision_confidences_by_hand():
+    # 3/4 has an exact half; the next half under 1 is 1 - 2**-11, and what lies above the middle between them is 1.
+    probability = torch.tensor([0.75, 1 - 2**-11, 1 - 2**-12 - 1e-5, 1 - 2**-12 + 1e-5], dtype=torch.float64)
+    logits = torch.stack([probability.logit(), torch.zeros(4)])[None].float()
+    exact, rounded = encode(logits)[1][0].tolist(), encode(logits, half=True)[1][0].tolist()
+    assert rounded[0] == exact[0]
+    assert abs(rounded[1] - exact[1]) <= 1
+    assert rounded[2] == rounded[1] < exact[2]
+    assert rounded[3] == 65535 > exact[3]
+
+
 def test_decode_by_hand():
     code = torch.tensor([0, 65535])
     expected = torch.tensor([1 / (1 + math.exp(6)), 1 / (1 + math.exp(-26))])

@@ -59,6 +59,8 @@ def test_unknown_key_is_named(tiny_config, key):
             {'dmt.scheme': 'online', 'dmt.models': dict(_delete_=True, a=dict())},
             r"'online' ranks no labels: it takes no label_ratios; got \[0.5, 1.0\]",
         ),
+        ({'dmt.confidence_dtype': 'bfloat16'}, r"confidence_dtype='bfloat16' is not one of \('float32', 'float16'\)"),
+        ({'dmt.rank_stride': 0}, r'dmt\.rank_stride must be a positive whole number, got 0'),
         ({'dmt.models.a': 3}, r'dmt\.models\.a must be a dict, got 3'),
         ({'dmt.split.seed': 1}, r'dmt\.split\.ratio is missing'),
         (
@@ -115,6 +117,8 @@ def test_defaults_follow_the_task(tiny_config, classification):
             {'dmt.scheme': 'online', 'dmt.label_ratios': ()},
             r"dmt\.scheme='online' is not one of \('mutual', 'self', 'chain'\)",
         ),
+        ({'dmt.rank_stride': 16}, r'dmt\.rank_stride=16: there are no pixels to rank'),
+        ({'dmt.confidence_dtype': 'float16'}, r"confidence_dtype='float16' is not one of \('float32',\)"),
         ({'dmt.split.ratio': 8}, r'dmt\.split has unknown key\(s\) ratio; allowed are .*num_labeled'),
         ({'default_scope': 'mmdet'}, r"default_scope='mmdet' is not one of \('mmseg', 'mmpretrain'\)"),
     ],

@@ -1,6 +1,6 @@
 """Run configs of the paper's segmentation experiments through all their phases, cut short, on a folder of few images.
 
-    python -m tests.run_configs FOLDER [--voc data/VOCdevkit/VOC2012] [--only NAME ...]
+    python tests/run_configs.py FOLDER [--voc data/VOCdevkit/VOC2012] [--only NAME ...]
 
 FOLDER gets data in the layouts of the README: VOC from the images of ``--voc`` (made smaller; without it, generated),
 Cityscapes generated; and files in the places and formats of the pre-trained weights, with random content, so that they
@@ -26,12 +26,14 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner.checkpoint import get_external_models, get_torchvision_models
 from PIL import Image
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
+
 from mmdmt.core.splits import nested_split
 from mmdmt.engine.phase_config import model_config
 from mmdmt.engine.settings import DMTSettings
 from tools import convert_coco_deeplabv2, make_splits
 
-ROOT = Path(__file__).resolve().parents[1]
 IMAGE, CROP = 96, 64  # longest sides, for 500 and 321 pixels of VOC, 1,024 and 512 of Cityscapes
 RATIO = 7.0  # so few images cannot be split by 20 or more
 CITYSCAPES_SIZE = (IMAGE // 2, IMAGE)

@@ -1,0 +1,54 @@
+"""What the docs name exists and does what they say."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config, DictAction
+
+from mmdmt.engine.fidelity import published_behaviours
+from mmdmt.engine.settings import DMTSettings
+
+ROOT = Path(__file__).parents[1]
+# Model files of mmsegmentation, copied beside ours.
+MMSEGMENTATION = {'configs/_base_/models/pspnet_r50-d8.py', 'configs/_base_/models/segformer_mit-b0.py'}
+PAPER = (ROOT / 'docs/paper.md').read_text()
+
+
+def named_configs(text):
+    """Paths of configs in a text, with {a,b} expanded."""
+    for name in re.findall(r'configs/[\w/{},.-]+\.py', text):
+        parts = [part.split(',') for part in re.split(r'[{}]', name)]
+        yield from (''.join(choice) for choice in itertools.product(*parts))
+
+
+@pytest.mark.parametrize('page', ['README.md', *(f'docs/{path.name}' for path in sorted((ROOT / 'docs').glob('*.md')))])
+def test_named_configs_exist(page):
+    named = set(named_configs((ROOT / page).read_text()))
+    assert [name for name in sorted(named - MMSEGMENTATION) if not (ROOT / name).exists()] == []
+
+
+def test_every_experiment_of_the_paper_is_in_the_table():
+    configs = (path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs').glob('[!_]*/*deeplabv2_[cv]*.py'))
+    assert set(named_configs(PAPER)) == set(configs)
+
+
+def options():
+    rows = [line for line in PAPER.split('## Behaviours')[1].splitlines() if line.startswith('| ')][2:]
+    return [option for row in rows for option in re.findall(r'`([\w.]+=[^`]+)`', row.split('|')[3])]
+
+
+@pytest.mark.parametrize('option', options())
+def test_published_behaviours_are_options_and_are_said(option):
+    name = 'wrn28-2_cifar10_1000' if re.match('custom_hooks|model.mixup', option) else 'deeplabv2_voc_1_20'
+    cfg = Config.fromfile(ROOT / f'configs/dmt/{name}.py')
+    key, value = option.split('=', 1)
+    node = cfg
+    for part in key.split('.')[:-1]:
+        node = node[int(part)] if part.isdigit() else node[part]
+    cfg.merge_from_dict({key: DictAction._parse_iterable(value.strip('"'))})
+    said = published_behaviours(cfg, DMTSettings.from_config(cfg))
+    # The first is said by the report ("Not trained here"), the second is no behaviour of theirs.
+    silent = 'supervised_checkpoint' in key or 'mixup' in key
+    assert bool(said) != silent

@@ -61,7 +61,7 @@ def configs(only: list[str]) -> list[Path]:
 
 
 def cut_short(cfg: Config) -> None:
-    """One step a phase, one validation image, images of 96 and crops of 64 pixels, one in 7 images labeled."""
+    """One or two steps a phase, one validation image, images of 96 and crops of 64 pixels, one in 7 images labeled."""
     _shrink(cfg._cfg_dict)
     cfg.val_dataloader.dataset.indices = cfg.test_dataloader.dataset.indices = 1
     if 'runner_type' not in cfg:
@@ -70,12 +70,25 @@ def cut_short(cfg: Config) -> None:
         for scheduler in cfg.param_scheduler:
             scheduler.end = 1 if scheduler.end == end else scheduler.end
         return
+    # Two steps where one is the warm-up.
+    warm_up = [_end_warm_up(part.get('param_scheduler', ())) for part in (cfg, *cfg.dmt.models.values())]
+    steps = 2 if any(warm_up) else 1
     for kind in (cfg.dmt, *cfg.dmt.models.values()):
         for name in ('supervised', 'semi'):
             if kind is cfg.dmt or name in kind:
-                kind[name].iters = 1
+                kind[name].iters = steps
     if cfg.dmt.get('split'):
         cfg.dmt.split.ratio = RATIO
+
+
+def _end_warm_up(schedulers: Any) -> bool:
+    """End a warm-up after one step; whether there is one."""
+    length = max((scheduler.begin for scheduler in schedulers), default=0)
+    for scheduler in schedulers:
+        for key in ('begin', 'end'):
+            if length and scheduler[key] == length:
+                scheduler[key] = 1
+    return length > 0
 
 
 def _shrink(node: Any) -> None:

@@ -23,6 +23,21 @@ def check_model(config: Mapping, key: str) -> Any:
         raise ValueError(f'{key}: the model cannot be built: {error}') from error
 
 
+def check_schedule(schedulers: Any, steps: int, phase: str) -> None:
+    """Check that every scheduler of a phase begins before its last step.
+
+    Raises:
+        ValueError: naming the phase, its length and the scheduler.
+    """
+    for index, scheduler in enumerate([schedulers] if isinstance(schedulers, Mapping) else schedulers or []):
+        begin = scheduler.get('begin', 0)
+        if begin >= steps:
+            raise ValueError(
+                f'phase {phase} has {steps} steps, where param_scheduler.{index} ({scheduler.get("type")}) begins at '
+                f'step {begin}: shorten the warm-up before it, or make the phase longer'
+            )
+
+
 def check_variant(model: Any, key: str, scheme: str) -> None:
     """Check that the losses of a model and the scheme of the run are both online, or both not.
 

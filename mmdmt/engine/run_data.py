@@ -10,7 +10,7 @@ from mmengine.dist import barrier, get_world_size, is_main_process
 from mmdmt.core.schedule import Phase
 from mmdmt.core.splits import difference_maximised_sampling
 from mmdmt.datasets.checks import build_dataset, check_disjoint, check_images, image_paths
-from mmdmt.engine.checks import check_model, check_supervised, check_variant, check_weights
+from mmdmt.engine.checks import check_model, check_schedule, check_supervised, check_variant, check_weights
 from mmdmt.engine.phase_config import ModelData, model_config, model_data
 from mmdmt.engine.settings import DMTSettings
 from mmdmt.engine.task import task_of
@@ -100,6 +100,11 @@ class RunData:
         Raises:
             FileNotFoundError, ValueError: naming the file or key, the value found and what is allowed.
         """
+        for phase in self.settings.phases():
+            if phase.kind == 'train' and not self.settings.supervised_checkpoint(phase):
+                kind = 'supervised' if phase.supervised else 'semi'
+                config = model_config(self.cfg, self.settings, phase.model, kind)
+                check_schedule(config.get('param_scheduler'), self.steps(phase), phase.name)
         checked: set[str] = set()
         for model, data in self.of.items():
             config = model_config(self.cfg, self.settings, model)

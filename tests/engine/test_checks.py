@@ -266,6 +266,13 @@ def test_online_loss_and_scheme_need_each_other(refused, folder_config, variant,
     refused(ValueError, f"dmt.models.a: a DynamicMutualLoss has variant='{variant}'", f"dmt.scheme='{scheme}'")
 
 
+def test_warm_up_longer_than_a_phase(refused, folder_config):
+    folder_config.dmt.semi.iters = 3
+    warm_up = [dict(type='LinearLR', start_factor=0.1, begin=0, end=3), dict(type='PolyLR', begin=3, end=20000)]
+    folder_config.dmt.models.b = dict(param_scheduler=[dict(one, by_epoch=False) for one in warm_up])
+    refused(ValueError, 'phase 01_train_b has 3 steps, where param_scheduler.1 (PolyLR) begins at step 3')
+
+
 def test_split_that_leaves_nothing(refused, folder_config):
     folder_config.dmt.split = dict(ratio=1)
     refused(ValueError, 'dmt.split.ratio=1 leaves none of the 3 images unlabeled')

@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
+from mmdmt.datasets.label_store import write_json
 from mmdmt.engine.cli import add_common_arguments, load_config
 
 
@@ -22,6 +24,7 @@ def parse_args() -> argparse.Namespace:
         '--out', help='folder for the predicted label maps, or file (.pkl) for all predictions of images'
     )
     parser.add_argument('--val', action='store_true', help="evaluate on the config's validation set instead")
+    parser.add_argument('--json', metavar='FILE', type=Path, help='also write the metrics to this file')
     return parser.parse_args()
 
 
@@ -46,10 +49,9 @@ def main() -> None:
     if args.out is not None:
         save_predictions(cfg, args.out)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    if args.val:
-        runner.val()
-    else:
-        runner.test()
+    metrics = runner.val() if args.val else runner.test()
+    if args.json is not None and is_main_process():
+        write_json(args.json, {name: float(value) for name, value in metrics.items()})
 
 
 if __name__ == '__main__':

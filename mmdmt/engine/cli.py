@@ -32,18 +32,28 @@ def load_config(args: argparse.Namespace) -> Config:
         FileNotFoundError: if there is no such config file.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if not Path(args.config).is_file():
-        raise FileNotFoundError(f'config {args.config} does not exist')
-    cfg = Config.fromfile(args.config)
-    data_root = cfg.get('data_root')
-    cfg.merge_from_dict(args.cfg_options)
-    if data_root is not None and cfg.data_root != data_root:
-        _move_data(cfg._cfg_dict, data_root, cfg.data_root)
+    cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    return cfg
+
+
+def read_config(path: str | Path, options: Mapping[str, Any]) -> Config:
+    """A config file with ``options`` (dotted keys) merged in; ``data_root`` moves the data sets that lie in it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'config {path} does not exist')
+    cfg = Config.fromfile(path)
+    data_root = cfg.get('data_root')
+    cfg.merge_from_dict(dict(options))
+    if data_root is not None and cfg.data_root != data_root:
+        _move_data(cfg._cfg_dict, data_root, cfg.data_root)
     return cfg
 
 

@@ -52,13 +52,10 @@ class Manifest:
             raise FileExistsError(
                 f'{self.work_dir} already holds a DMT run: add --resume to continue it, or choose another --work-dir'
             )
-        before, now = json.loads(self.path.read_text())['config'], flatten(cfg)
-        changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-        if changed:
-            shown = '; '.join(f'{key}: {before.get(key, "absent")} -> {now.get(key, "absent")}' for key in changed[:8])
-            more = f' and {len(changed) - 8} more' if len(changed) > 8 else ''
+        changes = describe_changes(json.loads(self.path.read_text())['config'], flatten(cfg))
+        if changes:
             raise ValueError(
-                f'{self.work_dir} holds a run with another config ({shown}{more}): take that config again to continue '
+                f'{self.work_dir} holds a run with another config ({changes}): take that config again to continue '
                 'it, or choose another --work-dir'
             )
 
@@ -105,6 +102,13 @@ def latest_checkpoint(folder: Path) -> Path | None:
             return path
         path.unlink()
     return None
+
+
+def describe_changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """The keys that differ between two flattened configs, with both values; empty if none does."""
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    shown = '; '.join(f'{key}: {before.get(key, "absent")} -> {now.get(key, "absent")}' for key in changed[:8])
+    return shown + (f' and {len(changed) - 8} more' if len(changed) > 8 else '')
 
 
 def flatten(cfg: Config) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 from mmdmt.datasets import PseudoLabelDataset, digits, transforms
 from mmdmt.losses import DynamicMutualLoss
+from mmdmt.seg.class_iou import ClassIoUMetric
 from mmdmt.seg.deeplabv2_head import DeepLabV2Head
 from mmdmt.seg.segmentor import DMTCascadeEncoderDecoder, DMTEncoderDecoder
 
 __all__ = [
+    'ClassIoUMetric',
     'DMTCascadeEncoderDecoder',
     'DMTEncoderDecoder',
     'DeepLabV2Head',

@@ -1,0 +1,195 @@
+"""Deriving the configs of the runs of an experiment from its plan."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmdmt.core.experiment import Job, plan_jobs
+from mmdmt.core.schedule import Phase
+from mmdmt.datasets.checks import build_dataset
+from mmdmt.engine.checks import check_model
+from mmdmt.engine.cli import read_config
+from mmdmt.engine.experiment_plan import ExperimentPlan
+from mmdmt.engine.phase_config import model_config
+from mmdmt.engine.run_data import RunData
+from mmdmt.engine.settings import LENGTH_KEYS, DMTSettings, merge
+
+
+@dataclass(frozen=True)
+class ControlLength:
+    """Optimizer steps that DMT takes after the baseline, and the images of each, of one model."""
+
+    steps: int
+    batch_size: int
+
+
+def dmt_config(plan: ExperimentPlan, data_set: str, seed: int, method: str | None = None) -> Config:
+    """DMT config of a method on a data set with a seed; without a method that of the data set.
+
+    Raises:
+        ValueError: if the method has arguments of a loss that the config does not have.
+    """
+    own = plan.data_sets[data_set]
+    path = own.config if method is None else plan.method_config(data_set, method)
+    cfg = _read(path, own.data_root, own.options)
+    if method is not None:
+        cfg.merge_from_dict(dict(plan.methods[method].options))
+        for loss in _dicts_of_type(cfg._cfg_dict, 'DynamicMutualLoss'):
+            loss.update(plan.methods[method].loss)
+    keys = plan.seed_keys or ('randomness.seed', *(['dmt.split.split_id'] if cfg.dmt.get('split') else []))
+    cfg.merge_from_dict({key: seed for key in keys})
+    return cfg
+
+
+def job_config(
+    plan: ExperimentPlan, job: Job, baselines: Mapping[str, Path], control: Mapping[str, ControlLength]
+) -> Config:
+    """The config that a job trains.
+
+    Args:
+        plan: The plan.
+        job: One of its jobs.
+        baselines: Model -> checkpoint of its baseline, for a method or a control.
+        control: Model -> length of its control.
+    """
+    if job.kind == 'oracle':
+        own = plan.data_sets[job.data_set]
+        cfg = _read(own.oracle[job.models[0]], own.data_root, {})
+        keys = plan.seed_keys or ('randomness.seed',)
+        cfg.merge_from_dict({key: job.seed for key in keys if not key.startswith('dmt.')})
+        return cfg
+    cfg = dmt_config(plan, job.data_set, job.seed, job.method if job.kind == 'method' else None)
+    if job.kind == 'method':
+        models = cfg.dmt.models.to_dict()
+        if plan.methods[job.method].self_training:
+            cfg.dmt.scheme = 'self'
+        cfg.dmt.models = {
+            model: dict(models[model], supervised_checkpoint=str(baselines[model])) for model in job.models
+        }
+    elif job.kind == 'control':
+        (model,) = job.models
+        _continue_with_labels(cfg, model, baselines[model], control[model])
+    return cfg
+
+
+def _continue_with_labels(cfg: Config, model: str, baseline: Path, length: ControlLength) -> None:
+    """Turn the first phase of a DMT config into the control: on from the baseline, as in the phases with labels."""
+    dmt = cfg.dmt.to_dict()
+    own = dmt['models'][model]
+    kept = {key: value for key, value in dmt['semi'].items() if key not in LENGTH_KEYS}
+    loader = dict(train_dataloader=dict(batch_size=length.batch_size))
+    cfg.dmt.supervised = merge(merge(kept, loader), dict(iters=length.steps))
+    semi = {key: value for key, value in own.pop('semi', {}).items() if key not in LENGTH_KEYS}
+    own.pop('supervised_checkpoint', None)
+    own.update(load_from=str(baseline), supervised=merge(semi, loader))
+    cfg.dmt.models[model] = own
+
+
+def check_plan(plan: ExperimentPlan) -> tuple[list[Job], dict[str, dict[str, ControlLength]]]:
+    """Build what the runs of a plan are made of, so that a mistake is found before the first of them.
+
+    Returns:
+        Its jobs, and for each data set the length of the control of each model.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the key, the value found and what is allowed.
+    """
+    models, methods, control = {}, {}, {}
+    for name, data_set in plan.data_sets.items():
+        key = f'data_sets.{name}'
+        cfg = dmt_config(plan, name, plan.seeds[0])
+        init_default_scope(cfg.get('default_scope', 'mmseg'))
+        settings = DMTSettings.from_config(cfg)
+        models[name] = list(settings.models)
+        with tempfile.TemporaryDirectory() as folder:
+            data = RunData(cfg, settings)
+            data.prepare(Path(folder))
+            control[name] = {model: _control_length(data, settings, model) for model in models[name]}
+        _check_frequent(cfg, data_set.frequent_classes, key)
+        unknown = sorted(data_set.oracle.keys() - {*models[name], '-'})
+        if unknown:
+            raise ValueError(f'{key}.oracle: {unknown[0]!r} is not a model of {data_set.config}: {models[name]}')
+        methods[name] = {method: _check_method(plan, name, method, models[name]) for method in plan.methods}
+        for model, path in data_set.oracle.items():
+            oracle = _read(path, data_set.data_root, {})
+            if not isinstance((oracle.get('train_cfg') or {}).get('max_iters'), int) or 'runner_type' in oracle:
+                raise ValueError(f'{key}.oracle: {path} must be an ordinary config with train_cfg.max_iters')
+            check_model(oracle.model, f'{key}.oracle.{model}')
+    oracles = {name: list(data_set.oracle) for name, data_set in plan.data_sets.items()}
+    return plan_jobs(plan.seeds, models, methods, oracles, plan.control), control
+
+
+def _check_method(plan: ExperimentPlan, data_set: str, method: str, known: list[str]) -> list[tuple[str, ...]]:
+    """The models that each run of a method trains."""
+    key, own = f'methods.{method}', plan.methods[method]
+    try:
+        cfg = dmt_config(plan, data_set, plan.seeds[0], method)
+        unknown = sorted({*cfg.dmt.models, *own.self_training} - set(known))
+        if unknown:
+            raise ValueError(f'{unknown[0]!r} is not a model of {plan.data_sets[data_set].config}: {known}')
+        runs = [(model,) for model in own.self_training] or [tuple(cfg.dmt.models)]
+        for models in runs:
+            job = Job(data_set, plan.seeds[0], 'method', method, models)
+            cfg = job_config(plan, job, {model: Path('baseline') for model in models}, {})
+            settings = DMTSettings.from_config(cfg)
+            for model in models:
+                config = model_config(cfg, settings, model)['model']
+                _check_loss(config, own.loss)
+                check_model(config, f'dmt.models.{model}')
+    except ValueError as error:
+        raise ValueError(f'{key} on {data_set}: {error}') from error
+    return runs
+
+
+def _check_loss(model: Mapping, wanted: Mapping[str, Any]) -> None:
+    losses = list(_dicts_of_type(model, 'DynamicMutualLoss'))
+    if wanted and not losses:
+        raise ValueError(f'loss={dict(wanted)!r}, but the model has no DynamicMutualLoss')
+    for loss in losses:
+        other = {key: loss.get(key) for key, value in wanted.items() if loss.get(key) != value}
+        if other:
+            raise ValueError(f'loss={dict(wanted)!r}, but a model sets {other!r} by itself: use options')
+
+
+def _check_frequent(cfg: Config, frequent: tuple[str, ...], key: str) -> None:
+    if not frequent:
+        return
+    dataset = build_dataset(cfg.val_dataloader.dataset, 'val_dataloader.dataset', lambda pipeline, name: None)
+    unknown = [name for name in frequent if name not in dataset.metainfo['classes']]
+    if unknown:
+        allowed = ', '.join(dataset.metainfo['classes'])
+        raise ValueError(f'{key}.frequent_classes: {unknown[0]!r} is not one of {allowed}')
+
+
+def _control_length(data: RunData, settings: DMTSettings, model: str) -> ControlLength:
+    phases: list[Phase] = [phase for phase in settings.phases() if phase.labels is not None and phase.model == model]
+    kind = settings.kind(phases[0])
+    return ControlLength(
+        steps=sum(data.steps(phase) for phase in phases),
+        batch_size=kind['labeled_per_batch'] + kind['unlabeled_per_batch'],
+    )
+
+
+def _read(path: str, data_root: str | None, options: Mapping[str, Any]) -> Config:
+    cfg = read_config(path, {**options, **({} if data_root is None else dict(data_root=data_root))})
+    if cfg.get('default_scope', 'mmseg') == 'mmseg':
+        for metric in _dicts_of_type(cfg._cfg_dict, 'IoUMetric'):
+            metric['type'] = 'ClassIoUMetric'
+    return cfg
+
+
+def _dicts_of_type(node: Any, kind: str) -> Iterator[dict]:
+    """All dicts of a ``type`` in a config."""
+    if isinstance(node, Mapping):
+        if node.get('type') == kind:
+            yield node  # type: ignore[misc]
+        node = node.values()
+    elif not isinstance(node, list | tuple):
+        return
+    for value in node:
+        yield from _dicts_of_type(value, kind)

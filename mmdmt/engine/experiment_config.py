@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmdmt.core.experiment import Job, plan_jobs
+from mmdmt.core.experiment import ANY_MODEL, Job, plan_jobs
 from mmdmt.core.schedule import Phase
 from mmdmt.datasets.checks import build_dataset
 from mmdmt.engine.checks import check_model
@@ -26,6 +26,20 @@ class ControlLength:
 
     steps: int
     batch_size: int
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked plan: its jobs in order, and by data set the length of each model's control and the metric that counts.
+
+    ``tested``: data sets whose test split is not their validation split.
+    """
+
+    plan: ExperimentPlan
+    jobs: list[Job]
+    control: dict[str, dict[str, ControlLength]]
+    metrics: dict[str, str]
+    tested: set[str]
 
 
 def dmt_config(plan: ExperimentPlan, data_set: str, seed: int, method: str | None = None) -> Config:
@@ -90,28 +104,27 @@ def _continue_with_labels(cfg: Config, model: str, baseline: Path, length: Contr
     cfg.dmt.models[model] = own
 
 
-def check_plan(plan: ExperimentPlan) -> tuple[list[Job], dict[str, dict[str, ControlLength]]]:
+def check_plan(plan: ExperimentPlan) -> Experiment:
     """Build what the runs of a plan are made of, so that a mistake is found before the first of them.
-
-    Returns:
-        Its jobs, and for each data set the length of the control of each model.
 
     Raises:
         FileNotFoundError, ValueError: naming the key, the value found and what is allowed.
     """
-    models, methods, control = {}, {}, {}
+    models, methods, control, metrics, tested = {}, {}, {}, {}, set()
     for name, data_set in plan.data_sets.items():
         key = f'data_sets.{name}'
         cfg = dmt_config(plan, name, plan.seeds[0])
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         settings = DMTSettings.from_config(cfg)
-        models[name] = list(settings.models)
+        models[name], metrics[name] = list(settings.models), settings.metric
+        if cfg.test_dataloader.dataset != cfg.val_dataloader.dataset:
+            tested.add(name)
         with tempfile.TemporaryDirectory() as folder:
             data = RunData(cfg, settings)
             data.prepare(Path(folder))
             control[name] = {model: _control_length(data, settings, model) for model in models[name]}
         _check_frequent(cfg, data_set.frequent_classes, key)
-        unknown = sorted(data_set.oracle.keys() - {*models[name], '-'})
+        unknown = sorted(data_set.oracle.keys() - {*models[name], ANY_MODEL})
         if unknown:
             raise ValueError(f'{key}.oracle: {unknown[0]!r} is not a model of {data_set.config}: {models[name]}')
         methods[name] = {method: _check_method(plan, name, method, models[name]) for method in plan.methods}
@@ -121,7 +134,8 @@ def check_plan(plan: ExperimentPlan) -> tuple[list[Job], dict[str, dict[str, Con
                 raise ValueError(f'{key}.oracle: {path} must be an ordinary config with train_cfg.max_iters')
             check_model(oracle.model, f'{key}.oracle.{model}')
     oracles = {name: list(data_set.oracle) for name, data_set in plan.data_sets.items()}
-    return plan_jobs(plan.seeds, models, methods, oracles, plan.control), control
+    jobs = plan_jobs(plan.seeds, models, methods, oracles, plan.control)
+    return Experiment(plan, jobs, control, metrics, tested)
 
 
 def _check_method(plan: ExperimentPlan, data_set: str, method: str, known: list[str]) -> list[tuple[str, ...]]:

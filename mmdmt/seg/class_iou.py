@@ -18,8 +18,7 @@ class ClassIoUMetric(IoUMetric):
             results: Of each image, float [C] each: intersection, union, predicted and labeled pixels by class.
         """
         metrics = super().compute_metrics(results)
-        # Sums in double precision: float32 no longer counts single pixels above 2 ** 24.
-        intersect, union = (sum(result[part].double() for result in results) for part in (0, 1))
+        intersect, union = (sum(result[part] for result in results) for part in (0, 1))
         for name, inside, together in zip(self.dataset_meta['classes'], intersect, union, strict=True):
             if together > 0:
                 metrics[f'IoU/{name}'] = round(100 * float(inside / together), 2)

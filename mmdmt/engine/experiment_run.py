@@ -1,0 +1,182 @@
+"""One run of an experiment on disk: its config, what is left to do, what was measured."""
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmdmt.core.experiment import Job
+from mmdmt.engine.experiment_config import Experiment, job_config
+from mmdmt.engine.experiment_table import Scores
+from mmdmt.engine.manifest import Manifest, describe_changes, flatten, latest_checkpoint
+from mmdmt.engine.settings import DMTSettings
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A test of one checkpoint on one split, whose metrics go to ``path``."""
+
+    model: str
+    split: str
+    checkpoint: Path
+    path: Path
+
+
+class JobRun:
+    """A job in the work dir of its experiment: the run in ``JOB/``, its config and log in ``JOB.py``, ``JOB.log``.
+
+    What is complete is read from the run itself, so a killed experiment knows as much as one that has ended.
+
+    Args:
+        experiment: The checked plan.
+        job: One of its jobs.
+        work_dir: Work dir of the experiment.
+    """
+
+    def __init__(self, experiment: Experiment, job: Job, work_dir: Path) -> None:
+        self.experiment = experiment
+        self.job = job
+        self.work_dir = work_dir
+        self.folder = work_dir / job.name
+        self.config_path = self.folder.with_name(self.folder.name + '.py')
+        self.log_path = self.folder.with_name(self.folder.name + '.log')
+
+    def write_config(self) -> None:
+        """Write the config that is run, unless it is there already.
+
+        Raises:
+            ValueError: if another one is there, naming the keys that differ.
+        """
+        cfg = self._derive()
+        if self.config_path.is_file():
+            self._refuse_changes(cfg)
+            return
+        self.config_path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.config_path.with_suffix(f'.{os.getpid()}.tmp.py')
+        Config(cfg.to_dict(), format_python_code=False).dump(temporary)
+        os.replace(temporary, self.config_path)
+
+    def check(self) -> None:
+        """Refuse a run that was started with another config than the plan now says.
+
+        Raises:
+            ValueError: naming the keys that differ.
+        """
+        if self.config_path.is_file():
+            self._refuse_changes(self._derive())
+
+    def is_trained(self) -> bool:
+        """Whether nothing is left to train."""
+        if not self.config_path.is_file():
+            return False
+        if self.job.kind == 'oracle':
+            return zipfile.is_zipfile(self._checkpoint(self.job.models[0]))  # whole, not being written
+        if self.job.kind == 'method':
+            complete = all(self._manifest.is_complete(phase.name) for phase in self._manifest.phases)
+            return complete and (self.folder / 'report.md').is_file()
+        return all(self._manifest.is_complete(self._last_phase(model)) for model in self.job.models)
+
+    def is_complete(self) -> bool:
+        """Whether nothing is left to train or to test."""
+        return self.is_trained() and not self.evaluations()
+
+    def train_arguments(self) -> list[str]:
+        """Arguments of ``tools/train.py`` that start the run, or go on with what a killed one has left."""
+        arguments = [str(self.config_path), '--work-dir', str(self.folder)]
+        if self.job.kind == 'method':
+            return [*arguments, '--resume']
+        if self.job.kind != 'oracle':
+            return [*arguments, '--phase', self._last_phase(self.job.models[0])]
+        checkpoint = latest_checkpoint(self.folder)
+        # An ordinary run that resumes without a checkpoint of its own would resume at its initial weights.
+        return arguments if checkpoint is None else [*arguments, '--resume', '--cfg-options', f'load_from={checkpoint}']
+
+    def evaluations(self) -> list[Evaluation]:
+        """Tests of a trained run that are not done."""
+        return [item for item in self._evaluations() if not item.path.is_file()]
+
+    def test_arguments(self, evaluation: Evaluation) -> list[str]:
+        """Arguments of ``tools/test.py``."""
+        arguments = [str(self.config_path), str(evaluation.checkpoint), '--work-dir', str(self.folder / 'evaluation')]
+        return [*arguments, '--json', str(evaluation.path), *(['--val'] if evaluation.split == 'val' else [])]
+
+    def results(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Split -> model -> metrics, of what is complete."""
+        found: dict[str, dict[str, dict[str, float]]] = {'val': {}, 'test': {}}
+        if not self.is_trained():
+            return found
+        if self._validated:
+            for model in self.job.models:
+                found['val'][model] = (self._manifest.record(self._last_phase(model)) or {})['metrics']
+        for item in self._evaluations():
+            if item.path.is_file():
+                found[item.split][item.model] = json.loads(item.path.read_text())
+        return found
+
+    def _evaluations(self) -> list[Evaluation]:
+        splits = ([] if self._validated else ['val']) + (
+            ['test'] if self.job.data_set in self.experiment.tested else []
+        )
+        return [
+            Evaluation(model, split, self._checkpoint(model), self.folder / 'evaluation' / f'{split}_{model}.json')
+            for model in self.job.models
+            for split in splits
+        ]
+
+    @property
+    def _validated(self) -> bool:
+        """Whether the run itself has recorded all validation metrics of the checkpoints it hands over."""
+        return self.job.kind != 'oracle' and self._settings.select == 'last'
+
+    def _checkpoint(self, model: str) -> Path:
+        if self.job.kind == 'oracle':
+            return self.folder / f'iter_{self._written.train_cfg.max_iters}.pth'
+        return self._manifest.checkpoint(self._last_phase(model))
+
+    def _last_phase(self, model: str) -> str:
+        if self.job.kind in ('baseline', 'control'):
+            return f'00_train_{model}'
+        return [item.name for item in self._manifest.phases if item.kind == 'train' and item.model == model][-1]
+
+    def _derive(self) -> Config:
+        baselines = {
+            model: Manifest(self.work_dir / name, []).checkpoint(f'00_train_{model}')
+            for model, name in zip(self.job.models, self.job.needs, strict=False)  # a baseline needs none
+        }
+        control = self.experiment.control[self.job.data_set]
+        return job_config(self.experiment.plan, self.job, baselines, control)
+
+    def _refuse_changes(self, cfg: Config) -> None:
+        changes = describe_changes(flatten(self._written), flatten(cfg))
+        if changes:
+            raise ValueError(
+                f'{self.config_path} was run with another config ({changes}): take the plan and the configs of then, '
+                f'choose another --work-dir, or delete it and {self.folder} to run it anew'
+            )
+
+    @cached_property
+    def _written(self) -> Config:
+        return Config.fromfile(self.config_path)
+
+    @cached_property
+    def _settings(self) -> DMTSettings:
+        return DMTSettings.from_config(self._written)
+
+    @cached_property
+    def _manifest(self) -> Manifest:
+        return Manifest(self.folder, self._settings.phases())
+
+
+def collect(runs: list[JobRun], data_set: str, split: str) -> Scores:
+    """What was measured on one split of a data set, in the order of the runs of the first seed."""
+    scores: dict[tuple[str, str], dict[int, Any]] = {}
+    for run in runs:
+        if run.job.data_set == data_set:
+            for model, metrics in run.results()[split].items():
+                scores.setdefault((run.job.method, model), {})[run.job.seed] = metrics
+    return scores

@@ -1,0 +1,94 @@
+"""The tables of an experiment: methods compared over seeds."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from mmdmt.core.experiment import ANY_MODEL
+from mmdmt.core.statistics import Summary, gap_closure, paired_differences, summarise
+from mmdmt.engine.report import markdown_table
+
+Row = tuple[str, str]
+"""Method and model."""
+Scores = Mapping[Row, Mapping[int, Mapping[str, float]]]
+"""Row -> seed -> metrics, in percent, on one split of one data set; rows in the order of the table."""
+
+CLASS = 'IoU/'
+SECOND_METRICS = ('aAcc', 'accuracy/fine_grained')
+EXPLANATION = (
+    'Mean ± sample deviation over the seeds; a single seed has no deviation. Gap closed: (method - baseline) / '
+    '(Oracle - baseline) of the means over the seeds that all three have. Difference: to the baseline of the same model '
+    'and seed. Checkpoints: those that each last phase hands over.'
+)
+
+
+def render_split(scores: Scores, metric: str, frequent: Sequence[str] = ()) -> str:
+    """Compare all rows by ``metric`` and its like on one split, then, for segmentation, by the IoU of each class.
+
+    Args:
+        scores: What was measured. The rows of method ``baseline`` and ``oracle`` are compared with; those of the
+            Oracle may be of ``ANY_MODEL``.
+        metric: The one whose gaps and differences are shown.
+        frequent: Classes of a second mean IoU.
+    """
+    columns: dict[str, Callable[[Mapping[str, float]], float]] = {metric: lambda found: found.get(metric, math.nan)}
+    if frequent:
+        columns[f'mIoU of {len(frequent)} classes'] = lambda found: mean_iou(found, frequent)
+    measured = [found for seeds in scores.values() for found in seeds.values()]
+    for name in SECOND_METRICS:
+        if any(name in found for found in measured):
+            columns[name] = lambda found, name=name: found.get(name, math.nan)  # type: ignore[misc]
+    values = {row: {seed: columns[metric](found) for seed, found in seeds.items()} for row, seeds in scores.items()}
+    header = ['method', 'model', 'seeds', *columns, 'gap closed', 'difference by seed', 'difference']
+    rows = [
+        [
+            *row,
+            ' '.join(str(seed) for seed in sorted(seeds)),
+            *(_mean(summarise(value(found) for found in seeds.values())) for value in columns.values()),
+            *_compared(row, values),
+        ]
+        for row, seeds in scores.items()
+    ]
+    parts = [markdown_table(header, rows)]
+    if frequent:
+        parts.append(f'The {len(frequent)} classes: {", ".join(frequent)}.')
+    classes = list(dict.fromkeys(name for found in measured for name in found if name.startswith(CLASS)))
+    if classes:
+        parts.append(_class_table(scores, classes))
+    return '\n\n'.join(parts)
+
+
+def mean_iou(metrics: Mapping[str, float], classes: Sequence[str]) -> float:
+    """Mean of the IoU of those of ``classes`` that have one; NaN if none has."""
+    return summarise(metrics.get(CLASS + name, math.nan) for name in classes).mean
+
+
+def _compared(row: Row, values: Mapping[Row, Mapping[int, float]]) -> list[str]:
+    """Gap closed, difference by seed and its mean, of a row."""
+    method, model = row
+    baseline = values.get(('baseline', model), {})
+    oracle = values.get(('oracle', model), values.get(('oracle', ANY_MODEL), {}))
+    if method == 'baseline' or not baseline:
+        return ['', '', '']
+    differences = paired_differences(values[row], baseline)
+    closed = math.nan if method == 'oracle' else gap_closure(values[row], baseline, oracle)
+    return [
+        '' if math.isnan(closed) else f'{closed:.2f}',
+        ' '.join(f'{difference:+.1f}' for difference in differences.values()),
+        _mean(summarise(differences.values()), '+.1f'),
+    ]
+
+
+def _class_table(scores: Scores, classes: Sequence[str]) -> str:
+    rows = [
+        [*row, *(_mean(summarise(found.get(name, math.nan) for found in seeds.values()), spread=False)
+                 for name in classes)]
+        for row, seeds in scores.items()
+    ]  # fmt: skip
+    return markdown_table(['IoU', 'model', *(name.removeprefix(CLASS) for name in classes)], rows)
+
+
+def _mean(summary: Summary, form: str = '.1f', spread: bool = True) -> str:
+    if not summary.count:
+        return '-'
+    deviation = f' ± {summary.deviation:.1f}' if spread and summary.count > 1 else ''
+    return f'{summary.mean:{form}}{deviation}'

@@ -1,0 +1,91 @@
+import pytest
+
+from mmdmt.engine.experiment_plan import DataSet, ExperimentPlan, Method
+
+PLAN = """
+seeds = (0, 1)
+data_sets = dict(
+    camvid=dict(
+        config='{config}', data_root='elsewhere', oracle=dict(a='{config}', b='{config}'),
+        options={{'dmt.semi.iters': 3}}, frequent_classes=('road', 'car')),
+    digits=dict(config='{config}', oracle='{config}'))
+methods = dict(
+    cbst=dict(loss=dict(gamma1=0.0), self_training=('a', 'b')),
+    flip=dict(config='{folder}/flip_{{data_set}}.py', options={{'dmt.label_ratios': (1.0,)}}))
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Read the plan above with some text in it replaced."""
+    for name in ('dmt', 'flip_camvid', 'flip_digits'):
+        (tmp_path / f'{name}.py').write_text('x = 1\n')
+
+    def read(**replaced):
+        text = PLAN.format(config=tmp_path / 'dmt.py', folder=tmp_path)
+        for old, new in replaced.pop('text', []):
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / 'plan.py'
+        path.write_text(text)
+        return ExperimentPlan.from_file(path)
+
+    return read
+
+
+def test_plan(read, tmp_path):
+    plan, config = read(), str(tmp_path / 'dmt.py')
+    assert (plan.seeds, plan.control, plan.seed_keys) == ((0, 1), True, None)
+    assert plan.data_sets == {
+        'camvid': DataSet(config, {'dmt.semi.iters': 3}, 'elsewhere', {'a': config, 'b': config}, ('road', 'car')),
+        'digits': DataSet(config, {}, None, {'-': config}, ()),
+    }
+    assert plan.methods['cbst'] == Method(None, {}, {'gamma1': 0.0}, ('a', 'b'))
+    assert plan.methods['flip'].options == {'dmt.label_ratios': (1.0,)}
+    assert plan.method_config('camvid', 'cbst') == config
+    assert plan.method_config('camvid', 'flip') == str(tmp_path / 'flip_camvid.py')
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('seeds = (0, 1)', 'seeds = (0, 1, 0)', r'seeds: 0 is given 2 times in \(0, 1, 0\)'),
+        ('seeds = (0, 1)', 'seeds = ()', r'seeds must be a list of at least one whole number, got \(\)'),
+        ('seeds = (0, 1)', '', 'seeds must be a list of at least one whole number, got None'),
+        ('seeds = (0, 1)', 'seeds = (0, 0.5)', 'seeds must hold whole numbers from 0 on, got 0.5'),
+        ('seeds = (0, 1)', 'seeds = (0,)\nsedes = 1', 'plan.py has unknown key.* sedes; allowed are control, data_sets'),
+        ('data_sets = dict(', 'data_sets = dict()\nx = dict(', 'unknown key.* x'),
+        ('data_sets = dict(', 'data_sets = dict()\n_x = dict(', 'data_sets must be a dict .* got {}'),
+        ('methods = dict(', 'methods = dict()\n_x = dict(', 'methods must be a dict .* got {}'),
+        ('cbst=dict(', "cbst=dict(gamma=1, ", 'methods.cbst has unknown key.* gamma; allowed are config, loss, options'),
+        ('cbst=dict(', "oracle=dict(", 'methods.oracle: the name is taken'),
+        ('cbst=', "**{'a/b': dict()}, cbst=", "methods: the name 'a/b' must be usable as a folder"),
+        ("('a', 'b'))", "('a', 'a'))", r"methods.cbst.self_training names one twice: \('a', 'a'\)"),
+        ("('a', 'b'))", "'ab')", "methods.cbst.self_training must be a list of names, got 'ab'"),
+        ('loss=dict(gamma1=0.0)', 'loss=0', 'methods.cbst.loss must be a Mapping, got 0'),
+        ('digits=dict(config=', 'digits=dict(confg=', 'data_sets.digits has unknown key.* confg'),
+        ('digits=dict(config=', 'digits=dict(data_root=', 'data_sets.digits.config is missing'),
+        ("methods =", "control = 'yes'\nmethods =", "control must be a bool, got 'yes'"),
+    ],
+)  # fmt: skip
+def test_bad_plans(read, old, new, message):
+    with pytest.raises(ValueError, match=message):
+        read(text=[(old, new)])
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('flip_{data_set}', 'flop_{data_set}', r"methods.flip.config: config '.*flop_camvid.py' does not exist"),
+        ("config='", "config='no/", "data_sets.camvid.config: config 'no/.*' does not exist"),
+        ("oracle='", "oracle='no/", "data_sets.digits.oracle: config 'no/.*' does not exist"),
+    ],
+)
+def test_missing_files(read, old, new, message):
+    with pytest.raises(FileNotFoundError, match=message):
+        read(text=[(old, new)])
+
+
+def test_missing_plan(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'no_plan\.py does not exist'):
+        ExperimentPlan.from_file(tmp_path / 'no_plan.py')

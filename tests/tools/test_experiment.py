@@ -1,0 +1,181 @@
+"""An experiment of tiny runs: stopped in the middle, started again, its failed run, its table; and bad plans."""
+
+import fcntl
+import importlib.util
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from mmengine.config import Config
+
+from mmdmt.core.experiment import Job
+from mmdmt.core.statistics import gap_closure
+from mmdmt.engine import DMTRunner
+from mmdmt.engine.experiment_config import ControlLength, check_plan, dmt_config, job_config
+from mmdmt.engine.experiment_plan import ExperimentPlan
+from mmdmt.engine.experiment_run import JobRun, collect
+from mmdmt.engine.phase_config import model_config
+from mmdmt.engine.settings import DMTSettings
+from tests.conftest import TINY
+from tests.runs import assert_same_weights, mtimes
+
+LOSS = dict(gamma1=0.0, gamma2=0.0)
+METHODS = dict(
+    dmt=dict(loss=dict(gamma1=3.0, gamma2=1.0)),
+    cbst=dict(loss=LOSS, self_training=('a',)),
+    # An optimizer is built when it is first needed only.
+    broken=dict(options={'optim_wrapper.optimizer.type': 'NoSuchOptimizer'}),
+)
+RUNS = ['baseline_a', 'baseline_b', 'dmt', 'cbst_a', 'broken', 'oracle']
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp('experiment')
+
+
+@pytest.fixture(scope='module')
+def write_plan(folder, root):
+    """Write the plan of the tests with some of its keys changed; options are those of the tiny runs."""
+    oracle = Config.fromfile(root / 'configs/baselines/oracle_fcn_digits.py')
+    small = {'train_cfg.max_iters': 4, 'train_dataloader.dataset.indices': 8, 'val_dataloader.dataset.indices': 4}
+    oracle.merge_from_dict({**small, 'train_dataloader.batch_size': 2, 'default_hooks.checkpoint.interval': 2})
+    oracle.dump(folder / 'oracle.py')
+
+    def write(name='plan', data_set=None, **changes):
+        config = str(root / 'configs/dmt/fcn_digits.py')
+        digits = dict(config=config, oracle=str(folder / 'oracle.py'), options=TINY, frequent_classes=('digit 0', 'digit 7'))
+        plan = dict(seeds=(5,), data_sets=dict(digits={**digits, **(data_set or {})}), methods=METHODS, control=False)
+        path = folder / f'{name}.py'
+        path.write_text('\n'.join(f'{key} = {value!r}' for key, value in {**plan, **changes}.items()))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope='module')
+def tool(root):
+    """The tool as a module."""
+    spec = importlib.util.spec_from_file_location('experiment_tool', root / 'tools/experiment.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def finished(write_plan, folder, root):
+    """The experiment, stopped when DMT had labeled for the first time, then started again until its end."""
+    plan, work_dir = write_plan(), folder / 'work'
+    command = [sys.executable, root / 'tools/experiment.py', plan, '--work-dir', work_dir, '--jobs', '2']
+    runs = work_dir / 'digits/seed5'
+    with open(folder / 'first.txt', 'w') as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        while not (runs / 'dmt/01_label_a/phase.json').is_file():
+            assert process.poll() is None, (folder / 'first.txt').read_text()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(20)
+    with open(runs / 'dmt.log') as log:  # its process has ended as well: nothing holds the lock
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    kept = mtimes(runs, '*/*/phase.json', '*/*/iter_4.pth')
+    assert not (runs / 'dmt/report.md').is_file()
+    second = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert second.returncode == 1, second.stdout + second.stderr
+    return SimpleNamespace(work_dir=work_dir, runs=runs, plan=plan, code=code, kept=kept, output=second.stdout)
+
+
+@pytest.fixture(scope='module')
+def runs(finished):
+    experiment = check_plan(ExperimentPlan.from_file(finished.plan))
+    return {job.name.removeprefix('digits/seed5/'): JobRun(experiment, job, finished.work_dir) for job in experiment.jobs}
+
+
+def test_stopped_experiment_goes_on(finished, runs):
+    """What was complete is not touched; the shared baselines, trained once, are what the methods start from."""
+    assert finished.code == 128 + signal.SIGTERM
+    assert {path.parent.name for path in finished.kept} >= {'00_train_a', '00_train_b', '01_label_a'}
+    assert mtimes(finished.runs, '*/*/phase.json', '*/*/iter_4.pth').items() >= finished.kept.items()
+    assert [name for name, run in runs.items() if run.is_complete()] == [name for name in RUNS if name != 'broken']
+    for method, model in (('dmt', 'a'), ('dmt', 'b'), ('cbst_a', 'a')):
+        baseline = finished.runs / f'baseline_{model}/00_train_{model}/iter_4.pth'
+        assert_same_weights(finished.runs / method / f'00_train_{model}/supervised.pth', baseline)
+
+
+def test_failed_run_is_reported(finished):
+    """With the end of its log; the others have gone on."""
+    assert 'digits/seed5/broken: FAILED: tools/train.py ended with 1. The last lines of' in finished.output
+    assert 'NoSuchOptimizer is not in' in finished.output
+    assert '1 runs failed or were not started: digits/seed5/broken.' in finished.output
+    lines = [json.loads(line) for line in (finished.work_dir / 'processes.jsonl').read_text().splitlines()]
+    ended_well = [(line['job'].rsplit('/')[-1], line['tool']) for line in lines if line['returncode'] == 0]
+    trained = sorted(name for name, tool in ended_well if tool == 'train.py')
+    assert trained == sorted(name for name in RUNS if name != 'broken')
+    assert [name for name, tool in ended_well if tool == 'test.py'] == ['oracle']
+
+
+def test_table(finished, runs):
+    text = (finished.work_dir / 'table.md').read_text()
+    assert text in finished.output
+    assert 'Not complete, 1 of 6 runs: digits/seed5/broken.' in text
+    scores = collect(list(runs.values()), 'digits', 'val')
+    assert list(scores) == [('baseline', 'a'), ('baseline', 'b'), ('dmt', 'a'), ('dmt', 'b'), ('cbst', 'a'), ('oracle', '-')]
+    recorded = json.loads((finished.runs / 'dmt/02_train_b/phase.json').read_text())['metrics']
+    assert scores['dmt', 'b'] == {5: recorded}
+    assert {name for name in recorded if name.startswith('IoU/')} <= {'IoU/background', *(f'IoU/digit {digit}' for digit in range(10))}
+    values = {row: {5: seeds[5]['mIoU']} for row, seeds in scores.items()}
+    closed = gap_closure(values['dmt', 'b'], values['baseline', 'b'], values['oracle', '-'])
+    row = next(line for line in text.splitlines() if line.startswith('| dmt      | b '))
+    cells = [cell.strip() for cell in row.split('|')[1:-1]]
+    assert cells[2:4] == ['5', f'{recorded["mIoU"]:.1f}']
+    assert cells[6] == ('' if closed != closed else f'{closed:.2f}')
+
+
+def test_oracle_is_tested_as_it_ended(finished):
+    """The separate test of the last checkpoint finds what the validation at the end of its training found."""
+    found = json.loads((finished.runs / 'oracle/evaluation/val_-.json').read_text())
+    log = (finished.runs / 'oracle.log').read_text()
+    assert f'mIoU: {found["mIoU"]:.4f}' in log.split('tools/test.py')[0]
+
+
+def test_changed_plan_is_refused(finished, write_plan):
+    changed = write_plan('changed', methods={**METHODS, 'dmt': dict(loss=dict(gamma1=3.0, gamma2=9.0))})
+    experiment = check_plan(ExperimentPlan.from_file(changed))
+    messages = {}
+    for job in experiment.jobs:
+        try:
+            JobRun(experiment, job, finished.work_dir).check()
+        except ValueError as error:
+            messages[job.method] = str(error)
+    assert list(messages) == ['dmt']
+    assert 'model.decode_head.loss_decode.gamma2: 1.0 -> 9.0' in messages['dmt']
+
+
+def test_process_of_a_killed_experiment_is_waited_for(runs, tool, capfd):
+    run = runs['cbst_a']
+    with open(run.log_path, 'ab') as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        thread = threading.Thread(target=tool.run_job, args=(run, None), daemon=True)
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert capfd.readouterr().out.splitlines()[0].endswith(
+        'cbst_a: waiting for a process that was started before and still runs'
+    )
+
+
+def test_describe(finished, runs, tool, folder):
+    assert 'digits/seed5/dmt: complete\n' in tool.describe(list(runs.values()))
+    fresh = [JobRun(run.experiment, run.job, folder / 'other') for run in runs.values()]
+    assert tool.describe(fresh).splitlines()[:3] == [
+        'digits/seed5/baseline_a: to train',
+        'digits/seed5/baseline_b: to train',
+        'digits/seed5/dmt: to train (after digits/seed5/baseline_a, digits/seed5/baseline_b)',
+    ]

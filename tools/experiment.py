@@ -1,0 +1,201 @@
+"""Compare methods over seeds and data sets: run all that a plan asks for, and write the table.
+
+Killed or failed, it goes on when it is started again. See configs/experiments/ for plans.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
+
+from mmdmt.core.experiment import ready
+from mmdmt.engine.experiment_config import Experiment, check_plan
+from mmdmt.engine.experiment_plan import ExperimentPlan
+from mmdmt.engine.experiment_run import JobRun, collect
+from mmdmt.engine.experiment_table import EXPLANATION, render_split
+
+LOG_TAIL = 20  # lines
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])  # type: ignore[union-attr]
+    parser.add_argument('plan', type=Path, help='plan file, e.g. configs/experiments/digits.py')
+    parser.add_argument('--work-dir', type=Path, help='folder of all runs (default: work_dirs/experiments/PLAN_NAME)')
+    parser.add_argument('--jobs', type=int, default=1, help='runs at a time (default: 1)')
+    parser.add_argument('--threads', type=int, default=1, help='threads of each run (default: 1)')
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument('--dry-run', action='store_true', help='check everything, list what would be run and stop')
+    only.add_argument('--table', action='store_true', help='only write the table of what is there')
+    args = parser.parse_args()
+    for name in ('jobs', 'threads'):
+        if getattr(args, name) < 1:
+            parser.error(f'--{name} must be at least 1, got {getattr(args, name)}')
+    return args
+
+
+class Processes:
+    """The tools that run for an experiment, all of which :meth:`stop` ends.
+
+    Args:
+        threads: Threads of each.
+        record: File that gets one line of JSON for each process that has ended.
+    """
+
+    def __init__(self, threads: int, record: Path) -> None:
+        self._threads = str(threads)
+        self._record = record
+        self._running: set[subprocess.Popen] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def run(self, tool: str, arguments: list[str], name: str, log: int) -> None:
+        """Run a tool; its output goes to the file descriptor ``log``. RuntimeError if it fails or is stopped."""
+        start = time.perf_counter()
+        with self._lock:
+            if self._stopped:
+                raise RuntimeError('stopped')
+            process = subprocess.Popen(
+                [sys.executable, str(ROOT / 'tools' / tool), *arguments],
+                stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                env={**os.environ, 'OMP_NUM_THREADS': self._threads},
+            )  # fmt: skip
+            self._running.add(process)
+        code = process.wait()
+        line = dict(job=name, tool=tool, seconds=round(time.perf_counter() - start, 1), returncode=code)
+        with self._lock:
+            self._running.discard(process)
+            with open(self._record, 'a') as file:
+                file.write(json.dumps(line) + '\n')
+        if code:
+            raise RuntimeError(f'tools/{tool} ended with {code}')
+
+    def stop(self) -> None:
+        """End all that run and start no more."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.terminate()
+
+
+def say(text: str) -> None:
+    print(f'{time.strftime("%H:%M:%S")} {text}', flush=True)
+
+
+def run_job(run: JobRun, processes: Processes) -> None:
+    """Train and test what is left of a job."""
+    run.write_config()
+    with open(run.log_path, 'ab') as log:
+        # The processes inherit the lock with the log: those of a killed experiment hold it until they end.
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f'{run.job.name}: waiting for a process that was started before and still runs')
+            fcntl.flock(log, fcntl.LOCK_EX)
+        if not run.is_trained():
+            say(f'{run.job.name}: training')
+            processes.run('train.py', run.train_arguments(), run.job.name, log.fileno())
+        for evaluation in run.evaluations():
+            say(f'{run.job.name}: testing {evaluation.model} on {evaluation.split}')
+            processes.run('test.py', run.test_arguments(evaluation), run.job.name, log.fileno())
+    say(f'{run.job.name}: complete')
+
+
+def execute(runs: list[JobRun], workers: int, processes: Processes) -> list[str]:
+    """Run what is not complete, ``workers`` at a time. Returns the names of the jobs that failed or could not start."""
+    by_name = {run.job.name: run for run in runs}
+    jobs = [run.job for run in runs]
+    complete = {name for name, run in by_name.items() if run.is_complete()}
+    started, running = set(complete), dict[Future, str]()
+    say(f'{len(jobs)} runs, {len(complete)} of them complete')
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            while True:
+                for job in ready(jobs, started, complete)[: workers - len(running)]:
+                    started.add(job.name)
+                    running[pool.submit(run_job, by_name[job.name], processes)] = job.name
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    name = running.pop(future)
+                    error = future.exception()
+                    if error is None:
+                        complete.add(name)
+                    else:
+                        say(f'{name}: FAILED: {error}{log_tail(by_name[name].log_path)}')
+        finally:
+            processes.stop()  # nothing is left to stop unless this was interrupted
+    return [job.name for job in jobs if job.name not in complete]
+
+
+def log_tail(path: Path) -> str:
+    if not path.is_file():
+        return ''
+    lines = path.read_text(errors='replace').splitlines()[-LOG_TAIL:]
+    return '\n'.join([f'. The last lines of {path}:', *(f'    {line}' for line in lines)])
+
+
+def describe(runs: list[JobRun]) -> str:
+    """What there is to do, run by run."""
+    lines = []
+    for run in runs:
+        state = 'complete' if run.is_complete() else 'to test' if run.is_trained() else 'to train'
+        started = ', begun' if state == 'to train' and run.config_path.is_file() else ''
+        needs = f' (after {", ".join(run.job.needs)})' if run.job.needs and state == 'to train' else ''
+        lines.append(f'{run.job.name}: {state}{started}{needs}')
+    return '\n'.join(lines)
+
+
+def table(experiment: Experiment, runs: list[JobRun], record: Path) -> str:
+    parts = []
+    for name, data_set in experiment.plan.data_sets.items():
+        for split in ['val', 'test'] if name in experiment.tested else ['val']:
+            scores = collect(runs, name, split)
+            text = render_split(scores, experiment.metrics[name], data_set.frequent_classes) if scores else 'Nothing.'
+            parts += [f'## {name}, {split}', text]
+    missing = [run.job.name for run in runs if not run.is_complete()]
+    if missing:
+        parts.append(f'Not complete, {len(missing)} of {len(runs)} runs: {", ".join(missing)}.')
+    lines = [json.loads(line) for line in record.read_text().splitlines()] if record.is_file() else []
+    hours = sum(line['seconds'] for line in lines) / 3600
+    parts += [EXPLANATION, f'Time of all processes ({len(lines)}, those that failed included): {hours:.2f} hours.']
+    return '\n\n'.join(parts) + '\n'
+
+
+def main() -> int:
+    args = parse_args()
+    plan = ExperimentPlan.from_file(args.plan)
+    experiment = check_plan(plan)
+    work_dir = (args.work_dir or Path('work_dirs/experiments') / args.plan.stem).resolve()
+    runs = [JobRun(experiment, job, work_dir) for job in experiment.jobs]
+    if args.dry_run:
+        for run in runs:
+            run.check()
+        print(describe(runs))
+        return 0
+    work_dir.mkdir(parents=True, exist_ok=True)
+    record, failed = work_dir / 'processes.jsonl', list[str]()
+    if not args.table:
+        for run in runs:
+            run.check()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        failed = execute(runs, args.jobs, Processes(args.threads, record))
+    text = table(experiment, runs, record)
+    (work_dir / 'table.md').write_text(text)
+    print(f'\n{text}')
+    if failed:
+        print(f'{len(failed)} runs failed or were not started: {", ".join(failed)}. Start again to go on with them.')
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -28,7 +28,7 @@ LOG_TAIL = 20  # lines
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('plan', type=Path, help='plan file, e.g. configs/experiments/digits.py')
     parser.add_argument('--work-dir', type=Path, help='folder of all runs (default: work_dirs/experiments/PLAN_NAME)')
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time (default: 1)')

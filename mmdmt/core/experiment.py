@@ -50,7 +50,7 @@ def plan_jobs(
         oracles: Data set -> models that have an Oracle, or ``ANY_MODEL``.
         control: Whether there is a control for each model.
     """
-    jobs = []
+    jobs: list[Job] = []
     for seed in seeds:
         for data_set, names in models.items():
             baselines = {model: Job(data_set, seed, 'baseline', 'baseline', (model,)) for model in names}

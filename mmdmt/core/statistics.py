@@ -6,24 +6,24 @@ from typing import NamedTuple
 
 
 class Summary(NamedTuple):
-    """Mean and sample deviation (n - 1 in the denominator) of ``count`` values.
+    """Mean and sample deviation (n - 1 in the denominator) of ``number`` values.
 
     The mean of no value and the deviation of fewer than two are NaN.
     """
 
     mean: float
     deviation: float
-    count: int
+    number: int
 
 
 def summarise(values: Iterable[float]) -> Summary:
     """Mean and deviation of the values that are numbers; NaN is left out and not counted."""
     found = [value for value in values if not math.isnan(value)]
-    count = len(found)
-    mean = math.fsum(found) / count if count else math.nan
-    if count < 2:
-        return Summary(mean, math.nan, count)
-    return Summary(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in found) / (count - 1)), count)
+    number = len(found)
+    mean = math.fsum(found) / number if number else math.nan
+    if number < 2:
+        return Summary(mean, math.nan, number)
+    return Summary(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in found) / (number - 1)), number)
 
 
 def paired_differences(method: Mapping[int, float], reference: Mapping[int, float]) -> dict[int, float]:
@@ -31,9 +31,7 @@ def paired_differences(method: Mapping[int, float], reference: Mapping[int, floa
     return {seed: method[seed] - reference[seed] for seed in sorted(method.keys() & reference.keys())}
 
 
-def gap_closure(
-    method: Mapping[int, float], baseline: Mapping[int, float], oracle: Mapping[int, float]
-) -> float:
+def gap_closure(method: Mapping[int, float], baseline: Mapping[int, float], oracle: Mapping[int, float]) -> float:
     """Share of the gap between baseline and Oracle that a method closes: (method - baseline) / (Oracle - baseline).
 
     Args:

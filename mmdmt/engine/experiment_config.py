@@ -56,7 +56,7 @@ def dmt_config(plan: ExperimentPlan, data_set: str, seed: int, method: str | Non
         for loss in _dicts_of_type(cfg._cfg_dict, 'DynamicMutualLoss'):
             loss.update(plan.methods[method].loss)
     keys = plan.seed_keys or ('randomness.seed', *(['dmt.split.split_id'] if cfg.dmt.get('split') else []))
-    cfg.merge_from_dict({key: seed for key in keys})
+    cfg.merge_from_dict(dict.fromkeys(keys, seed))
     return cfg
 
 
@@ -146,7 +146,7 @@ def _check_method(plan: ExperimentPlan, data_set: str, method: str, known: list[
         unknown = sorted({*cfg.dmt.models, *own.self_training} - set(known))
         if unknown:
             raise ValueError(f'{unknown[0]!r} is not a model of {plan.data_sets[data_set].config}: {known}')
-        runs = [(model,) for model in own.self_training] or [tuple(cfg.dmt.models)]
+        runs: list[tuple[str, ...]] = [(model,) for model in own.self_training] or [tuple(cfg.dmt.models)]
         for models in runs:
             job = Job(data_set, plan.seeds[0], 'method', method, models)
             cfg = job_config(plan, job, {model: Path('baseline') for model in models}, {})

@@ -82,7 +82,7 @@ class ExperimentPlan:
         methods = _named(content.get('methods'), 'methods')
         reserved = sorted(methods.keys() & set(RESERVED))
         if reserved:
-            raise ValueError(f'methods.{reserved[0]}: the name is taken; each of {", ".join(RESERVED)} has a row anyway')
+            raise ValueError(f'methods.{reserved[0]}: {", ".join(RESERVED)} are names of what is run anyway')
         plan = cls(
             seeds=_seeds(content.get('seeds')),
             data_sets={name: _data_set(value, f'data_sets.{name}') for name, value in data_sets.items()},

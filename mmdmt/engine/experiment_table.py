@@ -16,8 +16,8 @@ CLASS = 'IoU/'
 SECOND_METRICS = ('aAcc', 'accuracy/fine_grained')
 EXPLANATION = (
     'Mean ± sample deviation over the seeds; a single seed has no deviation. Gap closed: (method - baseline) / '
-    '(Oracle - baseline) of the means over the seeds that all three have. Difference: to the baseline of the same model '
-    'and seed. Checkpoints: those that each last phase hands over.'
+    '(Oracle - baseline) of the means over the seeds that all three have. Difference: to the baseline of the same '
+    'model and seed. Checkpoints: those that each last phase hands over.'
 )
 
 
@@ -38,7 +38,7 @@ def render_split(scores: Scores, metric: str, frequent: Sequence[str] = ()) -> s
         if any(name in found for found in measured):
             columns[name] = lambda found, name=name: found.get(name, math.nan)  # type: ignore[misc]
     values = {row: {seed: columns[metric](found) for seed, found in seeds.items()} for row, seeds in scores.items()}
-    header = ['method', 'model', 'seeds', *columns, 'gap closed', 'difference by seed', 'difference']
+    header = ['method', 'model', 'seeds', *columns, 'gap closed', 'difference', 'by seed']
     rows = [
         [
             *row,
@@ -63,7 +63,7 @@ def mean_iou(metrics: Mapping[str, float], classes: Sequence[str]) -> float:
 
 
 def _compared(row: Row, values: Mapping[Row, Mapping[int, float]]) -> list[str]:
-    """Gap closed, difference by seed and its mean, of a row."""
+    """Gap closed, mean difference and differences by seed, of a row."""
     method, model = row
     baseline = values.get(('baseline', model), {})
     oracle = values.get(('oracle', model), values.get(('oracle', ANY_MODEL), {}))
@@ -73,8 +73,8 @@ def _compared(row: Row, values: Mapping[Row, Mapping[int, float]]) -> list[str]:
     closed = math.nan if method == 'oracle' else gap_closure(values[row], baseline, oracle)
     return [
         '' if math.isnan(closed) else f'{closed:.2f}',
-        ' '.join(f'{difference:+.1f}' for difference in differences.values()),
         _mean(summarise(differences.values()), '+.1f'),
+        ' '.join(f'{difference:+.1f}' for difference in differences.values()),
     ]
 
 
@@ -88,7 +88,7 @@ def _class_table(scores: Scores, classes: Sequence[str]) -> str:
 
 
 def _mean(summary: Summary, form: str = '.1f', spread: bool = True) -> str:
-    if not summary.count:
+    if not summary.number:
         return '-'
-    deviation = f' ± {summary.deviation:.1f}' if spread and summary.count > 1 else ''
+    deviation = f' ± {summary.deviation:.1f}' if spread and summary.number > 1 else ''
     return f'{summary.mean:{form}}{deviation}'

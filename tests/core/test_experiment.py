@@ -39,7 +39,11 @@ def test_oracles_of_models_and_no_control():
 def test_several_data_sets_alternate_within_a_seed():
     both = {'first': ['a', 'b'], 'second': ['model']}
     jobs = plan_jobs(
-        (0, 1), both, {'first': {'dmt': [('a', 'b')]}, 'second': {'dmt': [('model',)]}}, {'first': [], 'second': []}, False
+        (0, 1),
+        both,
+        {'first': {'dmt': [('a', 'b')]}, 'second': {'dmt': [('model',)]}},
+        {'first': [], 'second': []},
+        False,
     )
     found = list(dict.fromkeys(job.name.rsplit('/', 1)[0] for job in jobs))
     assert found == ['first/seed0', 'second/seed0', 'first/seed1', 'second/seed1']

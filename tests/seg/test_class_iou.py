@@ -35,7 +35,9 @@ def test_iou_of_each_class():
         (label, predicted)
         for sample in data_samples
         for label, predicted in zip(
-            sample['gt_sem_seg']['data'].flatten().tolist(), sample['pred_sem_seg']['data'].flatten().tolist(), strict=True
+            sample['gt_sem_seg']['data'].flatten().tolist(),
+            sample['pred_sem_seg']['data'].flatten().tolist(),
+            strict=True,
         )
         if label != IGNORED
     ]

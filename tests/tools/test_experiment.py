@@ -8,20 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
 
-from mmdmt.core.experiment import Job
 from mmdmt.core.statistics import gap_closure
-from mmdmt.engine import DMTRunner
-from mmdmt.engine.experiment_config import ControlLength, check_plan, dmt_config, job_config
+from mmdmt.engine.experiment_config import check_plan
 from mmdmt.engine.experiment_plan import ExperimentPlan
 from mmdmt.engine.experiment_run import JobRun, collect
-from mmdmt.engine.phase_config import model_config
-from mmdmt.engine.settings import DMTSettings
 from tests.conftest import TINY
 from tests.runs import assert_same_weights, mtimes
 
@@ -29,8 +24,8 @@ LOSS = dict(gamma1=0.0, gamma2=0.0)
 METHODS = dict(
     dmt=dict(loss=dict(gamma1=3.0, gamma2=1.0)),
     cbst=dict(loss=LOSS, self_training=('a',)),
-    # An optimizer is built when it is first needed only.
-    broken=dict(options={'optim_wrapper.optimizer.type': 'NoSuchOptimizer'}),
+    # Found by the run itself, which looks at all images.
+    broken=dict(options={'dmt.unlabeled.subset': 'labeled'}),
 )
 RUNS = ['baseline_a', 'baseline_b', 'dmt', 'cbst_a', 'broken', 'oracle']
 
@@ -48,10 +43,15 @@ def write_plan(folder, root):
     oracle.merge_from_dict({**small, 'train_dataloader.batch_size': 2, 'default_hooks.checkpoint.interval': 2})
     oracle.dump(folder / 'oracle.py')
 
-    def write(name='plan', data_set=None, **changes):
-        config = str(root / 'configs/dmt/fcn_digits.py')
-        digits = dict(config=config, oracle=str(folder / 'oracle.py'), options=TINY, frequent_classes=('digit 0', 'digit 7'))
-        plan = dict(seeds=(5,), data_sets=dict(digits={**digits, **(data_set or {})}), methods=METHODS, control=False)
+    def write(name='plan', **changes):
+        digits = dict(
+            config=str(root / 'configs/dmt/fcn_digits.py'),
+            oracle=str(folder / 'oracle.py'),
+            # A small learning rate: with that of the tiny runs, all models predict background only.
+            options={**TINY, 'dmt.label_ratios': (1.0,), 'optim_wrapper.optimizer.lr': 1e-3},
+            frequent_classes=('digit 0', 'digit 7'),
+        )
+        plan = dict(seeds=(5,), data_sets=dict(digits=digits), methods=METHODS, control=False)
         path = folder / f'{name}.py'
         path.write_text('\n'.join(f'{key} = {value!r}' for key, value in {**plan, **changes}.items()))
         return path
@@ -93,7 +93,8 @@ def finished(write_plan, folder, root):
 @pytest.fixture(scope='module')
 def runs(finished):
     experiment = check_plan(ExperimentPlan.from_file(finished.plan))
-    return {job.name.removeprefix('digits/seed5/'): JobRun(experiment, job, finished.work_dir) for job in experiment.jobs}
+    runs = [JobRun(experiment, job, finished.work_dir) for job in experiment.jobs]
+    return {run.folder.name: run for run in runs}
 
 
 def test_stopped_experiment_goes_on(finished, runs):
@@ -110,7 +111,7 @@ def test_stopped_experiment_goes_on(finished, runs):
 def test_failed_run_is_reported(finished):
     """With the end of its log; the others have gone on."""
     assert 'digits/seed5/broken: FAILED: tools/train.py ended with 1. The last lines of' in finished.output
-    assert 'NoSuchOptimizer is not in' in finished.output
+    assert 'dmt.labeled and dmt.unlabeled share 4 of their images' in finished.output
     assert '1 runs failed or were not started: digits/seed5/broken.' in finished.output
     lines = [json.loads(line) for line in (finished.work_dir / 'processes.jsonl').read_text().splitlines()]
     ended_well = [(line['job'].rsplit('/')[-1], line['tool']) for line in lines if line['returncode'] == 0]
@@ -124,16 +125,21 @@ def test_table(finished, runs):
     assert text in finished.output
     assert 'Not complete, 1 of 6 runs: digits/seed5/broken.' in text
     scores = collect(list(runs.values()), 'digits', 'val')
-    assert list(scores) == [('baseline', 'a'), ('baseline', 'b'), ('dmt', 'a'), ('dmt', 'b'), ('cbst', 'a'), ('oracle', '-')]
-    recorded = json.loads((finished.runs / 'dmt/02_train_b/phase.json').read_text())['metrics']
+    rows = [' '.join(row) for row in scores]
+    assert rows == ['baseline a', 'baseline b', 'dmt a', 'dmt b', 'cbst a', 'oracle -']
+    recorded = json.loads((finished.runs / 'dmt/01_train_b/phase.json').read_text())['metrics']
     assert scores['dmt', 'b'] == {5: recorded}
-    assert {name for name in recorded if name.startswith('IoU/')} <= {'IoU/background', *(f'IoU/digit {digit}' for digit in range(10))}
+    classes = {'IoU/background', *(f'IoU/digit {digit}' for digit in range(10))}
+    assert recorded.keys() - classes == {'aAcc', 'mIoU', 'mAcc'}
+    assert recorded.keys() & classes
     values = {row: {5: seeds[5]['mIoU']} for row, seeds in scores.items()}
+    assert len({seeds[5] for seeds in values.values()}) > 3  # so that another row's figure would be noticed
     closed = gap_closure(values['dmt', 'b'], values['baseline', 'b'], values['oracle', '-'])
     row = next(line for line in text.splitlines() if line.startswith('| dmt      | b '))
     cells = [cell.strip() for cell in row.split('|')[1:-1]]
     assert cells[2:4] == ['5', f'{recorded["mIoU"]:.1f}']
     assert cells[6] == ('' if closed != closed else f'{closed:.2f}')
+    assert float(cells[7]) == pytest.approx(recorded['mIoU'] - values['baseline', 'b'][5], abs=0.05)
 
 
 def test_oracle_is_tested_as_it_ended(finished):
@@ -166,8 +172,10 @@ def test_process_of_a_killed_experiment_is_waited_for(runs, tool, capfd):
         assert thread.is_alive()
     thread.join(10)
     assert not thread.is_alive()
-    assert capfd.readouterr().out.splitlines()[0].endswith(
-        'cbst_a: waiting for a process that was started before and still runs'
+    assert (
+        capfd.readouterr()
+        .out.splitlines()[0]
+        .endswith('cbst_a: waiting for a process that was started before and still runs')
     )
 
 

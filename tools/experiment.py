@@ -160,8 +160,8 @@ def table(experiment: Experiment, runs: list[JobRun], record: Path) -> str:
     for name, data_set in experiment.plan.data_sets.items():
         for split in ['val', 'test'] if name in experiment.tested else ['val']:
             scores = collect(runs, name, split)
-            text = render_split(scores, experiment.metrics[name], data_set.frequent_classes) if scores else 'Nothing.'
-            parts += [f'## {name}, {split}', text]
+            text = render_split(scores, experiment.metrics[name], experiment.classes[name], data_set.frequent_classes)
+            parts += [f'## {name}, {split}', text if scores else 'Nothing yet.']
     missing = [run.job.name for run in runs if not run.is_complete()]
     if missing:
         parts.append(f'Not complete, {len(missing)} of {len(runs)} runs: {", ".join(missing)}.')

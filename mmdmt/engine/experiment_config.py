@@ -30,7 +30,8 @@ class ControlLength:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A checked plan: its jobs in order, and by data set the length of each model's control and the metric that counts.
+    """A checked plan: its jobs in order, and by data set the length of each model's control, the
+    metric that counts and the names of the classes.
 
     ``tested``: data sets whose test split is not their validation split.
     """
@@ -39,6 +40,7 @@ class Experiment:
     jobs: list[Job]
     control: dict[str, dict[str, ControlLength]]
     metrics: dict[str, str]
+    classes: dict[str, tuple[str, ...]]
     tested: set[str]
 
 
@@ -110,7 +112,7 @@ def check_plan(plan: ExperimentPlan) -> Experiment:
     Raises:
         FileNotFoundError, ValueError: naming the key, the value found and what is allowed.
     """
-    models, methods, control, metrics, tested = {}, {}, {}, {}, set()
+    models, methods, control, metrics, classes, tested = {}, {}, {}, {}, {}, set()
     for name, data_set in plan.data_sets.items():
         key = f'data_sets.{name}'
         cfg = dmt_config(plan, name, plan.seeds[0])
@@ -123,7 +125,8 @@ def check_plan(plan: ExperimentPlan) -> Experiment:
             data = RunData(cfg, settings)
             data.prepare(Path(folder))
             control[name] = {model: _control_length(data, settings, model) for model in models[name]}
-        _check_frequent(cfg, data_set.frequent_classes, key)
+        classes[name] = _classes(cfg)
+        _check_frequent(data_set.frequent_classes, classes[name], key)
         unknown = sorted(data_set.oracle.keys() - {*models[name], ANY_MODEL})
         if unknown:
             raise ValueError(f'{key}.oracle: {unknown[0]!r} is not a model of {data_set.config}: {models[name]}')
@@ -135,7 +138,7 @@ def check_plan(plan: ExperimentPlan) -> Experiment:
             check_model(oracle.model, f'{key}.oracle.{model}')
     oracles = {name: list(data_set.oracle) for name, data_set in plan.data_sets.items()}
     jobs = plan_jobs(plan.seeds, models, methods, oracles, plan.control)
-    return Experiment(plan, jobs, control, metrics, tested)
+    return Experiment(plan, jobs, control, metrics, classes, tested)
 
 
 def _check_method(plan: ExperimentPlan, data_set: str, method: str, known: list[str]) -> list[tuple[str, ...]]:
@@ -170,14 +173,15 @@ def _check_loss(model: Mapping, wanted: Mapping[str, Any]) -> None:
             raise ValueError(f'loss={dict(wanted)!r}, but a model sets {other!r} by itself: use options')
 
 
-def _check_frequent(cfg: Config, frequent: tuple[str, ...], key: str) -> None:
-    if not frequent:
-        return
-    dataset = build_dataset(cfg.val_dataloader.dataset, 'val_dataloader.dataset', lambda pipeline, name: None)
-    unknown = [name for name in frequent if name not in dataset.metainfo['classes']]
+def _classes(cfg: Config) -> tuple[str, ...]:
+    validation = build_dataset(cfg.val_dataloader.dataset, 'val_dataloader.dataset', lambda pipeline, key: None)
+    return tuple(validation.metainfo['classes'])
+
+
+def _check_frequent(frequent: tuple[str, ...], classes: tuple[str, ...], key: str) -> None:
+    unknown = [name for name in frequent if name not in classes]
     if unknown:
-        allowed = ', '.join(dataset.metainfo['classes'])
-        raise ValueError(f'{key}.frequent_classes: {unknown[0]!r} is not one of {allowed}')
+        raise ValueError(f'{key}.frequent_classes: {unknown[0]!r} is not one of {", ".join(classes)}')
 
 
 def _control_length(data: RunData, settings: DMTSettings, model: str) -> ControlLength:

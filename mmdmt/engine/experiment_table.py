@@ -21,13 +21,14 @@ EXPLANATION = (
 )
 
 
-def render_split(scores: Scores, metric: str, frequent: Sequence[str] = ()) -> str:
+def render_split(scores: Scores, metric: str, classes: Sequence[str] = (), frequent: Sequence[str] = ()) -> str:
     """Compare all rows by ``metric`` and its like on one split, then, for segmentation, by the IoU of each class.
 
     Args:
         scores: What was measured. The rows of method ``baseline`` and ``oracle`` are compared with; those of the
             Oracle may be of ``ANY_MODEL``.
         metric: The one whose gaps and differences are shown.
+        classes: Names of the classes, in their order; those without an IoU are not shown.
         frequent: Classes of a second mean IoU.
     """
     columns: dict[str, Callable[[Mapping[str, float]], float]] = {metric: lambda found: found.get(metric, math.nan)}
@@ -51,9 +52,9 @@ def render_split(scores: Scores, metric: str, frequent: Sequence[str] = ()) -> s
     parts = [markdown_table(header, rows)]
     if frequent:
         parts.append(f'The {len(frequent)} classes: {", ".join(frequent)}.')
-    classes = list(dict.fromkeys(name for found in measured for name in found if name.startswith(CLASS)))
-    if classes:
-        parts.append(_class_table(scores, classes))
+    shown = [name for name in classes if any(CLASS + name in found for found in measured)]
+    if shown:
+        parts.append(_class_table(scores, shown))
     return '\n\n'.join(parts)
 
 
@@ -80,11 +81,11 @@ def _compared(row: Row, values: Mapping[Row, Mapping[int, float]]) -> list[str]:
 
 def _class_table(scores: Scores, classes: Sequence[str]) -> str:
     rows = [
-        [*row, *(_mean(summarise(found.get(name, math.nan) for found in seeds.values()), spread=False)
+        [*row, *(_mean(summarise(found.get(CLASS + name, math.nan) for found in seeds.values()), spread=False)
                  for name in classes)]
         for row, seeds in scores.items()
     ]  # fmt: skip
-    return markdown_table(['IoU', 'model', *(name.removeprefix(CLASS) for name in classes)], rows)
+    return markdown_table(['IoU', 'model', *classes], rows)
 
 
 def _mean(summary: Summary, form: str = '.1f', spread: bool = True) -> str:

@@ -22,7 +22,7 @@ SCORES = {
 def test_render_split():
     # A: means 42 and 44.5 of 58: closed 2.5 / 16. Its differences are 6 and -1: mean 2.5, deviation 7 / sqrt(2).
     assert (
-        render_split(SCORES, 'mIoU', ('road', 'car'))
+        render_split(SCORES, 'mIoU', ('sky', 'car', 'road'), ('road', 'car'))
         == """\
 | method   | model | seeds | mIoU       | mIoU of 2 classes | aAcc       | gap closed | difference | by seed   |
 | -------- | ----- | ----- | ---------- | ----------------- | ---------- | ---------- | ---------- | --------- |
@@ -35,11 +35,11 @@ def test_render_split():
 
 The 2 classes: road, car.
 
-| IoU      | model | road | car  |
+| IoU      | model | car  | road |
 | -------- | ----- | ---- | ---- |
-| baseline | a     | 82.0 | 2.0  |
+| baseline | a     | 2.0  | 82.0 |
 | baseline | b     | -    | -    |
-| dmt      | a     | 89.0 | 10.0 |
+| dmt      | a     | 10.0 | 89.0 |
 | dmt      | b     | -    | -    |
 | new      | c     | -    | -    |
 | oracle   | -     | -    | -    |"""

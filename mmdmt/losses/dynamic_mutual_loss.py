@@ -93,16 +93,21 @@ class DynamicMutualLoss(nn.Module):
         """Whether any pseudo label can get another weight than 1."""
         return self.gamma1 > 0 or self.gamma2 > 0
 
-    def weigh(self, cls_score: Tensor, label: Tensor, confidence: Tensor) -> DynamicWeight:
-        """Weights of a batch of images, where they are not those of the logits that the loss is taken of (mixup).
+    def weigh(
+        self, cls_score: Tensor, label: Tensor, confidence: Tensor, ignore_index: int = NOTHING_IGNORED
+    ) -> DynamicWeight:
+        """Weights of a batch, where they are not those of the logits that the loss is taken of (mixup, analysis).
 
         Args:
-            cls_score: Logits [N, C] of the unmixed images.
-            label: int64 [N].
-            confidence: float32 [N], 2.0 where a human labeled.
+            cls_score: Logits [N, C] of unmixed images, or [N, C, H, W] of pixels.
+            label: int64 [N] or [N, H, W].
+            confidence: float32 of the shape of the labels, 2.0 where a human labeled.
+            ignore_index: Label of what has no weight.
         """
         gammas = (self.gamma1 * self.gamma_scale, self.gamma2 * self.gamma_scale)
-        result = dynamic_weight(cls_score, label, confidence, *gammas, self.variant, ignore_index=NOTHING_IGNORED)
+        result = dynamic_weight(
+            cls_score, label, confidence, *gammas, self.variant, ignore_index=ignore_index, threshold=self.threshold
+        )
         self.statistics = _statistics(result)
         return result
 

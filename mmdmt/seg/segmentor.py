@@ -63,6 +63,11 @@ class _DynamicMutual:
     def _final_head(self) -> nn.Module:
         return self.decode_head[-1] if isinstance(self.decode_head, nn.ModuleList) else self.decode_head
 
+    @property
+    def dynamic_loss(self) -> DynamicMutualLoss:
+        """The dynamic loss of the head that predicts."""
+        return next(module for module in self._final_head.modules() if isinstance(module, DynamicMutualLoss))
+
     @contextmanager
     def _confidence(self, confidence: Tensor | None) -> Iterator[None]:
         for loss in self._dynamic_losses:

@@ -1,0 +1,52 @@
+"""Analyse the pseudo labels and weights of a segmentation run whose unlabeled images have masks."""
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
+
+from mmdmt.datasets.label_store import write_json
+from mmdmt.engine.analysis import Analysis
+from mmdmt.engine.analysis_report import render_analysis
+from mmdmt.engine.cli import add_common_arguments, load_config
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file of a finished or partly finished DMT run')
+    add_common_arguments(parser)
+    parser.add_argument('--images', type=int, default=100, help='unlabeled images to look at, evenly spaced')
+    parser.add_argument(
+        '--masks', metavar='PREFIX', help='where the masks of the unlabeled images lie, if the config does not say'
+    )
+    return parser.parse_args()
+
+
+def without_nan(node: Any) -> Any:
+    """JSON has no NaN: null stands for what could not be measured."""
+    if isinstance(node, dict):
+        return {key: without_nan(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [without_nan(value) for value in node]
+    return None if isinstance(node, float) and math.isnan(node) else node
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    if 'dmt' not in cfg:
+        raise ValueError(f'{args.config} has no `dmt` dict: it is not a DMT config')
+    result = Analysis(cfg, args.masks).run(args.images)
+    text = render_analysis(result)
+    folder = Path(cfg.work_dir)
+    write_json(folder / 'analysis.json', json.loads(json.dumps(without_nan(result))))
+    (folder / 'analysis.md').write_text(text)
+    print(text)
+
+
+if __name__ == '__main__':
+    main()

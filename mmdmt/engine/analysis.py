@@ -168,7 +168,7 @@ class Analysis:
 
 def _logits(model: nn.Module, sample: dict) -> Tensor:
     """Logits of an image at its own size, float32 [1, C, H, W], as its labels are made of them."""
-    (prediction,) = model.test_step(pseudo_collate([sample]))  # type: ignore[operator]
+    (prediction,) = model.test_step(pseudo_collate([sample]))
     return prediction.seg_logits.data[None].float().cpu()
 
 

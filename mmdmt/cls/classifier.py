@@ -79,6 +79,8 @@ class DMTImageClassifier(ImageClassifier):
                 f'DMTImageClassifier: mixup needs a head with num_classes, {type(self.head).__name__} has none'
             )
         self.head.loss_module.owner = f'head {type(self.head).__name__}'
+        if hasattr(self.head, 'num_classes'):
+            self.head.loss_module.check_classes(self.head.num_classes)
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         """Losses of a batch of images [N, ...], and for the log the figures of its pseudo labels.

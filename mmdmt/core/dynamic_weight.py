@@ -5,20 +5,27 @@ Notation of the paper: teacher label ``y_A`` with confidence ``c_A``; student ar
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from mmdmt.core.class_mean import RunningClassMean
 
 HUMAN = 2.0
 """Confidence of a human-labeled pixel: above every probability, so one tensor says both who labeled and how surely."""
 
 VARIANTS = ('dmt', 'naive', 'flip', 'online')
 REDUCTIONS = ('mean', 'sum', 'none')
+NORMALISERS = ('valid', 'weighted')
 
 Variant = Literal['dmt', 'naive', 'flip', 'online']
 Reduction = Literal['mean', 'sum', 'none']
+Normaliser = Literal['valid', 'weighted']
+Gamma: TypeAlias = float | Tensor
+"""An exponent, or one a class: float [C]."""
 
 
 class DynamicWeight(NamedTuple):
@@ -41,11 +48,12 @@ def dynamic_weight(
     logits: Tensor,
     label: Tensor,
     confidence: Tensor,
-    gamma1: float,
-    gamma2: float,
+    gamma1: Gamma,
+    gamma2: Gamma,
     variant: Variant = 'dmt',
     ignore_index: int = 255,
     threshold: float = 0.9,
+    confidence_power: float = 0.0,
 ) -> DynamicWeight:
     """Weight every pixel by the agreement of student and teacher (arXiv 2004.08514, dynamic loss; variants: Tab. 7).
 
@@ -58,7 +66,9 @@ def dynamic_weight(
     ======================================  ============  ============  ===================
 
     ``gamma1 == gamma2 == 0`` switches the weighting off for every variant: weight 1 on every valid pixel, labels
-    unchanged (plain cross-entropy; iterated, it is CBST).
+    unchanged (plain cross-entropy; iterated, it is CBST). Gammas of single classes are those of ``y_A``.
+
+    With ``confidence_power`` k, the weight is the product of this and ``c_A**k`` (not in the paper).
 
     'online' (Online ST) has no teacher: whatever their label, pixels that no human labeled are trained on ``y_B`` with
     weight 1 where ``c_B > threshold``, and ignored elsewhere; the gammas have no meaning.
@@ -67,18 +77,21 @@ def dynamic_weight(
         logits: student logits [N, C, ...], any float dtype; the soft-max is taken in float32.
         label: int64 [N, ...], class index or ``ignore_index``.
         confidence: float32 [N, ...], ``c_A`` in [0, 1], or ``HUMAN`` (anything above 1) where a human labeled.
-        gamma1: exponent on agreement, >= 0.
-        gamma2: exponent on disagreement, >= 0.
+        gamma1: exponent on agreement, >= 0; a number, or float [C].
+        gamma2: exponent on disagreement, >= 0; a number, or float [C].
         variant: 'dmt', 'naive', 'flip' or 'online'.
         ignore_index: label of pixels without weight.
         threshold: of variant 'online'.
+        confidence_power: k >= 0, of variants 'dmt' and 'naive'.
 
     Raises:
-        ValueError: unknown variant, negative or not finite gamma, shapes that do not match.
+        ValueError: unknown variant, negative or not finite gamma, shapes that do not match, a variant that has no k.
     """
     with torch.no_grad():
         log_prob = F.log_softmax(logits, dim=1, dtype=torch.float32)
-    return weight_from_log_prob(log_prob, label, confidence, gamma1, gamma2, variant, ignore_index, threshold)
+    return weight_from_log_prob(
+        log_prob, label, confidence, gamma1, gamma2, variant, ignore_index, threshold, confidence_power
+    )
 
 
 @torch.no_grad()
@@ -86,17 +99,18 @@ def weight_from_log_prob(
     log_prob: Tensor,
     label: Tensor,
     confidence: Tensor,
-    gamma1: float,
-    gamma2: float,
+    gamma1: Gamma,
+    gamma2: Gamma,
     variant: Variant = 'dmt',
     ignore_index: int = 255,
     threshold: float = 0.9,
+    confidence_power: float = 0.0,
 ) -> DynamicWeight:
     """Do what ``dynamic_weight`` does, from the float32 log-soft-max [N, C, ...] the loss has at hand.
 
     Shapes, dtypes and errors are those of ``dynamic_weight``.
     """
-    _check_variant(gamma1, gamma2, variant)
+    _check_variant(gamma1, gamma2, variant, confidence_power, log_prob.shape[1])
     _check_shape('label', label, log_prob)
     _check_shape('confidence', confidence, log_prob)
     confidence = confidence.float()
@@ -111,18 +125,20 @@ def weight_from_log_prob(
     pseudo = valid & (confidence <= 1)
     disagree = pseudo & (student_label != label)
     student_wins = disagree & (confidence < student_log_confidence.exp())
-    if gamma1 == 0 and gamma2 == 0:
-        return DynamicWeight(valid.float(), label, pseudo, disagree, student_wins)
-
-    label_log_prob = _gather_class(log_prob, torch.where(valid, label, 0))
+    class_index = torch.where(valid, label, 0)
+    gamma1, gamma2 = _gammas_of(class_index, gamma1, gamma2)
+    label_log_prob = _gather_class(log_prob, class_index)
     weight = _power(label_log_prob, gamma1)
     if variant != 'naive':
-        if gamma1 != gamma2:
+        if isinstance(gamma1, Tensor) or gamma1 != gamma2:
             weight = torch.where(disagree, _power(label_log_prob, gamma2), weight)
+        overruled = student_wins & ((gamma1 > 0) | (gamma2 > 0))
         won = (1 - confidence).clamp(min=0) ** gamma2 if variant == 'flip' else torch.zeros_like(weight)
-        weight = torch.where(student_wins, won, weight)
-    if variant == 'flip':
-        label = torch.where(student_wins, student_label, label)
+        weight = torch.where(overruled, won, weight)
+        if variant == 'flip':
+            label = torch.where(overruled, student_label, label)
+    if confidence_power:
+        weight = weight * confidence**confidence_power
     weight = torch.where(pseudo, weight, valid.float())
     return DynamicWeight(weight, label, pseudo, disagree, student_wins)
 
@@ -131,55 +147,68 @@ def dynamic_mutual_loss(
     logits: Tensor,
     label: Tensor,
     confidence: Tensor | None,
-    gamma1: float,
-    gamma2: float,
+    gamma1: Gamma,
+    gamma2: Gamma,
     variant: Variant = 'dmt',
     ignore_index: int = 255,
     class_weight: Tensor | None = None,
     pixel_weight: Tensor | None = None,
     reduction: Reduction = 'mean',
     threshold: float = 0.9,
+    confidence_power: float = 0.0,
+    class_mean: 'RunningClassMean | None' = None,
+    normaliser: Normaliser = 'valid',
 ) -> tuple[Tensor, DynamicWeight | None]:
     """Dynamically weighted cross-entropy ``sum(w * CE) / N`` (arXiv 2004.08514, dynamic loss), and the weights it used.
 
-    N is the number of valid (not ignored) pixels of the whole batch, human- and pseudo-labeled together. N = 0 gives
-    a loss of 0 that still has a graph (all gradients 0).
+    N is the number of valid (not ignored) pixels of the whole batch, human- and pseudo-labeled together, or with
+    ``normaliser='weighted'`` the sum of their w. N = 0 gives a loss of 0 that still has a graph (all gradients 0).
 
     Args:
         logits: student logits [N, C, ...], any float dtype; computed in float32.
         label: int64 [N, ...], class index or ``ignore_index``.
         confidence: float32 [N, ...] as for ``dynamic_weight``; None is plain cross-entropy.
-        gamma1: exponent on agreement, >= 0.
-        gamma2: exponent on disagreement, >= 0.
+        gamma1: exponent on agreement, >= 0; a number, or float [C].
+        gamma2: exponent on disagreement, >= 0; a number, or float [C].
         variant: 'dmt', 'naive', 'flip' or 'online'.
         ignore_index: label of pixels without loss.
-        class_weight: float [C]; scales each pixel by the weight of the class it is trained on, and N becomes the sum
-            of these weights over the valid pixels (as in ``torch.nn.functional.cross_entropy``).
+        class_weight: float [C]; scales each pixel by the weight of the class it is trained on, and in N as well (as in
+            ``torch.nn.functional.cross_entropy``).
         pixel_weight: float [N, ...]; scales each pixel and leaves N alone (a hard-example sampler).
         reduction: 'mean', 'sum' or 'none'.
         threshold: of variant 'online'.
+        confidence_power: as for ``dynamic_weight``.
+        class_mean: takes in the weights of the batch and divides those of each pseudo class by their running mean.
+        normaliser: what N is, 'valid' or 'weighted'.
 
     Returns:
         The float32 loss, a scalar or [N, ...] for 'none', and the ``DynamicWeight`` (None without confidence).
 
     Raises:
-        ValueError: as ``dynamic_weight``; also an unknown reduction, or weights of the wrong shape.
+        ValueError: as ``dynamic_weight``; also an unknown reduction or normaliser, or weights of the wrong shape.
     """
-    _check_variant(gamma1, gamma2, variant)
-    _check_loss_arguments(logits, label, class_weight, pixel_weight, reduction)
+    _check_variant(gamma1, gamma2, variant, confidence_power, logits.shape[1])
+    _check_shape('label', label, logits)
+    if pixel_weight is not None:
+        _check_shape('pixel_weight', pixel_weight, logits)
+    _check_loss_arguments(logits, class_weight, reduction, normaliser)
     log_prob = F.log_softmax(logits, dim=1, dtype=torch.float32)
     decision = None
     if confidence is not None:
-        decision = weight_from_log_prob(log_prob, label, confidence, gamma1, gamma2, variant, ignore_index, threshold)
+        decision = weight_from_log_prob(
+            log_prob, label, confidence, gamma1, gamma2, variant, ignore_index, threshold, confidence_power
+        )
+        if class_mean is not None:
+            decision = class_mean.normalise(decision, logits.shape[1])
         label = decision.label
     valid = label != ignore_index
     class_index = torch.where(valid, label, 0)
     weight = valid.float() if decision is None else decision.weight
-    denominator = valid
+    denominator = weight if normaliser == 'weighted' else valid
     if class_weight is not None:
         weight_of_label = class_weight.float()[class_index]
         weight = weight * weight_of_label
-        denominator = torch.where(valid, weight_of_label, 0)
+        denominator = denominator * weight_of_label
     if pixel_weight is not None:
         weight = weight * pixel_weight.float()
     # A class of probability 0 has an infinite cross-entropy; p ** gamma * -log p is 0 there, but 0 * inf is NaN.
@@ -210,7 +239,18 @@ def _gather_class(log_prob: Tensor, class_index: Tensor) -> Tensor:
     return log_prob.gather(1, class_index.unsqueeze(1)).squeeze(1)
 
 
-def _power(log_prob: Tensor, gamma: float) -> Tensor:
+def _gammas_of(class_index: Tensor, gamma1: Gamma, gamma2: Gamma) -> tuple[Gamma, Gamma]:
+    """Both gammas as numbers, or, if one is given by class, both as tensors of the shape of ``class_index``."""
+    if not isinstance(gamma1, Tensor) and not isinstance(gamma2, Tensor):
+        return gamma1, gamma2
+    first, second = (
+        gamma[class_index] if isinstance(gamma, Tensor) else torch.full_like(class_index, gamma, dtype=torch.float32)
+        for gamma in (gamma1, gamma2)
+    )
+    return first, second
+
+
+def _power(log_prob: Tensor, gamma: Gamma) -> Tensor:
     # 0 * -inf is NaN; the lowest finite number gives p ** 0 = 1 and still underflows to 0 for any other gamma.
     return (gamma * log_prob.clamp(min=torch.finfo(torch.float32).min)).exp()
 
@@ -224,23 +264,24 @@ def _reduce(loss: Tensor, denominator: Tensor, reduction: Reduction) -> Tensor:
     return loss.sum() / torch.where(total > 0, total, 1)
 
 
-def _check_loss_arguments(
-    logits: Tensor, label: Tensor, class_weight: Tensor | None, pixel_weight: Tensor | None, reduction: str
-) -> None:
-    _check_shape('label', label, logits)
-    if pixel_weight is not None:
-        _check_shape('pixel_weight', pixel_weight, logits)
+def _check_loss_arguments(logits: Tensor, class_weight: Tensor | None, reduction: str, normaliser: str) -> None:
     if class_weight is not None and tuple(class_weight.shape) != (logits.shape[1],):
         raise ValueError(f'class_weight must have shape [{logits.shape[1]}]; got {list(class_weight.shape)}')
-    if reduction not in REDUCTIONS:
-        raise ValueError(f'reduction must be one of {REDUCTIONS}; got {reduction!r}')
+    for name, value, allowed in (('reduction', reduction, REDUCTIONS), ('normaliser', normaliser, NORMALISERS)):
+        if value not in allowed:
+            raise ValueError(f'{name} must be one of {allowed}; got {value!r}')
 
 
-def _check_variant(gamma1: float, gamma2: float, variant: str) -> None:
+def _check_variant(gamma1: Gamma, gamma2: Gamma, variant: str, confidence_power: float, num_classes: int) -> None:
     if variant not in VARIANTS:
         raise ValueError(f'variant must be one of {VARIANTS}; got {variant!r}')
-    _check_gamma('gamma1', gamma1)
-    _check_gamma('gamma2', gamma2)
+    for name, gamma in (('gamma1', gamma1), ('gamma2', gamma2), ('confidence_power', confidence_power)):
+        if not isinstance(gamma, Tensor):
+            _check_gamma(name, gamma)
+        elif gamma.shape != (num_classes,):  # not its values, which may have to be waited for
+            raise ValueError(f'{name} must be a number or have shape [{num_classes}]; got {list(gamma.shape)}')
+    if confidence_power and variant not in ('dmt', 'naive'):
+        raise ValueError(f"confidence_power={confidence_power} needs variant 'dmt' or 'naive'; got {variant!r}")
 
 
 def _check_gamma(name: str, gamma: float) -> None:

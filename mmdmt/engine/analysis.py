@@ -50,8 +50,10 @@ class Analysis:
             raise ValueError(f'default_scope={cfg.default_scope!r}: the analysis is of segmentation runs only')
         init_default_scope('mmseg')
         self.cfg, self.settings, self.task = cfg, DMTSettings.from_config(cfg), task_of(cfg)
+        if self.settings.scheme == 'online':
+            raise ValueError("dmt.scheme='online' has no pseudo labels of a teacher to analyse")
         if self.settings.reinitialise or self.settings.scheme == 'chain':
-            raise ValueError('dmt.reinitialise: a student that begins with new weights has no weights to analyse')
+            raise ValueError('dmt.reinitialise: a student that begins with new weights has nothing yet to weigh by')
         self.manifest = Manifest(Path(cfg.work_dir).resolve(), self.settings.phases())
         if not self.manifest.path.is_file():
             raise FileNotFoundError(f'{self.manifest.work_dir} holds no DMT run (no dmt.json): give its --work-dir')
@@ -118,10 +120,9 @@ class Analysis:
                 thresholds = qualities[phase.name].thresholds
                 selected = torch.where(code >= thresholds[label.long()], label.long(), IGNORED)
                 loss = models[str(phase.init)].dynamic_loss
-                loss.gamma_scale = self._gamma_scale(phase)
+                loss.gamma_scale = self.settings.gamma_scale_of(phase)
                 weight = loss.weigh(student, selected, decode(code), ignore_index=IGNORED).weight
-                size = true_label.shape == label.shape[1:]
-                truth = true_label if size else _resize(true_label, label.shape[1:])
+                truth = _resize(true_label, label.shape[1:])
                 prediction = Prediction.of(student, label.long())
                 qualities[phase.name].update(truth[None], label, code, prediction, weight)
         return qualities
@@ -136,9 +137,6 @@ class Analysis:
             accuracy_by_ratio=[quality.accuracy(self._thresholds(phase, ratio)) for ratio in ratios],
             **quality.figures(),
         )
-
-    def _gamma_scale(self, phase: Phase) -> float:
-        return 1.0
 
     def _start_of_labels(self, phase: Phase) -> str:
         """Train phase whose model made the labels of a phase."""

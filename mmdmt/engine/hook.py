@@ -32,6 +32,7 @@ class DMTHook(Hook):
         metric: Name of the validation metric that counts.
         select: ``last`` or ``val``, see :class:`~mmdmt.engine.settings.DMTSettings`.
         ramp: Let gamma rise over the phase (``gamma_ramp``).
+        gamma_scale: Factor of all gammas in this phase.
         later_steps: Optimizer steps of all later phases.
         later_images: Images that all later phases label.
         step_seconds: Measured seconds of a step, from earlier phases.
@@ -48,13 +49,14 @@ class DMTHook(Hook):
         metric: str,
         select: str = 'last',
         ramp: bool = False,
+        gamma_scale: float = 1.0,
         later_steps: int = 0,
         later_images: int = 0,
         step_seconds: float | None = None,
         image_seconds: float | None = None,
     ) -> None:
         self.phase, self.model, self.position = phase, model, tuple(position)
-        self.metric, self.select, self.ramp = metric, select, ramp
+        self.metric, self.select, self.ramp, self.gamma_scale = metric, select, ramp, gamma_scale
         self.later_steps, self.later_images = later_steps, later_images
         self.step_seconds, self.image_seconds = step_seconds, image_seconds
         self._start = time.perf_counter()
@@ -82,9 +84,10 @@ class DMTHook(Hook):
         self._first_iter, self._train_start = runner.iter, time.perf_counter()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Set gamma's place on its ramp, which runs from the first step (t = 0) to the last (t = T)."""
-        if self.ramp:
-            scale = gamma_ramp(1.0, runner.iter, max(1, runner.max_iters - 1))
+        """Scale gamma for this phase, and on its ramp, which runs from the first step (t = 0) to the last (t = T)."""
+        if self.ramp or self.gamma_scale != 1:
+            ramp = gamma_ramp(1.0, runner.iter, max(1, runner.max_iters - 1)) if self.ramp else 1.0
+            scale = self.gamma_scale * ramp
             for module in _unwrapped(runner).modules():
                 if isinstance(module, DynamicMutualLoss):
                     module.gamma_scale = scale

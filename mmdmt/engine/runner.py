@@ -221,6 +221,7 @@ class DMTRunner:
             metric=self.settings.metric,
             select=self.settings.select,
             ramp=self.settings.gamma_ramp and not phase.supervised,
+            gamma_scale=self.settings.gamma_scale_of(phase),
             later_steps=sum(self.data.steps(item) for item in later if item.kind == 'train'),
             later_images=sum(self.data.sizes[item.model][1] for item in later if item.kind == 'label'),
             step_seconds=self._rate('steps'),

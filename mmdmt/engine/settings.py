@@ -1,6 +1,7 @@
 """The ``dmt`` dict of a config, checked."""
 
 import copy
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -65,6 +66,7 @@ class DMTSettings:
     ``metric``: the one of ``val_evaluator`` that counts; default ``mIoU``, or ``accuracy/top1``.
     ``keep_labels``: keep pseudo labels that have been used.
     ``gamma_ramp``: let gamma rise over each phase.
+    ``gamma_scale``: factor of all gammas of the loss, one an iteration; None is 1 in each.
     """
 
     models: dict[str, dict]
@@ -84,6 +86,7 @@ class DMTSettings:
     metric: str = 'mIoU'
     keep_labels: bool = False
     gamma_ramp: bool = False
+    gamma_scale: tuple[float, ...] | None = None
 
     @classmethod
     def from_config(cls, cfg: Config) -> 'DMTSettings':
@@ -124,6 +127,8 @@ class DMTSettings:
             dmt['split'] = _split_settings(dmt['split'], len(dmt['models']), task)
         ratios = () if dmt.get('scheme') == 'online' else cls.label_ratios
         dmt['label_ratios'] = tuple(dmt.get('label_ratios', ratios))
+        if dmt.get('gamma_scale') is not None:
+            dmt['gamma_scale'] = _gamma_scale(dmt['gamma_scale'], len(dmt['label_ratios']))
         settings = cls(**dmt)
         settings.phases()
         _check_choice('dmt.scheme', settings.scheme, task.schemes)
@@ -137,6 +142,10 @@ class DMTSettings:
     def supervised_checkpoint(self, phase: Phase) -> str | None:
         """The checkpoint that takes the place of a phase's training, None for a phase that is run."""
         return self.models[phase.model].get('supervised_checkpoint') if phase.supervised else None
+
+    def gamma_scale_of(self, phase: Phase) -> float:
+        """Factor of all gammas in a phase."""
+        return 1.0 if self.gamma_scale is None or phase.iteration == 0 else self.gamma_scale[phase.iteration - 1]
 
     def phases(self) -> list[Phase]:
         """The phases of the run, in order."""
@@ -157,6 +166,15 @@ def merge(base: Mapping, overrides: Mapping) -> dict:
         else:
             result[key] = copy.deepcopy(value)
     return result
+
+
+def _gamma_scale(scale: Any, iterations: int) -> tuple[float, ...]:
+    if not isinstance(scale, list | tuple) or len(scale) != iterations:
+        raise ValueError(f'dmt.gamma_scale must list {iterations} numbers, one an iteration, got {scale!r}')
+    for factor in scale:
+        if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 <= factor < math.inf:
+            raise ValueError(f'dmt.gamma_scale must hold finite numbers, not negative, got {factor!r}')
+    return tuple(scale)
 
 
 def _split_settings(split: Any, num_models: int, task: Task) -> SplitSettings:

@@ -5,13 +5,18 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.dist import all_reduce
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmdmt.core.class_mean import RunningClassMean
 from mmdmt.core.dynamic_weight import (
+    NORMALISERS,
     VARIANTS,
     DynamicWeight,
+    Gamma,
+    Normaliser,
     Reduction,
     Variant,
     dynamic_mutual_loss,
@@ -20,6 +25,8 @@ from mmdmt.core.dynamic_weight import (
 
 NOTHING_IGNORED = -(2**62)
 """An ``ignore_index`` that no data set has for a label."""
+
+TINY = torch.finfo(torch.float32).tiny
 
 
 class Statistics(NamedTuple):
@@ -40,14 +47,22 @@ class DynamicMutualLoss(nn.Module):
     that are not ignored, or over the images.
 
     Args:
-        gamma1: Exponent where both agree, not negative. ``gamma1 = gamma2 = 0`` is plain cross-entropy (CBST).
-        gamma2: Exponent where they disagree and the teacher is the more confident one, not negative.
+        gamma1: Exponent where both agree, not negative; or one for each class of the teacher.
+            ``gamma1 = gamma2 = 0`` is plain cross-entropy (CBST).
+        gamma2: Exponent where they disagree and the teacher is the more confident one; as ``gamma1``.
         variant: ``dmt``, ``naive`` (no cases, gamma1 only), ``flip`` (train on the student's label where it wins) or
             ``online`` (Online ST, for ``scheme='online'``: no teacher, the student's own label where it is sure).
         threshold: Confidence above which variant ``online`` takes the student's label, in [0, 1).
         class_weight: Factor of each class; the mean is then over the factors.
         loss_weight: Factor of the loss.
         loss_name: Key of the loss in the log; it must start with ``loss_`` to be trained on.
+        confidence_power: k of ``w = c_A**k * p_B**gamma``: the weight is multiplied by a power of the teacher's
+            confidence (variants ``dmt`` and ``naive``). With ``gamma1 = gamma2 = 0``, it is the weight.
+        class_normalised: Divide each weight by the running mean weight of its pseudo class, or by 1/10 if the mean is
+            lower: each class keeps a mean weight of 1. The mean is over the steps of a phase, and all processes; it is
+            no part of the state dict, and begins anew where an interrupted phase is continued.
+        normaliser: What the sum of the weighted cross-entropies is divided by: ``valid``, the number of pixels that
+            are not ignored (or images), or ``weighted``, the sum of their weights, 1 for each that a human labeled.
 
     Raises:
         ValueError: if an argument is outside of what is allowed.
@@ -55,22 +70,37 @@ class DynamicMutualLoss(nn.Module):
 
     def __init__(
         self,
-        gamma1: float = 5.0,
-        gamma2: float = 5.0,
+        gamma1: float | Sequence[float] = 5.0,
+        gamma2: float | Sequence[float] = 5.0,
         variant: Variant = 'dmt',
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_dmt',
         threshold: float = 0.9,
+        confidence_power: float = 0.0,
+        class_normalised: bool = False,
+        normaliser: Normaliser = 'valid',
     ) -> None:
         super().__init__()
-        for name, gamma in (('gamma1', gamma1), ('gamma2', gamma2)):
-            if not 0 <= gamma < math.inf:
-                raise ValueError(f'DynamicMutualLoss: {name}={gamma} must be a finite number, not negative')
+        for name, value in (('gamma1', gamma1), ('gamma2', gamma2), ('confidence_power', confidence_power)):
+            of_classes = isinstance(value, Sequence) and name != 'confidence_power'
+            if not all(0 <= one < math.inf for one in (value if of_classes else [value])):
+                more = '' if name == 'confidence_power' else ', or a list of them, one a class'
+                raise ValueError(f'DynamicMutualLoss: {name}={value} must be a finite number, not negative{more}')
         if variant not in VARIANTS:
             raise ValueError(f'DynamicMutualLoss: variant={variant!r} is not one of {VARIANTS}')
         if variant == 'naive' and gamma1 != gamma2:
             raise ValueError(f'DynamicMutualLoss: variant naive has one gamma, got gamma1={gamma1}, gamma2={gamma2}')
+        if confidence_power and variant not in ('dmt', 'naive'):
+            raise ValueError(
+                f'DynamicMutualLoss: confidence_power is of the variants dmt and naive, not of {variant!r}'
+            )
+        if class_normalised and variant == 'online':
+            raise ValueError(
+                'DynamicMutualLoss: class_normalised has no meaning with variant online: all weights are 1'
+            )
+        if normaliser not in NORMALISERS:
+            raise ValueError(f'DynamicMutualLoss: normaliser={normaliser!r} is not one of {NORMALISERS}')
         if not 0 <= threshold < 1:
             raise ValueError(f'DynamicMutualLoss: threshold={threshold} must be in [0, 1)')
         if not loss_name.startswith('loss_'):
@@ -78,6 +108,9 @@ class DynamicMutualLoss(nn.Module):
         self.gamma1, self.gamma2 = gamma1, gamma2
         self.variant: Variant = variant
         self.threshold = threshold
+        self.confidence_power = confidence_power
+        self.class_mean = RunningClassMean(reduce=all_reduce) if class_normalised else None
+        self.normaliser: Normaliser = normaliser
         self.class_weight = class_weight
         self.loss_weight = loss_weight
         self.loss_name = loss_name
@@ -91,7 +124,30 @@ class DynamicMutualLoss(nn.Module):
     @property
     def weighs(self) -> bool:
         """Whether any pseudo label can get another weight than 1."""
-        return self.gamma1 > 0 or self.gamma2 > 0
+        gammas = [self.gamma1, self.gamma2]
+        return self.confidence_power > 0 or any(
+            any(gamma) if isinstance(gamma, Sequence) else gamma > 0 for gamma in gammas
+        )
+
+    def check_classes(self, num_classes: int) -> None:
+        """Refuse gammas of another number of classes.
+
+        Raises:
+            ValueError: naming the head and both numbers.
+        """
+        for name, gamma in (('gamma1', self.gamma1), ('gamma2', self.gamma2)):
+            if isinstance(gamma, Sequence) and len(gamma) != num_classes:
+                raise ValueError(
+                    f'DynamicMutualLoss: {name} lists {len(gamma)} numbers where {self.owner} has {num_classes} classes'
+                )
+
+    def _gammas(self, device: torch.device) -> tuple[Gamma, Gamma]:
+        first, second = (
+            (torch.tensor(gamma, dtype=torch.float32, device=device) if isinstance(gamma, Sequence) else gamma)
+            * self.gamma_scale
+            for gamma in (self.gamma1, self.gamma2)
+        )
+        return first, second
 
     def weigh(
         self, cls_score: Tensor, label: Tensor, confidence: Tensor, ignore_index: int = NOTHING_IGNORED
@@ -104,10 +160,18 @@ class DynamicMutualLoss(nn.Module):
             confidence: float32 of the shape of the labels, 2.0 where a human labeled.
             ignore_index: Label of what has no weight.
         """
-        gammas = (self.gamma1 * self.gamma_scale, self.gamma2 * self.gamma_scale)
         result = dynamic_weight(
-            cls_score, label, confidence, *gammas, self.variant, ignore_index=ignore_index, threshold=self.threshold
+            cls_score,
+            label,
+            confidence,
+            *self._gammas(cls_score.device),
+            self.variant,
+            ignore_index=ignore_index,
+            threshold=self.threshold,
+            confidence_power=self.confidence_power,
         )
+        if self.class_mean is not None:
+            result = self.class_mean.normalise(result, cls_score.shape[1])
         self.statistics = _statistics(result)
         return result
 
@@ -129,19 +193,22 @@ class DynamicMutualLoss(nn.Module):
             weight: Factor of each pixel or image, as a pixel sampler (OHEM) gives it, in the shape of int64 labels.
             ignore_index: Label that is left out. None, as some heads leave it: 255 for pixels, none for images.
             reduction_override: ``none`` gives the loss of each pixel, ``sum`` the sum. Default: the mean.
-            avg_factor: What the sum is divided by for the mean. Default: the number of valid pixels, or of images.
+            avg_factor: What the sum is divided by for the mean. Default: the number of valid pixels, or of images. Not
+                used by the normaliser ``weighted``.
 
         Raises:
             ValueError: if the head gives labels of another shape than the image's confidence.
         """
         class_weight = None if self.class_weight is None else cls_score.new_tensor(self.class_weight).float()
         reduction: Reduction = reduction_override or 'mean'
-        divide = avg_factor is not None and reduction == 'mean'
+        divide = avg_factor is not None and reduction == 'mean' and self.normaliser == 'valid'
         if label.is_floating_point():
             loss = F.cross_entropy(cls_score.float(), label.float(), weight=class_weight, reduction='none')
             loss = loss if weight is None else loss * weight
-            if reduction != 'none':
-                loss = loss.sum() if divide or reduction == 'sum' else loss.mean()
+            if divide or reduction == 'sum':
+                loss = loss.sum()
+            elif reduction == 'mean':
+                loss = loss.sum() / label.sum().clamp(min=TINY) if self.normaliser == 'weighted' else loss.mean()
         else:
             loss = self._hard_loss(cls_score, label, weight, ignore_index, class_weight, 'sum' if divide else reduction)
         return self.loss_weight * (loss / avg_factor if divide else loss)
@@ -166,14 +233,16 @@ class DynamicMutualLoss(nn.Module):
             cls_score,
             label,
             self.confidence,
-            self.gamma1 * self.gamma_scale,
-            self.gamma2 * self.gamma_scale,
+            *self._gammas(cls_score.device),
             self.variant,
             ignore_index=ignore_index,
             class_weight=class_weight,
             pixel_weight=weight,
             reduction=reduction,
             threshold=self.threshold,
+            confidence_power=self.confidence_power,
+            class_mean=self.class_mean,
+            normaliser=self.normaliser,
         )
         if result is not None:
             self.statistics = _statistics(result)
@@ -181,7 +250,11 @@ class DynamicMutualLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Show what defines the loss."""
-        return f'gamma1={self.gamma1}, gamma2={self.gamma2}, variant={self.variant!r}'
+        return (
+            f'gamma1={self.gamma1}, gamma2={self.gamma2}, variant={self.variant!r}, '
+            f'confidence_power={self.confidence_power}, class_normalised={self.class_mean is not None}, '
+            f'normaliser={self.normaliser!r}'
+        )
 
 
 @torch.no_grad()

@@ -82,10 +82,8 @@ class _DynamicMutual:
         """Losses of a batch; with confidences, also the figures of its pseudo-labeled pixels for the log."""
         with self._confidence(stack_confidence(data_samples)):
             losses = super().loss(inputs, data_samples)  # type: ignore[misc]
-        for module in self._final_head.modules():
-            if isinstance(module, DynamicMutualLoss) and module.statistics is not None:
-                losses.update(module.statistics._asdict())
-        return losses
+        statistics = self.dynamic_loss.statistics
+        return losses if statistics is None else {**losses, **statistics._asdict()}
 
 
 def _losses_of(head: nn.Module, owner: str) -> list[DynamicMutualLoss]:
@@ -104,6 +102,7 @@ def _losses_of(head: nn.Module, owner: str) -> list[DynamicMutualLoss]:
         )
     for loss in losses:
         loss.owner = owner
+        loss.check_classes(head.num_classes)
     return losses
 
 

@@ -144,6 +144,28 @@ def test_self_training_without_kept_labels(tiny_config, tmp_path):
     assert mtimes(tmp_path, '0*/**/*') == before
 
 
+def test_gamma_by_iteration_and_class_normalised_weights(tiny_config, tmp_path):
+    options = {
+        'dmt.label_ratios': (0.5, 1.0),
+        'dmt.gamma_scale': (0, 1),
+        'dmt.supervised.iters': 40,  # a model that is sure of most, so that no mean is below 1/10
+        'default_hooks.logger.interval': 1,
+        'model.decode_head.loss_decode': dict(gamma1=1.0, gamma2=1.0, variant='naive', class_normalised=True),
+    }
+    DMTRunner(tiny_config(tmp_path, {**SELF, **options})).train()
+    for name, scale in (('00_train_a', 1), ('01_train_a', 0), ('02_train_a', 1)):
+        phase = Config.fromfile(tmp_path / f'{name}/{name}.py', import_custom_modules=False)
+        assert phase.custom_hooks[-1].gamma_scale == scale
+    logged = {}
+    for name in ('01_train_a', '02_train_a'):
+        scalars = [json.loads(line) for line in next(tmp_path.glob(f'{name}/*/vis_data/scalars.json')).open()]
+        logged[name] = [step['mean_weight'] for step in scalars if 'mean_weight' in step]
+    assert logged['01_train_a'] == [1.0] * 4
+    # In the first step, the running means are those of the batch.
+    assert logged['02_train_a'][0] == pytest.approx(1, abs=0.05)
+    assert logged['02_train_a'] != [1.0] * 4
+
+
 def test_online_self_training(tiny_config, tmp_path):
     cfg = tiny_config(
         tmp_path / 'run',

@@ -116,7 +116,7 @@ class Analysis:
             true_label = _true_label(first.dataset.get_data_info(idx))
             for phase in phases:
                 teacher, student = logits[teacher_of[phase.name]], logits[str(phase.init)]
-                label, code = encode(teacher)
+                label, code = encode(teacher, half=self.settings.confidence_dtype == 'float16')
                 thresholds = qualities[phase.name].thresholds
                 selected = torch.where(code >= thresholds[label.long()], label.long(), IGNORED)
                 loss = models[str(phase.init)].dynamic_loss

@@ -145,7 +145,7 @@ class DMTSettings:
 
     def gamma_scale_of(self, phase: Phase) -> float:
         """Factor of all gammas in a phase."""
-        return 1.0 if self.gamma_scale is None or phase.iteration == 0 else self.gamma_scale[phase.iteration - 1]
+        return 1.0 if not self.gamma_scale or phase.iteration == 0 else self.gamma_scale[phase.iteration - 1]
 
     def phases(self) -> list[Phase]:
         """The phases of the run, in order."""

@@ -82,27 +82,8 @@ class DynamicMutualLoss(nn.Module):
         normaliser: Normaliser = 'valid',
     ) -> None:
         super().__init__()
-        for name, value in (('gamma1', gamma1), ('gamma2', gamma2), ('confidence_power', confidence_power)):
-            of_classes = isinstance(value, Sequence) and name != 'confidence_power'
-            if not all(0 <= one < math.inf for one in (value if of_classes else [value])):
-                more = '' if name == 'confidence_power' else ', or a list of them, one a class'
-                raise ValueError(f'DynamicMutualLoss: {name}={value} must be a finite number, not negative{more}')
-        if variant not in VARIANTS:
-            raise ValueError(f'DynamicMutualLoss: variant={variant!r} is not one of {VARIANTS}')
-        if variant == 'naive' and gamma1 != gamma2:
-            raise ValueError(f'DynamicMutualLoss: variant naive has one gamma, got gamma1={gamma1}, gamma2={gamma2}')
-        if confidence_power and variant not in ('dmt', 'naive'):
-            raise ValueError(
-                f'DynamicMutualLoss: confidence_power is of the variants dmt and naive, not of {variant!r}'
-            )
-        if class_normalised and variant == 'online':
-            raise ValueError(
-                'DynamicMutualLoss: class_normalised has no meaning with variant online: all weights are 1'
-            )
-        if normaliser not in NORMALISERS:
-            raise ValueError(f'DynamicMutualLoss: normaliser={normaliser!r} is not one of {NORMALISERS}')
-        if not 0 <= threshold < 1:
-            raise ValueError(f'DynamicMutualLoss: threshold={threshold} must be in [0, 1)')
+        _check_gammas(gamma1, gamma2, variant)
+        _check_options(variant, threshold, confidence_power, class_normalised, normaliser)
         if not loss_name.startswith('loss_'):
             raise ValueError(f'DynamicMutualLoss: loss_name={loss_name!r} must start with loss_ to be trained on')
         self.gamma1, self.gamma2 = gamma1, gamma2
@@ -124,10 +105,7 @@ class DynamicMutualLoss(nn.Module):
     @property
     def weighs(self) -> bool:
         """Whether any pseudo label can get another weight than 1."""
-        gammas = [self.gamma1, self.gamma2]
-        return self.confidence_power > 0 or any(
-            any(gamma) if isinstance(gamma, Sequence) else gamma > 0 for gamma in gammas
-        )
+        return any([*_listed(self.gamma1), *_listed(self.gamma2), self.confidence_power])
 
     def check_classes(self, num_classes: int) -> None:
         """Refuse gammas of another number of classes.
@@ -265,3 +243,34 @@ def _statistics(result: DynamicWeight) -> Statistics:
         student_wins=result.student_wins.sum() / count,
         mean_weight=(result.weight * result.pseudo).sum() / count,
     )
+
+
+def _listed(gamma: float | Sequence[float]) -> Sequence[float]:
+    return gamma if isinstance(gamma, Sequence) else [gamma]
+
+
+def _check_gammas(gamma1: float | Sequence[float], gamma2: float | Sequence[float], variant: str) -> None:
+    for name, gamma in (('gamma1', gamma1), ('gamma2', gamma2)):
+        if not all(0 <= value < math.inf for value in _listed(gamma)):
+            raise ValueError(f'DynamicMutualLoss: {name}={gamma} must be a finite number, not negative, or one a class')
+    if variant not in VARIANTS:
+        raise ValueError(f'DynamicMutualLoss: variant={variant!r} is not one of {VARIANTS}')
+    if variant == 'naive' and gamma1 != gamma2:
+        raise ValueError(f'DynamicMutualLoss: variant naive has one gamma, got gamma1={gamma1}, gamma2={gamma2}')
+
+
+def _check_options(
+    variant: str, threshold: float, confidence_power: float, class_normalised: bool, normaliser: str
+) -> None:
+    if not 0 <= threshold < 1:
+        raise ValueError(f'DynamicMutualLoss: threshold={threshold} must be in [0, 1)')
+    if not 0 <= confidence_power < math.inf:
+        raise ValueError(
+            f'DynamicMutualLoss: confidence_power={confidence_power} must be a finite number, not negative'
+        )
+    if confidence_power and variant not in ('dmt', 'naive'):
+        raise ValueError(f'DynamicMutualLoss: confidence_power is for the variants dmt and naive, got {variant!r}')
+    if class_normalised and variant == 'online':
+        raise ValueError('DynamicMutualLoss: class_normalised is not for variant online, whose weights are all 1')
+    if normaliser not in NORMALISERS:
+        raise ValueError(f'DynamicMutualLoss: normaliser={normaliser!r} is not one of {NORMALISERS}')

@@ -621,3 +621,9 @@ def test_one_step_of_a_stock_backbone(name):
     assert prediction.pred_score.shape == (CLASSES,)
     stock = build({**linear(channels, {'type': 'CrossEntropyLoss'}), **head}, 'ImageClassifier', **common)
     stock.load_state_dict(model.state_dict(), strict=True)
+
+
+def test_gammas_of_another_number_of_classes_are_refused():
+    message = rf'gamma1 lists 2 numbers where head LinearClsHead has {CLASSES} classes'
+    with pytest.raises(ValueError, match=message):
+        build(linear(loss={'type': 'DynamicMutualLoss', 'gamma1': [1.0, 2.0], 'gamma2': 1.0}))

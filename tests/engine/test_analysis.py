@@ -14,6 +14,8 @@ from mmdmt.datasets.label_maps import LabelMaps
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.analysis import Analysis
 from mmdmt.engine.analysis_report import render_analysis
+from mmdmt.engine.manifest import Manifest
+from mmdmt.engine.settings import DMTSettings
 from tests.runs import mtimes, run
 
 MASKS = 'digits://train/masks'
@@ -88,6 +90,27 @@ def test_students_are_those_of_the_beginning_of_a_phase(cfg, result, name):
     assert low - 1e-4 <= mass <= high + 1e-4
 
 
+def test_weights_are_those_of_the_loss_of_the_run(cfg, result, tmp_path):
+    """The same run, as if it had had options: its labels are the same, the weights are others."""
+    changed = cfg.copy()
+    shutil.copytree(cfg.work_dir, tmp_path / 'run')
+    (tmp_path / 'run/dmt.json').unlink()
+    loss = dict(variant='naive', confidence_power=2.0)
+    options = {'dmt.gamma_scale': (0, 1), 'model.decode_head.loss_decode': loss, 'work_dir': str(tmp_path / 'run')}
+    changed.merge_from_dict(options)
+    Manifest(tmp_path / 'run', DMTSettings.from_config(changed).phases()).start(changed)
+    phases = Analysis(changed, MASKS).run(6)['phases']
+    for name, figures in phases.items():
+        assert figures['accuracy_by_ratio'] == result['phases'][name]['accuracy_by_ratio']
+    label, code, truth, store = stored(cfg, '01_label_a')
+    kept = (truth != 255) & (code >= store.histogram().thresholds(0.5).astype(int)[label])
+    weight = decode(torch.from_numpy(code)).numpy().astype(float) ** 2  # gamma is 0 in the first iteration
+    for name, side in (('right', label == truth), ('wrong', label != truth)):
+        if (kept & side).any():
+            assert phases['01_train_b']['mean_weight'][name] == pytest.approx(weight[kept & side].mean(), rel=1e-5)
+    assert phases['02_train_b']['mean_weight'] != phases['01_train_b']['mean_weight']
+
+
 def test_fewer_images_are_spread_evenly(cfg, result):
     two = Analysis(cfg, MASKS).run(2)
     assert two['images'] == 2
@@ -133,6 +156,12 @@ def test_tool_writes_tables_and_figures_of_a_run_in_progress(cfg, result, tmp_pa
         ({'work_dir': 'elsewhere'}, MASKS, FileNotFoundError, r'elsewhere holds no DMT run'),
         ({'dmt.semi.iters': 5}, MASKS, ValueError, r'another config \(dmt\.semi\.iters: 4 -> 5\)'),
         ({'dmt.reinitialise': True}, MASKS, ValueError, r'dmt\.reinitialise'),
+        (
+            {'dmt.scheme': 'online', 'dmt.models': dict(_delete_=True, a=dict()), 'dmt.label_ratios': ()},
+            MASKS,
+            ValueError,
+            r"dmt\.scheme='online' has no pseudo labels",
+        ),
         ({'default_scope': 'mmpretrain'}, MASKS, ValueError, r"default_scope='mmpretrain'.*segmentation"),
     ],
 )

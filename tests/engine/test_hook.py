@@ -46,6 +46,13 @@ def test_ramp_of_one_step(make_hook):
     assert model[0].gamma_scale == pytest.approx(math.exp(-5))
 
 
+@pytest.mark.parametrize(('ramp', 'scale'), [(False, 0.5), (True, 0.5 * math.exp(-1.25))])
+def test_gamma_scale_of_the_phase(make_hook, ramp, scale):
+    model = torch.nn.Sequential(DynamicMutualLoss(), DynamicMutualLoss())
+    make_hook(ramp=ramp, gamma_scale=0.5).before_train_iter(runner(2, model=model), 2)
+    assert [loss.gamma_scale for loss in model] == pytest.approx([scale, scale])
+
+
 def test_no_ramp_by_default(make_hook):
     model = torch.nn.Sequential(DynamicMutualLoss())
     make_hook().before_train_iter(runner(0, model=model), 0)

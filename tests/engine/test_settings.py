@@ -62,6 +62,10 @@ def test_unknown_key_is_named(tiny_config, key):
         ({'dmt.confidence_dtype': 'bfloat16'}, r"confidence_dtype='bfloat16' is not one of \('float32', 'float16'\)"),
         ({'dmt.rank_stride': 0}, r'dmt\.rank_stride must be a positive whole number, got 0'),
         ({'dmt.models.a': 3}, r'dmt\.models\.a must be a dict, got 3'),
+        ({'dmt.gamma_scale': 0.5}, r'dmt\.gamma_scale must list 2 numbers, one an iteration, got 0\.5'),
+        ({'dmt.gamma_scale': (0.5, 1.0, 1.0)}, r'dmt\.gamma_scale must list 2 numbers.*got \(0\.5, 1\.0, 1\.0\)'),
+        ({'dmt.gamma_scale': (0.5, -1)}, r'dmt\.gamma_scale must hold finite numbers, not negative, got -1'),
+        ({'dmt.gamma_scale': (True, 1)}, r'dmt\.gamma_scale must hold .* got True'),
         ({'dmt.split.seed': 1}, r'dmt\.split\.ratio is missing'),
         (
             {'dmt.split': dict(ratio=2, difference_maximised=0.9), 'dmt.scheme': 'self',
@@ -136,3 +140,12 @@ def test_segmentation_ranks_by_class_only(tiny_config):
 def test_reinitialise(classification):
     found = classification({'dmt.scheme': 'self', 'dmt.reinitialise': True, 'dmt.label_ratios': (1.0,)})
     assert [phase.init for phase in found.phases()] == [None, '00_train_a', None]
+
+
+def test_gamma_scale_of_phases(tiny_config):
+    scaled, plain = settings(tiny_config, {'dmt.gamma_scale': [0.25, 1]}), settings(tiny_config)
+    factors = {phase.name: scaled.gamma_scale_of(phase) for phase in scaled.phases() if phase.kind == 'train'}
+    assert factors == {
+        '00_train_a': 1, '00_train_b': 1, '01_train_b': 0.25, '01_train_a': 0.25, '02_train_b': 1, '02_train_a': 1,
+    }  # fmt: skip
+    assert {plain.gamma_scale_of(phase) for phase in plain.phases()} == {1.0}

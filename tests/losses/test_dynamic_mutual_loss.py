@@ -468,3 +468,118 @@ def test_confidence_of_another_batch_of_images_is_refused():
     loss.owner = 'head LinearClsHead'
     with pytest.raises(ValueError, match=r'head LinearClsHead.*\(3,\).*\(4,\)'):
         loss(image_logits()[:3], IMAGE_LABEL[:3])
+
+
+# Options that are not in the paper
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'weights'),
+    [
+        ({'gamma1': [2.0, 9.0], 'gamma2': [1.0, 9.0]}, [0.8**2, 0.25, 0]),
+        ({'gamma1': 2.0, 'gamma2': [1.0, 9.0]}, [0.8**2, 0.25, 0]),
+        ({'gamma1': [0.0, 3.0], 'gamma2': [0.0, 3.0]}, [1, 1, 1]),
+        ({'gamma1': 2.0, 'gamma2': 1.0, 'confidence_power': 2.0}, [0.7**2 * 0.8**2, 0.9**2 * 0.25, 0]),
+        ({'gamma1': 0.0, 'gamma2': 0.0, 'confidence_power': 1.0}, [0.7, 0.9, 0.6]),
+        # of class 0, the pseudo labels have weights 0.64, 0.25, 0
+        ({'gamma1': 2.0, 'gamma2': 1.0, 'class_normalised': True}, [0.64 * 3 / 0.89, 0.25 * 3 / 0.89, 0]),
+        ({'gamma1': 9.0, 'gamma2': 9.0, 'class_normalised': True}, [10 * 0.8**9, 10 * 0.25**9, 0]),
+    ],
+)
+def test_options_by_hand(kwargs, weights):
+    ce = CROSS_ENTROPY
+    total = ce[0] + sum(weight * one for weight, one in zip(weights, ce[1:], strict=True))
+    assert build(**kwargs)(logits(), LABEL).item() == pytest.approx(total / 4, rel=1e-5)
+    weighted = build(**kwargs, normaliser='weighted')
+    assert weighted(logits(), LABEL).item() == pytest.approx(total / (1 + sum(weights)), rel=1e-5)
+    assert weighted.statistics.mean_weight.item() == pytest.approx(sum(weights) / 3, rel=1e-5)
+    images = build(IMAGE_CONFIDENCE, **kwargs)
+    assert images.weigh(image_logits(), IMAGE_LABEL, IMAGE_CONFIDENCE).weight.tolist() == pytest.approx([1, *weights])
+
+
+@pytest.mark.parametrize('scale', [0.5, 2.0])
+def test_gammas_of_classes_are_scaled(scale):
+    scaled, other = build(gamma1=[2.0, 9.0], gamma2=[1.0, 9.0]), build(gamma1=2.0 * scale, gamma2=scale)
+    scaled.gamma_scale = scale
+    torch.testing.assert_close(scaled(logits(), LABEL), other(logits(), LABEL))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_gammas_of_classes_are_not_rounded_to_the_precision_of_the_logits(dtype):
+    scores, label, confidence = random_batch()
+    gammas = [0.1, 1.7, 2.3, 4.9, 7.7]
+    value = build(confidence, gamma1=gammas, gamma2=gammas)(scores.to(dtype), label)
+    exact = build(confidence, gamma1=gammas, gamma2=gammas)(scores.to(dtype).float(), label)
+    assert value.item() == exact.item()
+
+
+def test_class_means_are_kept_over_the_steps_and_are_no_part_of_the_state_dict():
+    loss = build(gamma1=2.0, gamma2=1.0, class_normalised=True)
+    first = loss(logits(), LABEL).item()
+    assert loss(logits(), LABEL).item() == pytest.approx(first, rel=1e-6)
+    scores, label, confidence = random_batch(num_classes=2)
+    loss.confidence = confidence
+    loss(scores, label)
+    loss.confidence = CONFIDENCE
+    assert loss(logits(), LABEL).item() != pytest.approx(first, rel=1e-3)
+    assert not loss.state_dict()
+
+
+def test_without_confidence_class_means_and_normaliser_change_nothing():
+    scores, label, _ = random_batch()
+    loss = build(None, class_normalised=True, normaliser='weighted', confidence_power=1.0)
+    torch.testing.assert_close(loss(scores, label), F.cross_entropy(scores, label, ignore_index=255))
+    assert loss.class_mean.sums is None
+
+
+@pytest.mark.parametrize('avg_factor', [None, 4])
+def test_weighted_normaliser_of_images_and_of_mixed_images_by_hand(avg_factor):
+    loss = build(IMAGE_CONFIDENCE, gamma1=2.0, gamma2=1.0, normaliser='weighted')
+    total = sum(weight * ce for weight, ce in zip(IMAGE_WEIGHTS, CROSS_ENTROPY, strict=True))
+    value = loss(image_logits(), IMAGE_LABEL, avg_factor=avg_factor)
+    assert value.item() == pytest.approx(total / sum(IMAGE_WEIGHTS), rel=1e-5)
+    scores = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log()
+    target = torch.tensor([[0.09375, 0.03125], [0, 0.625]])
+    total = -0.09375 * math.log(0.75) - 0.03125 * math.log(0.25) - 0.625 * math.log(0.5)
+    assert loss(scores, target, avg_factor=avg_factor).item() == pytest.approx(total / 0.75, rel=1e-5)
+    assert loss(scores, 0 * target, avg_factor=avg_factor).item() == 0
+    summed = loss(scores, target, avg_factor=avg_factor, reduction_override='sum')
+    assert summed.item() == pytest.approx(total, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'weighs'),
+    [
+        ({'gamma1': [0.0, 0.0], 'gamma2': 0.0}, False),
+        ({'gamma1': [0.0, 0.1], 'gamma2': 0.0}, True),
+        ({'gamma1': 0.0, 'gamma2': 0.0, 'confidence_power': 1.0}, True),
+        ({'gamma1': 0.0, 'gamma2': 0.0, 'normaliser': 'weighted'}, False),
+    ],
+)
+def test_options_that_weigh(kwargs, weighs):
+    assert build(None, **kwargs).weighs is weighs
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        ({'gamma1': [1.0, -1.0]}, r'gamma1=\[1\.0, -1\.0\] must be a finite number, not negative, or one a class'),
+        ({'gamma2': [math.nan]}, r'gamma2=\[nan\]'),
+        ({'gamma1': [1.0, 2.0], 'gamma2': 1.0, 'variant': 'naive'}, 'variant naive has one gamma'),
+        ({'confidence_power': -1.0}, r'confidence_power=-1\.0 must be a finite number, not negative'),
+        ({'confidence_power': math.inf}, 'confidence_power=inf'),
+        ({'confidence_power': 1.0, 'variant': 'flip'}, "for the variants dmt and naive, got 'flip'"),
+        ({'class_normalised': True, 'variant': 'online'}, 'class_normalised is not for variant online'),
+        ({'normaliser': 'all'}, r"normaliser='all' is not one of \('valid', 'weighted'\)"),
+    ],
+)
+def test_bad_options_are_refused(kwargs, message):
+    with pytest.raises(ValueError, match=f'DynamicMutualLoss: .*{message}'):
+        build(**kwargs)
+
+
+def test_gammas_of_another_number_of_classes_are_refused():
+    loss = build(gamma1=[1.0, 2.0], gamma2=[1.0, 2.0, 3.0])
+    loss.owner = 'decode_head FCNHead'
+    with pytest.raises(ValueError, match='gamma2 lists 3 numbers where decode_head FCNHead has 2 classes'):
+        loss.check_classes(2)

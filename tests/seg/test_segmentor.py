@@ -85,6 +85,26 @@ def test_state_dict_is_the_stock_one(build, fcn, auxiliary):
     ours.load_state_dict(build(type_='EncoderDecoder', **heads(PLAIN)).state_dict(), strict=True)
 
 
+def test_state_dict_is_the_stock_one_with_class_means(build, fcn, make_sample, collate):
+    loss = {**DYNAMIC, 'class_normalised': True}
+    ours, stock = build(fcn(loss_decode=loss)), build(fcn(loss_decode=PLAIN), type_='EncoderDecoder')
+    step(ours, collate(make_sample(), make_sample(seed=1)))
+    assert ours.dynamic_loss.class_mean.sums is not None
+    assert list(ours.state_dict()) == list(stock.state_dict())
+    other = copy.deepcopy(ours)  # as an EMA of the weights does
+    assert torch.equal(other.dynamic_loss.class_mean.sums, ours.dynamic_loss.class_mean.sums)
+    assert other.dynamic_loss.class_mean is not ours.dynamic_loss.class_mean
+
+
+@pytest.mark.parametrize('place', ['decode_head', 'auxiliary_head'])
+def test_gammas_of_another_number_of_classes_are_refused(build, fcn, place):
+    heads = {'decode_head': fcn(), 'auxiliary_head': fcn(in_channels=4, channels=4, in_index=0)}
+    build(**heads)
+    heads[place]['loss_decode'] = {'type': 'DynamicMutualLoss', 'gamma1': 2.0, 'gamma2': [1.0, 2.0]}
+    with pytest.raises(ValueError, match=rf'gamma2 lists 2 numbers where {place} FCNHead has 3 classes'):
+        build(**heads)
+
+
 def test_cascade_state_dict_is_the_stock_one(build_cascade, build, ocr):
     ours = build_cascade(ocr)
     stock = [{**head, 'loss_decode': PLAIN} for head in ocr]

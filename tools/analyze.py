@@ -1,7 +1,6 @@
 """Analyse the pseudo labels and weights of a segmentation run whose unlabeled images have masks."""
 
 import argparse
-import json
 import math
 import sys
 from pathlib import Path
@@ -43,7 +42,7 @@ def main() -> None:
     result = Analysis(cfg, args.masks).run(args.images)
     text = render_analysis(result)
     folder = Path(cfg.work_dir)
-    write_json(folder / 'analysis.json', json.loads(json.dumps(without_nan(result))))
+    write_json(folder / 'analysis.json', without_nan(result))
     (folder / 'analysis.md').write_text(text)
     print(text)
 

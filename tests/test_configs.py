@@ -1,4 +1,5 @@
 import ast
+import copy
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from mmdmt.engine.phase_config import final_config, model_config
+from mmdmt.engine.phase_config import final_config, model_config, pop_pipeline
 from mmdmt.engine.settings import DMTSettings
 from mmdmt.engine.task import task_of
 
@@ -138,11 +139,12 @@ def test_dmt_config(name, build):
         assert 'DynamicMutualLoss' in kinds
         stock = {type(module).__name__ for module in build(final_config(cfg, settings, model).to_dict()).modules()}
         assert not {kind for kind in stock if kind.startswith(('DMT', 'Dynamic'))}
-    for pipeline in (settings.labeled['pipeline'], settings.unlabeled['pipeline'], settings.label_pipeline):
+    labeled, unlabeled = (pop_pipeline(copy.deepcopy(data)) for data in (settings.labeled, settings.unlabeled))
+    for pipeline in (labeled, unlabeled, settings.label_pipeline):
         assert pipeline[-1]['type'] == 'PackDMTInputs'
     if cfg.default_scope == 'mmseg':
-        assert 'LoadDMTAnnotations' in transforms(settings.labeled['pipeline'])
-        assert 'LoadDMTAnnotations' in transforms(settings.unlabeled['pipeline'])
+        assert 'LoadDMTAnnotations' in transforms(labeled)
+        assert 'LoadDMTAnnotations' in transforms(unlabeled)
         assert not {'LoadAnnotations', 'LoadDMTAnnotations'} & set(transforms(settings.label_pipeline))
 
 
@@ -287,8 +289,8 @@ ABLATIONS = {
 }
 
 
-# DMT configs of EfficientNet-Lite, and how many images are unlabeled; the shares are of 367 and 1,000 images.
-EFFICIENTNET = {'camvid_1_20': 349, 'camvid_1_8': 322, 'voc-small': 900}
+# DMT configs of EfficientNet-Lite, and how many images are unlabeled; 18 and 45 of the 367 of CamVid are labeled.
+EFFICIENTNET = {'camvid_1_20': 349, 'camvid_1_8': 322, 'voc-small': 776}
 
 
 @pytest.mark.parametrize(
@@ -331,10 +333,22 @@ def test_efficientnet_oracle_learns_from_the_pool_of_dmt(data):
     oracle = load(f'baselines/oracle_efficientnet-lite0_{data}.py')
     dmt = load(f'dmt/efficientnet-lite0_{data.replace("camvid", "camvid_1_20")}.py')
     first = model_config(dmt, DMTSettings.from_config(dmt), 'a', 'supervised')
-    assert oracle.train_dataloader.dataset == dmt.dmt.labeled == dmt.dmt.unlabeled
+    assert oracle.train_dataloader.dataset == dmt.train_dataloader.dataset
+    if data == 'camvid':
+        assert oracle.train_dataloader.dataset == dmt.dmt.labeled == dmt.dmt.unlabeled
     for key in ('model', 'optim_wrapper', 'custom_hooks', 'val_dataloader', 'test_dataloader'):
         assert oracle.to_dict()[key] == first.get(key, dmt.to_dict()[key])
     assert oracle.train_cfg.max_iters == oracle.param_scheduler[0].end
+
+
+def test_voc_small_labels_each_fourth_image_and_leaves_no_other_out():
+    cfg = load('dmt/efficientnet-lite0_voc-small.py')
+    labeled, (train, aug), pool = cfg.dmt.labeled, cfg.dmt.unlabeled.datasets, cfg.train_dataloader.dataset.datasets
+    assert labeled.indices[:3] == [0, 4, 8] and len(labeled.indices) == 110
+    assert sorted(labeled.indices + train.indices) == list(range(437))  # the images in train.txt
+    assert len(train.indices) + len(aug.indices) == EFFICIENTNET['voc-small'] and aug.indices[-1] < 2694
+    own = [{key: value for key, value in part.items() if key != 'indices'} for part in (labeled, train)]
+    assert own == [pool[0].to_dict()] * 2 and aug == pool[1]
 
 
 @pytest.mark.parametrize('ratio', ['1_20', '1_50'])

@@ -5,4 +5,4 @@ checkpoint = 'work_dirs/efficientnet-lite0_voc-small/00_train_a/iter_400.pth'
 dmt = dict(
     scheme='self',
     models=dict(_delete_=True, a=dict(load_from=checkpoint, **_base_.lite0)),
-    supervised=dict(_delete_=True, iters=750))
+    supervised=dict(_delete_=True, iters=650))

@@ -12,11 +12,15 @@ train_pipeline = [
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 data_preprocessor = dict(size=crop_size, size_divisor=None)
-model = dict(data_preprocessor=data_preprocessor)
+# sqrt(median share / share) of each class's pixels in the 18 labeled images: unweighted, pole and bicyclist are still at
+# IoU 0 after 600 steps.
+class_weight = [0.4, 0.3, 1.7, 0.3, 0.7, 0.7, 1.6, 1.9, 1.0, 1.6, 3.2]
+model = dict(
+    data_preprocessor=data_preprocessor, decode_head=dict(loss_decode=dict(class_weight=class_weight)))
 dmt = dict(
     labeled=dict(pipeline=train_pipeline),
     unlabeled=dict(pipeline=train_pipeline),
     split=dict(ratio=20),  # 18 labeled, 349 unlabeled images
     models=dict(a=_base_.lite0, b=_base_.lite1),
-    supervised=dict(iters=400, optim_wrapper=dict(optimizer=dict(lr=2e-4))),
+    supervised=dict(iters=400, optim_wrapper=dict(optimizer=dict(lr=3e-4))),
     semi=dict(epochs=2, labeled_per_batch=2, unlabeled_per_batch=6))

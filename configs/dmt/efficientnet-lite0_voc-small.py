@@ -1,14 +1,17 @@
 _base_ = [
     '../_base_/models/efficientnet-lite0.py',  # ImageNet weights
-    '../_base_/datasets/voc_small.py',  # 1,000 training images in data/voc_small
+    '../_base_/datasets/voc_small.py',  # 110 labeled, 776 unlabeled images in data/voc_small
     '../_base_/schedules/adamw_poly.py',
     '../_base_/default_runtime_seg.py',
 ]
 runner_type = 'DMTRunner'
 data_preprocessor = dict(size=_base_.crop_size, size_divisor=None)
-model = dict(data_preprocessor=data_preprocessor, decode_head=dict(num_classes=21))
+# Background is two thirds of all pixels.
+class_weight = [0.3] + [1.0] * 20
+model = dict(
+    data_preprocessor=data_preprocessor,
+    decode_head=dict(num_classes=21, loss_decode=dict(class_weight=class_weight)))
 dmt = dict(
-    split=dict(ratio=10),  # 100 labeled, 900 unlabeled images
     models=dict(a=_base_.lite0, b=_base_.lite1),
-    supervised=dict(iters=400, optim_wrapper=dict(optimizer=dict(lr=2e-4))),
+    supervised=dict(iters=400, optim_wrapper=dict(optimizer=dict(lr=3e-4))),
     semi=dict(epochs=1, labeled_per_batch=2, unlabeled_per_batch=6))

@@ -11,19 +11,26 @@ train_pipeline = [
 ]
 label_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackDMTInputs')]
 test_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
-pool = dict(
+# Every fourth image of `train` is labeled; the others and every sixth of `aug` (masks of SBD) are not.
+train = dict(
+    type='PascalVOCDataset',
+    data_root=data_root,
+    ann_file='train.txt',
+    data_prefix=dict(img_path='images/train', seg_map_path='annotations/train'),
+    pipeline=train_pipeline)
+aug = dict(
     type='PascalVOCDataset',
     data_root=data_root,
     ann_file='aug.txt',
     data_prefix=dict(img_path='images/aug', seg_map_path='annotations/aug'),
-    indices=1000,  # the first ones of the list: short phases
+    indices=list(range(0, 2694, 6)),
     pipeline=train_pipeline)
 train_dataloader = dict(
     batch_size=8,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=pool)
+    dataset=dict(type='ConcatDataset', datasets=[train, aug]))
 test_dataloader = dict(
     batch_size=1,  # images differ in size
     num_workers=2,
@@ -38,4 +45,9 @@ test_dataloader = dict(
         test_mode=True))
 # While training, the first 150 of the 445 images are enough.
 val_dataloader = dict(test_dataloader, dataset=dict(test_dataloader['dataset'], indices=150))
-dmt = dict(labeled=pool, unlabeled=pool, label_pipeline=label_pipeline)
+dmt = dict(
+    labeled=dict(train, indices=list(range(0, 437, 4))),
+    unlabeled=dict(
+        type='ConcatDataset',
+        datasets=[dict(train, indices=[number for number in range(437) if number % 4]), aug]),
+    label_pipeline=label_pipeline)

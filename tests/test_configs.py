@@ -313,21 +313,6 @@ def test_ablations_differ_by_options_only(name, config):
     assert cfg.to_dict() == dmt.to_dict()
 
 
-@pytest.mark.parametrize('data', EFFICIENTNET)
-def test_efficientnet_control_is_trained_like_the_phases_of_dmt(data):
-    """From the baseline of A, with labels only, as many steps as A takes in all iterations."""
-    cfg, dmt = (load(f'{kind}efficientnet-lite0_{data}.py') for kind in ('ablations/continued_', 'dmt/'))
-    settings, own = DMTSettings.from_config(dmt), DMTSettings.from_config(cfg)
-    per_phase = -int(-settings.semi['epochs'] * EFFICIENTNET[data] // settings.semi['unlabeled_per_batch'])
-    assert own.supervised['iters'] == per_phase * len(settings.label_ratios)
-    control, semi = model_config(cfg, own, 'a', 'supervised'), model_config(dmt, settings, 'a', 'semi')
-    for key in ('model', 'optim_wrapper', 'param_scheduler', 'custom_hooks'):
-        assert control[key] == semi[key]
-    baseline = f'work_dirs/efficientnet-lite0_{data}/00_train_a/iter_{settings.supervised["iters"]}.pth'
-    assert control['load_from'] == baseline
-    assert own.split == settings.split and own.labeled == settings.labeled
-
-
 @pytest.mark.parametrize('data', ['camvid', 'voc-small'])
 def test_efficientnet_oracle_learns_from_the_pool_of_dmt(data):
     oracle = load(f'baselines/oracle_efficientnet-lite0_{data}.py')

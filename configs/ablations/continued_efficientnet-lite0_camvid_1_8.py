@@ -1,9 +1,0 @@
-_base_ = ['../dmt/efficientnet-lite0_camvid_1_20.py']
-# The control: on from the baseline of A with labels only, as many steps as A takes in the five iterations of DMT. It is
-# one phase: run it with --phase 00_train_a.
-checkpoint = 'work_dirs/efficientnet-lite0_camvid_1_8/00_train_a/iter_400.pth'
-dmt = dict(
-    split=dict(ratio=8),
-    scheme='self',
-    models=dict(_delete_=True, a=dict(load_from=checkpoint, **_base_.lite0)),
-    supervised=dict(_delete_=True, iters=540))

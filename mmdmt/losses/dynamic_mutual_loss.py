@@ -177,7 +177,10 @@ class DynamicMutualLoss(nn.Module):
         Raises:
             ValueError: if the head gives labels of another shape than the image's confidence.
         """
-        class_weight = None if self.class_weight is None else cls_score.new_tensor(self.class_weight).float()
+        # Not of the dtype of the logits, which mixed precision may have rounded to 8 bits.
+        class_weight = (
+            None if self.class_weight is None else cls_score.new_tensor(self.class_weight, dtype=torch.float32)
+        )
         reduction: Reduction = reduction_override or 'mean'
         divide = avg_factor is not None and reduction == 'mean' and self.normaliser == 'valid'
         if label.is_floating_point():

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone
 
 from mmdmt.datasets.label_store import write_json
 from mmdmt.engine.cli import add_common_arguments, load_config
+from mmdmt.engine.tta import enable_tta
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,7 +24,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', help='folder for the predicted label maps, or file (.pkl) for all predictions of images'
     )
-    parser.add_argument('--val', action='store_true', help="evaluate on the config's validation set instead")
+    evaluation = parser.add_mutually_exclusive_group()
+    evaluation.add_argument(
+        '--tta',
+        action='store_true',
+        help='average over several views of each image: those of tta_model and tta_pipeline of the config, or scales '
+        'and mirror images, for classification mirror images',
+    )
+    evaluation.add_argument('--val', action='store_true', help="evaluate on the config's validation set instead")
     parser.add_argument('--json', metavar='FILE', type=Path, help='also write the metrics to this file')
     return parser.parse_args()
 
@@ -48,8 +56,15 @@ def main() -> None:
     cfg.load_from = args.checkpoint
     if args.out is not None:
         save_predictions(cfg, args.out)
+    if args.tta and 'runner_type' not in cfg:
+        enable_tta(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    metrics = runner.val() if args.val else runner.test()
+    if args.val:
+        metrics = runner.val()
+    elif args.tta and 'runner_type' in cfg:
+        metrics = runner.test(tta=True)  # a model of the run has options of its own, to be merged before it is wrapped
+    else:
+        metrics = runner.test()
     if args.json is not None and is_main_process():
         write_json(args.json, {name: float(value) for name, value in metrics.items()})
 

@@ -27,6 +27,7 @@ from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import DMTSettings
 from mmdmt.engine.take_over import take_over
 from mmdmt.engine.task import task_of
+from mmdmt.engine.tta import enable_tta
 
 
 @RUNNERS.register_module()
@@ -94,10 +95,12 @@ class DMTRunner:
             self.data.check()
             return report.describe_plan(self.manifest, self.settings, self.data, self._behaviours)
 
-    def test(self) -> dict[str, float]:
-        """Test ``load_from``, or the result of the run, on the test set."""
+    def test(self, tta: bool = False) -> dict[str, float]:
+        """Test ``load_from``, or the result of the run, on the test set; with ``tta``, in several views each."""
         self._init_dist()
         cfg = self._with_checkpoint()
+        if tta:
+            enable_tta(cfg)
         return Runner.from_cfg(cfg).test()
 
     def val(self) -> dict[str, float]:
@@ -287,7 +290,15 @@ class _PhaseRunner(Runner):
 
 
 def _release(runner: Runner) -> None:
-    """Close the log files of a phase."""
+    """Close the log files of a phase, and end its loaders' workers.
+
+    A loader that the garbage collector finds in a cycle, as those of a Runner, has lost the way to tell its workers: it
+    then waits five seconds for each of them and kills it.
+    """
+    for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
+        if not isinstance(loop, dict | None):
+            for name in ('dataloader', 'dataloader_iterator'):
+                vars(loop).pop(name, None)
     for handler in list(runner.logger.handlers):
         if isinstance(handler, logging.FileHandler):
             handler.close()

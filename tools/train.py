@@ -4,12 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
+from mmdmt.engine.amp import enable_amp
 from mmdmt.engine.cli import add_common_arguments, load_config
 
 
@@ -18,21 +18,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     add_common_arguments(parser)
     parser.add_argument('--resume', action='store_true', help='continue the run in the work dir')
-    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision: float16, on a CPU bfloat16')
     parser.add_argument(
         '--phase', metavar='NAME', help='run only this phase, e.g. 01_train_b; its inputs must be there'
     )
     parser.add_argument('--dry-run', action='store_true', help='check everything, print the plan and stop')
     return parser.parse_args()
-
-
-def enable_amp(cfg: Config) -> None:
-    """Train in mixed precision, as mmsegmentation's --amp does."""
-    kind = cfg.optim_wrapper.type
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise ValueError(f'--amp needs optim_wrapper.type OptimWrapper, got {kind}')
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
 def main() -> None:

@@ -1,8 +1,16 @@
 """The run: planning, checking, executing and reporting the phases of DMT; importing it registers the runner."""
 
+from mmdmt.engine.amp import CPUAmpOptimWrapper
 from mmdmt.engine.channels_last import ChannelsLastHook
 from mmdmt.engine.hook import DMTHook
 from mmdmt.engine.pseudo_label_writer import ImageLabelWriter, PseudoLabelWriter
 from mmdmt.engine.runner import DMTRunner
 
-__all__ = ['ChannelsLastHook', 'DMTHook', 'DMTRunner', 'ImageLabelWriter', 'PseudoLabelWriter']
+__all__ = [
+    'CPUAmpOptimWrapper',
+    'ChannelsLastHook',
+    'DMTHook',
+    'DMTRunner',
+    'ImageLabelWriter',
+    'PseudoLabelWriter',
+]

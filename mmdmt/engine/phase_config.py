@@ -122,7 +122,10 @@ def _set_length(result: dict, max_iters: int, settings: DMTSettings, base_loop: 
                 scheduler[key] = max_iters
     checkpoint = result.setdefault('default_hooks', {}).setdefault('checkpoint', dict(type='CheckpointHook'))
     # A killed run loses at most a quarter of a phase, however short it is.
-    checkpoint['interval'] = min(checkpoint.get('interval', 1000), max(1, max_iters // 4))
+    interval = min(checkpoint.get('interval', 1000), max(1, max_iters // 4))
+    # Gradients accumulated so far are not in a checkpoint: it is written right after an update.
+    accumulated = (result.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    checkpoint['interval'] = interval + -interval % accumulated
     # The hook deletes an old checkpoint before it writes the new one: with two, one is always whole.
     checkpoint.update(by_epoch=False, save_last=True, max_keep_ckpts=max(2, checkpoint.get('max_keep_ckpts', 2)))
     if settings.select == 'val':

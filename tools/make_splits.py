@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.core.splits import nested_split
+from mmdmt.core.splits import difference_maximised_sampling, nested_split
 
 # Name of a list -> divisor of nested_split; 1 is the whole set in shuffled order.
 RATIOS = {
@@ -44,7 +44,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     group.add_argument('--ratio', type=float, help='label one image in RATIO, chosen at random, instead')
     group.add_argument('--split-id', type=int, default=0, help='which random choice (default: 0)')
     group.add_argument('--val', type=int, default=0, help='so many of the labeled images go into val.txt (default: 0)')
+    group.add_argument(
+        '--difference-maximised',
+        type=float,
+        metavar='ALPHA',
+        help='also write labeled_a.txt and labeled_b.txt, each with this share of the labeled images, as different as '
+        'can be: for two models of one architecture (the paper: 0.8)',
+    )
     args = parser.parse_args(argv)
+    if args.kind != 'files' and args.difference_maximised is not None:
+        parser.error('--difference-maximised is for `files`')
     if (args.kind == 'files') != ((args.masks is None) != (args.ratio is None)):
         parser.error("`files` takes one of --masks and --ratio; the paper's lists take neither")
     return args
@@ -111,7 +120,8 @@ def own_lists(args: argparse.Namespace) -> dict[str, list[str]]:
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: if it has no images, two of one name, no masks, masks without an image, or too few for ``--val``.
+        ValueError: if it has no images, two of one name, no masks, masks without an image, or too few for ``--val``, or
+            if the share of ``--difference-maximised`` is not in (0, 1].
     """
     names = names_below(args.folder)
     if args.masks is None:
@@ -126,6 +136,9 @@ def own_lists(args: argparse.Namespace) -> dict[str, list[str]]:
     if not 0 <= args.val < len(labeled):
         raise ValueError(f'--val {args.val} leaves none of the {len(labeled)} labeled images to train on')
     lists = {'labeled': labeled[args.val :], 'unlabeled': unlabeled, 'val': labeled[: args.val]}
+    if args.difference_maximised is not None:
+        parts = difference_maximised_sampling(lists['labeled'], args.difference_maximised)
+        lists['labeled_a'], lists['labeled_b'] = parts
     return {name: lines for name, lines in lists.items() if lines}
 
 

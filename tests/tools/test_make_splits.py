@@ -144,6 +144,18 @@ def test_images_with_masks_are_labeled(images):
     assert lists['unlabeled.txt'] == ['a/6', 'b/5', 'b/7']
 
 
+def test_two_parts_of_the_labeled_images(images):
+    arguments = ('--masks', images / 'masks', '--val', 1, '--difference-maximised')
+    run('files', images / 'images', *arguments, 0.75)
+    lists = written(images / 'images/splits')
+    first, second = (set(lists[f'labeled_{model}.txt']) for model in 'ab')
+    assert len(first) == len(second) == 3
+    assert first | second == set(lists['labeled.txt'])
+    assert len(first & second) == 2  # 4 images: as few as can be
+    with pytest.raises(ValueError, match=r'alpha must be in \(0, 1\]; got 1.5'):
+        run('files', images / 'images', *arguments, 1.5)
+
+
 def test_ratio_of_own_images(images):
     run('files', images / 'images', '--ratio', 4)
     lists = written(images / 'images/splits')
@@ -171,6 +183,12 @@ def test_bad_folder(images, monkeypatch, make, arguments, message):
     with pytest.raises(ValueError, match=message):
         run('files', 'images', *arguments)
     assert not Path('images/splits').exists()
+
+
+def test_two_parts_of_a_published_list(capsys):
+    with pytest.raises(SystemExit):
+        run('voc', 'x', '--difference-maximised', 0.8)
+    assert '--difference-maximised is for `files`' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

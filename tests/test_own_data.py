@@ -1,0 +1,119 @@
+"""The walk-through of docs/own_data.md, executed as it is written there."""
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from tests.runs import run
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / 'docs/own_data.md').read_text()
+BLOCKS = re.findall(r'```(\w+)\n(.*?)```', PAGE, flags=re.DOTALL)
+COMMANDS = [line for language, text in BLOCKS if language == 'bash' for line in text.splitlines()]
+CONFIG, INFERENCE = (text for language, text in BLOCKS if language == 'python')
+# All that is changed: the lengths of the phases, and no weights from the internet.
+CUT = (
+    'dmt.supervised.iters=2 dmt.semi.iters=1 dmt.semi.labeled_per_batch=1 dmt.semi.unlabeled_per_batch=3 '
+    'dmt.label_ratios=1, train_dataloader.batch_size=2 model.backbone.init_cfg=None'
+)
+SKY, LEAF, STEM = (200, 210, 230), (40, 160, 40), (150, 100, 50)
+
+
+def plant(rng, size):
+    """Image and mask of a plant: photo-like noise, and the palette that many tools write."""
+    width, height = size
+    mask = Image.new('P', size, 0)
+    mask.putpalette([*SKY, *LEAF, *STEM])
+    draw = ImageDraw.Draw(mask)
+    draw.rectangle([width // 2 - 4, height // 3, width // 2 + 4, height], fill=2)
+    left = int(rng.integers(10, width - 50))
+    draw.ellipse([left, 8, left + 40, height // 2], fill=1)
+    pixels = np.array(mask.convert('RGB')) + rng.normal(0, 12, (height, width, 1))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), mask
+
+
+def draw_images(folder, number, with_mask, suffix='.jpg'):
+    """Images of two sizes in two folders, the first ones with a mask."""
+    rng = np.random.default_rng(0)
+    for index in range(number):
+        name = f'field{index % 2}/{index:04d}'
+        image, mask = plant(rng, [(128, 96), (100, 120)][index % 2])
+        for kind, picture, ending in (('images', image, suffix), ('masks', mask, '.png'))[: 1 + (index < with_mask)]:
+            (folder / kind / name).parent.mkdir(parents=True, exist_ok=True)
+            picture.save(folder / kind / f'{name}{ending}')
+
+
+@pytest.fixture(scope='module')
+def clone(tmp_path_factory):
+    """A folder like a clone of this project, for the files that the walk-through writes."""
+    folder = tmp_path_factory.mktemp('clone')
+    shutil.copytree(ROOT / 'configs', folder / 'configs')
+    for name in ('tools', 'mmdmt'):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+@pytest.fixture
+def shell(clone):
+    """``shell(command)``: its output, having looked that it succeeds; `python` is the one of the tests."""
+
+    def execute(command):
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
+        done = run('-c', f'cd {clone} && {command}', program='bash', PATH=path, timeout=300)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    return execute
+
+
+def test_config_is_short_and_the_shipped_one():
+    assert len(CONFIG.splitlines()) <= 20
+    shipped = ROOT / 'configs/dmt/segformer_mit-b0_image_masks.py'
+    assert shipped.read_text() == CONFIG
+
+
+def test_walk_through(clone, shell):
+    """Folder, lists, config, check, run, test, and use of the result."""
+    split, dry_run, train, test = COMMANDS
+    own, result = clone / 'data/own', clone / 'work_dirs/own'
+    draw_images(own, number=15, with_mask=9)
+    shell(split)
+    lists = {path.stem: path.read_text().split() for path in (own / 'splits').iterdir()}
+    assert {name: len(names) for name, names in lists.items()} == dict(
+        labeled=5, unlabeled=6, val=4, labeled_a=4, labeled_b=4
+    )
+    (clone / 'configs/dmt/own.py').write_text(CONFIG)
+
+    plan = shell(f'{dry_run} --cfg-options {CUT}')
+    assert 'model b: 4 labeled, 6 unlabeled images' in plan
+    assert not result.exists()
+    shell(f'{train} --cfg-options {CUT}')
+    report = (result / 'report.md').read_text()
+    assert re.search(r'01_train_b \| b +\| a +\| 1 +\| 1\.0000', report)
+    assert re.search(r'\| DMT +\| +\d+\.\d+ \| +\d+\.\d+ \|', report)
+
+    shell(test)
+    for name in lists['val']:
+        predicted = np.array(Image.open(result / f'predictions/{Path(name).name}.png'))
+        assert predicted.shape == np.array(Image.open(own / f'masks/{name}.png')).shape
+        assert set(np.unique(predicted)) <= {0, 1, 2}
+    printed = shell(f"python - <<'END'\n{INFERENCE}\nprint('shape', tuple(label_map.shape), model.dataset_meta)\nEND")
+    assert 'shape (120, 100)' in printed
+    assert "('background', 'leaf', 'stem')" in printed
+
+
+def test_other_suffix(clone, shell):
+    """PNG images by the option that the config's comment names."""
+    (option,) = re.findall(r"img_suffix='\.png'", CONFIG)
+    draw_images(clone / 'data/png', number=8, with_mask=6, suffix='.png')
+    (clone / 'configs/dmt/png.py').write_text(CONFIG.replace('dict(metainfo', f'dict({option}, metainfo'))
+    split, dry_run, *_ = (command.replace('own', 'png') for command in COMMANDS)
+    shell(split)
+    plan = shell(f'{dry_run} --cfg-options {CUT} data_root=data/png')
+    assert 'model a: 2 labeled, 2 unlabeled images' in plan

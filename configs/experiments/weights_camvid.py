@@ -4,6 +4,7 @@ seeds = (0,)
 data_sets = dict(
     camvid=dict(
         config='configs/dmt/efficientnet-lite0_camvid_1_20.py',
+        options={f'{kind}_dataloader.num_workers': 0 for kind in ('train', 'val', 'test')},
         oracle=dict(a='configs/baselines/oracle_efficientnet-lite0_camvid.py')))
 methods = {
     'cbst': dict(loss=dict(gamma1=0.0, gamma2=0.0), self_training=('a',)),

@@ -11,8 +11,8 @@ from mmdmt.engine.fidelity import published_behaviours
 from mmdmt.engine.settings import DMTSettings
 
 ROOT = Path(__file__).parents[1]
-# Model files of mmsegmentation, copied beside ours.
-MMSEGMENTATION = {'configs/_base_/models/pspnet_r50-d8.py', 'configs/_base_/models/segformer_mit-b0.py'}
+# A model file of mmsegmentation, copied beside ours.
+MMSEGMENTATION = {'configs/_base_/models/pspnet_r50-d8.py'}
 PAPER = (ROOT / 'docs/paper.md').read_text()
 
 

@@ -1,7 +1,7 @@
 """The plan of an experiment, checked."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmdmt.core.experiment import ANY_MODEL
+from mmdmt.engine.settings import check_keys
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9.-]*(_[A-Za-z0-9.-]+)*')
 # Names of the rows that every table has.
@@ -77,7 +78,7 @@ class ExperimentPlan:
         if not Path(path).is_file():
             raise FileNotFoundError(f'plan {path} does not exist')
         content = Config.fromfile(path).to_dict()
-        _check_keys(str(path), content, [field.name for field in fields(cls)])
+        check_keys(str(path), content, [field.name for field in fields(cls)])
         data_sets = _named(content.get('data_sets'), 'data_sets')
         methods = _named(content.get('methods'), 'methods')
         reserved = sorted(methods.keys() & set(RESERVED))
@@ -102,7 +103,7 @@ class ExperimentPlan:
 
 
 def _data_set(content: Any, key: str) -> DataSet:
-    _check_keys(key, content, [field.name for field in fields(DataSet)])
+    check_keys(key, content, [field.name for field in fields(DataSet)])
     if not content.get('config'):
         raise ValueError(f'{key}.config is missing: the DMT config of the data set')
     oracle = content.get('oracle') or {}
@@ -120,7 +121,7 @@ def _data_set(content: Any, key: str) -> DataSet:
 
 
 def _method(content: Any, key: str) -> Method:
-    _check_keys(key, content, [field.name for field in fields(Method)])
+    check_keys(key, content, [field.name for field in fields(Method)])
     return Method(
         config=content.get('config'),
         options=_typed(content.get('options', {}), Mapping, f'{key}.options'),
@@ -166,11 +167,3 @@ def _typed(value: Any, kind: type, key: str) -> Any:
 def _check_file(path: str, key: str) -> None:
     if not Path(path).is_file():
         raise FileNotFoundError(f'{key}: config {path!r} does not exist')
-
-
-def _check_keys(key: str, content: Any, allowed: Iterable[str]) -> None:
-    if not isinstance(content, Mapping):
-        raise ValueError(f'{key} must be a dict, got {content!r}')
-    unknown = sorted(set(content) - set(allowed))
-    if unknown:
-        raise ValueError(f'{key} has unknown key(s) {", ".join(unknown)}; allowed are {", ".join(sorted(allowed))}')

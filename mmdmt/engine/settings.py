@@ -99,7 +99,7 @@ class DMTSettings:
             raise ValueError('the config has no `dmt` dict: it is not a DMT config')
         dmt = copy.deepcopy(cfg.dmt.to_dict())
         names = [field.name for field in fields(cls)]
-        _check_keys('dmt', dmt, names)
+        check_keys('dmt', dmt, names)
         missing = [name for name in ('models', 'labeled', 'unlabeled', 'label_pipeline', 'supervised', 'semi')
                    if not dmt.get(name)]  # fmt: skip
         if missing:
@@ -107,9 +107,9 @@ class DMTSettings:
         if not isinstance(dmt['models'], Mapping):
             raise ValueError(f'dmt.models must be a dict of name -> overrides, got {dmt["models"]!r}')
         for name, overrides in dmt['models'].items():
-            _check_keys(f'dmt.models.{name}', overrides, OVERRIDES | DATA_KEYS | KIND_KEYS | MODEL_KEYS)
+            check_keys(f'dmt.models.{name}', overrides, OVERRIDES | DATA_KEYS | KIND_KEYS | MODEL_KEYS)
             for kind in KIND_KEYS & overrides.keys():
-                _check_keys(f'dmt.models.{name}.{kind}', overrides[kind], OVERRIDES | LENGTH_KEYS)
+                check_keys(f'dmt.models.{name}.{kind}', overrides[kind], OVERRIDES | LENGTH_KEYS)
         for name, overrides in (('', {}), *dmt['models'].items()):
             own = f' with those of dmt.models.{name}' if name else ''
             semi = merge(dmt['semi'], overrides.get('semi', {}))
@@ -179,7 +179,7 @@ def _gamma_scale(scale: Any, iterations: int) -> tuple[float, ...]:
 
 def _split_settings(split: Any, num_models: int, task: Task) -> SplitSettings:
     sizes = {'ratio': 'one of how many images is labeled, e.g. 20', 'num_labeled': 'how many images are labeled'}
-    _check_keys('dmt.split', split, {field.name for field in fields(SplitSettings)} - sizes.keys() | {task.split_size})
+    check_keys('dmt.split', split, {field.name for field in fields(SplitSettings)} - sizes.keys() | {task.split_size})
     if split.get(task.split_size) is None:
         raise ValueError(f'dmt.split.{task.split_size} is missing: {sizes[task.split_size]}')
     settings = SplitSettings(**split)
@@ -189,7 +189,7 @@ def _split_settings(split: Any, num_models: int, task: Task) -> SplitSettings:
 
 
 def _check_phase_kind(key: str, settings: Any, counts: Iterable[str]) -> None:
-    _check_keys(key, settings, OVERRIDES | {'epochs', 'iters', *counts})
+    check_keys(key, settings, OVERRIDES | {'epochs', 'iters', *counts})
     if settings.get('iters') is None and settings.get('epochs') is None:
         raise ValueError(f'{key} needs its length: `epochs` (a number of passes) or `iters` (optimizer steps)')
     for name in ('epochs', 'iters', *counts):
@@ -208,7 +208,8 @@ def _check_choice(key: str, value: Any, allowed: Iterable[str]) -> None:
         raise ValueError(f'{key}={value!r} is not one of {tuple(allowed)}')
 
 
-def _check_keys(key: str, settings: Any, allowed: Iterable[str]) -> None:
+def check_keys(key: str, settings: Any, allowed: Iterable[str]) -> None:
+    """Refuse what is no dict or has a key that is not allowed: ValueError naming key, finding and allowed."""
     if not isinstance(settings, Mapping):
         raise ValueError(f'{key} must be a dict, got {settings!r}')
     unknown = sorted(set(settings) - set(allowed))

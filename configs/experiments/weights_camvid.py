@@ -6,13 +6,19 @@ data_sets = dict(
         config='configs/dmt/efficientnet-lite0_camvid_1_20.py',
         options={f'{kind}_dataloader.num_workers': 0 for kind in ('train', 'val', 'test')},
         oracle=dict(a='configs/baselines/oracle_efficientnet-lite0_camvid.py')))
+_unweighted = dict(gamma1=0.0, gamma2=0.0)
+_human = dict(class_weight_of='human')
 methods = {
-    'cbst': dict(loss=dict(gamma1=0.0, gamma2=0.0), self_training=('a',)),
-    'mutual': dict(loss=dict(gamma1=0.0, gamma2=0.0)),
+    'cbst': dict(loss=_unweighted, self_training=('a',)),
+    'mutual': dict(loss=_unweighted),
     'dmt2': dict(),  # the config's own gamma, 2
-    'dmt5': dict(loss=dict(gamma1=5.0, gamma2=5.0)),
-    'dmt2-class-normalised': dict(loss=dict(class_normalised=True)),
-    'dmt2-confidence': dict(loss=dict(confidence_power=1.0)),
-    'dmt2-weighted': dict(loss=dict(normaliser='weighted')),
-    'dmt2-growing': dict(options={'dmt.gamma_scale': (0.2, 0.4, 0.6, 0.8, 1.0)}),
+    # The class weights of the config, which go from 0.3 to 3.2, scale the labels of humans only.
+    'mutual-human': dict(loss=dict(_human, **_unweighted)),
+    'dmt2-human': dict(loss=_human),
+    'dmt5-human': dict(loss=dict(_human, gamma1=5.0, gamma2=5.0)),
+    # Each a change of dmt2-human.
+    'normalised': dict(loss=dict(_human, class_normalised=True)),
+    'confidence': dict(loss=dict(_human, confidence_power=1.0)),
+    'weighted': dict(loss=dict(_human, normaliser='weighted')),
+    'growing': dict(loss=_human, options={'dmt.gamma_scale': (0.2, 0.4, 0.6, 0.8, 1.0)}),
 }

@@ -78,6 +78,8 @@ class DMTImageClassifier(ImageClassifier):
             raise ValueError(
                 f'DMTImageClassifier: mixup needs a head with num_classes, {type(self.head).__name__} has none'
             )
+        if self.mixup is not None and self.head.loss_module.class_weight_of == 'human':
+            raise ValueError("DMTImageClassifier: class_weight_of='human' has no meaning with mixup")
         self.head.loss_module.owner = f'head {type(self.head).__name__}'
         if hasattr(self.head, 'num_classes'):
             self.head.loss_module.check_classes(self.head.num_classes)

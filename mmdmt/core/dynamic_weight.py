@@ -20,10 +20,12 @@ HUMAN = 2.0
 VARIANTS = ('dmt', 'naive', 'flip', 'online')
 REDUCTIONS = ('mean', 'sum', 'none')
 NORMALISERS = ('valid', 'weighted')
+CLASS_WEIGHTS_OF = ('all', 'human')
 
 Variant = Literal['dmt', 'naive', 'flip', 'online']
 Reduction = Literal['mean', 'sum', 'none']
 Normaliser = Literal['valid', 'weighted']
+ClassWeightOf = Literal['all', 'human']
 Gamma: TypeAlias = float | Tensor
 """An exponent, or one a class: float [C]."""
 
@@ -158,6 +160,7 @@ def dynamic_mutual_loss(
     confidence_power: float = 0.0,
     class_mean: 'RunningClassMean | None' = None,
     normaliser: Normaliser = 'valid',
+    class_weight_of: ClassWeightOf = 'all',
 ) -> tuple[Tensor, DynamicWeight | None]:
     """Dynamically weighted cross-entropy ``sum(w * CE) / N`` (arXiv 2004.08514, dynamic loss), and the weights it used.
 
@@ -180,6 +183,7 @@ def dynamic_mutual_loss(
         confidence_power: as for ``dynamic_weight``.
         class_mean: takes in the weights of the batch and divides those of each pseudo class by their running mean.
         normaliser: what N is, 'valid' or 'weighted'.
+        class_weight_of: 'human' leaves pseudo labels their own weight, whatever their class; 'all' scales them too.
 
     Returns:
         The float32 loss, a scalar or [N, ...] for 'none', and the ``DynamicWeight`` (None without confidence).
@@ -207,6 +211,8 @@ def dynamic_mutual_loss(
     denominator = weight if normaliser == 'weighted' else valid
     if class_weight is not None:
         weight_of_label = class_weight.float()[class_index]
+        if class_weight_of == 'human' and decision is not None:
+            weight_of_label = torch.where(decision.pseudo, 1, weight_of_label)
         weight = weight * weight_of_label
         denominator = denominator * weight_of_label
     if pixel_weight is not None:

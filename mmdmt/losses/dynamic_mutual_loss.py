@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from mmdmt.core.class_mean import RunningClassMean
 from mmdmt.core.dynamic_weight import (
+    CLASS_WEIGHTS_OF,
     NORMALISERS,
     VARIANTS,
+    ClassWeightOf,
     DynamicWeight,
     Gamma,
     Normaliser,
@@ -63,6 +65,8 @@ class DynamicMutualLoss(nn.Module):
             no part of the state dict, and begins anew where an interrupted phase is continued.
         normaliser: What the sum of the weighted cross-entropies is divided by: ``valid``, the number of pixels that
             are not ignored (or images), or ``weighted``, the sum of their weights, 1 for each that a human labeled.
+        class_weight_of: The labels that ``class_weight`` scales: ``all``, or ``human`` for those of humans only: pseudo
+            labels of a rare class are often wrong, and its factor makes more of them in each iteration.
 
     Raises:
         ValueError: if an argument is outside of what is allowed.
@@ -80,10 +84,13 @@ class DynamicMutualLoss(nn.Module):
         confidence_power: float = 0.0,
         class_normalised: bool = False,
         normaliser: Normaliser = 'valid',
+        class_weight_of: ClassWeightOf = 'all',
     ) -> None:
         super().__init__()
         _check_gammas(gamma1, gamma2, variant)
         _check_options(variant, threshold, confidence_power, class_normalised, normaliser)
+        if class_weight_of not in CLASS_WEIGHTS_OF:
+            raise ValueError(f'DynamicMutualLoss: class_weight_of={class_weight_of!r} is not one of {CLASS_WEIGHTS_OF}')
         if not loss_name.startswith('loss_'):
             raise ValueError(f'DynamicMutualLoss: loss_name={loss_name!r} must start with loss_ to be trained on')
         self.gamma1, self.gamma2 = gamma1, gamma2
@@ -92,6 +99,7 @@ class DynamicMutualLoss(nn.Module):
         self.confidence_power = confidence_power
         self.class_mean = RunningClassMean(reduce=all_reduce) if class_normalised else None
         self.normaliser: Normaliser = normaliser
+        self.class_weight_of: ClassWeightOf = class_weight_of
         self.class_weight = class_weight
         self.loss_weight = loss_weight
         self.loss_name = loss_name
@@ -224,6 +232,7 @@ class DynamicMutualLoss(nn.Module):
             confidence_power=self.confidence_power,
             class_mean=self.class_mean,
             normaliser=self.normaliser,
+            class_weight_of=self.class_weight_of,
         )
         if result is not None:
             self.statistics = _statistics(result)
@@ -234,7 +243,7 @@ class DynamicMutualLoss(nn.Module):
         return (
             f'gamma1={self.gamma1}, gamma2={self.gamma2}, variant={self.variant!r}, '
             f'confidence_power={self.confidence_power}, class_normalised={self.class_mean is not None}, '
-            f'normaliser={self.normaliser!r}'
+            f'normaliser={self.normaliser!r}, class_weight_of={self.class_weight_of!r}'
         )
 
 

@@ -530,6 +530,13 @@ def test_accuracy_with_mixup_is_refused():
         build(linear(cal_acc=True), mixup={})
 
 
+def test_class_weights_of_human_labels_with_mixup_are_refused():
+    loss = dict(type='DynamicMutualLoss', class_weight=[1.0, 2.0, 3.0], class_weight_of='human')
+    build(linear(loss=loss))
+    with pytest.raises(ValueError, match="class_weight_of='human' has no meaning with mixup"):
+        build(linear(loss=loss), mixup={})
+
+
 @pytest.mark.parametrize('alpha', [0, -0.5, math.nan, math.inf])
 def test_bad_alpha_is_refused(alpha):
     with pytest.raises(ValueError, match=rf'mixup\.alpha={alpha} must be a finite number above 0'):

@@ -102,6 +102,19 @@ def test_class_weight_by_hand():
     assert loss(logits(), label).item() == pytest.approx(sum(terms) / (3 + 2 + 3 + 3), rel=1e-5)
 
 
+@pytest.mark.parametrize(('of', 'factors'), [('all', [3, 2, 3, 3]), ('human', [3, 1, 1, 3])])
+def test_class_weight_of_human_labels_by_hand(of, factors):
+    # Student (.7, .2, .1): human 0, pseudo 1 and 0, human 0; without weighting, so that the factors stand alone.
+    scores = torch.tensor([0.7, 0.2, 0.1]).log().view(1, 3, 1, 1).repeat(1, 1, 1, 4)
+    label, confidence = torch.tensor([[[0, 1, 0, 0]]]), torch.tensor([[[2.0, 0.5, 0.5, 2.0]]])
+    loss = build(confidence, gamma1=0.0, gamma2=0.0, class_weight=[3, 2, 1], class_weight_of=of)
+    terms = [factor * -math.log(p) for factor, p in zip(factors, (0.7, 0.2, 0.7, 0.7), strict=True)]
+    assert loss(scores, label).item() == pytest.approx(sum(terms) / sum(factors), rel=1e-5)
+    loss.confidence = None  # labels of humans only
+    human = [factor * -math.log(p) for factor, p in zip((3, 2, 3, 3), (0.7, 0.2, 0.7, 0.7), strict=True)]
+    assert loss(scores, label).item() == pytest.approx(sum(human) / 11, rel=1e-5)
+
+
 @pytest.mark.parametrize('ignore_index', [0, 3])
 def test_ignore_index(ignore_index):
     scores, label, _ = random_batch()
@@ -174,6 +187,7 @@ def test_stock_head_with_ohem_trains_on_the_hardest_pixels():
         ({'gamma2': math.inf}, 'gamma2=inf'),
         ({'variant': 'DMT'}, "variant='DMT' is not one of"),
         ({'variant': 'naive', 'gamma1': 1.0, 'gamma2': 2.0}, 'gamma1=1.0, gamma2=2.0'),
+        ({'class_weight_of': 'pseudo'}, r"class_weight_of='pseudo' is not one of \('all', 'human'\)"),
         ({'threshold': 1.0}, r'threshold=1.0 must be in \[0, 1\)'),
         ({'threshold': -0.1}, 'threshold=-0.1'),
         ({'loss_name': 'dmt'}, "loss_name='dmt' must start with loss_"),

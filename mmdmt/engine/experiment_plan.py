@@ -77,7 +77,8 @@ class ExperimentPlan:
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f'plan {path} does not exist')
-        content = Config.fromfile(path).to_dict()
+        # Names that begin with _ are the file's own variables.
+        content = {key: value for key, value in Config.fromfile(path).to_dict().items() if not key.startswith('_')}
         check_keys(str(path), content, [field.name for field in fields(cls)])
         data_sets = _named(content.get('data_sets'), 'data_sets')
         methods = _named(content.get('methods'), 'methods')

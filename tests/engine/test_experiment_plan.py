@@ -46,6 +46,11 @@ def test_plan(read, tmp_path):
     assert plan.method_config('camvid', 'flip') == str(tmp_path / 'flip_camvid.py')
 
 
+def test_variables_of_the_file(read):
+    plan = read(text=[('methods = dict(', '_none = dict(gamma1=0.0)\nmethods = dict(other=dict(loss=_none),')])
+    assert plan.methods['other'].loss == {'gamma1': 0.0}
+
+
 @pytest.mark.parametrize(
     ('old', 'new', 'message'),
     [

@@ -8,6 +8,7 @@ data_sets = dict(
         oracle=dict(a='configs/baselines/oracle_efficientnet-lite0_camvid.py')))
 _unweighted = dict(gamma1=0.0, gamma2=0.0)
 _human = dict(class_weight_of='human')
+_corrected = dict(prior_corrected=True)
 methods = {
     'cbst': dict(loss=_unweighted, self_training=('a',)),
     'mutual': dict(loss=_unweighted),
@@ -16,9 +17,8 @@ methods = {
     'mutual-human': dict(loss=dict(_human, **_unweighted)),
     'dmt2-human': dict(loss=_human),
     'dmt5-human': dict(loss=dict(_human, gamma1=5.0, gamma2=5.0)),
-    # Each a change of dmt2-human.
-    'normalised': dict(loss=dict(_human, class_normalised=True)),
-    'confidence': dict(loss=dict(_human, confidence_power=1.0)),
-    'weighted': dict(loss=dict(_human, normaliser='weighted')),
-    'growing': dict(loss=_human, options={'dmt.gamma_scale': (0.2, 0.4, 0.6, 0.8, 1.0)}),
+    # The class weights are taken out of the predictions that become labels and weights.
+    'mutual-corrected': dict(loss=dict(_corrected, **_unweighted)),
+    'dmt2-corrected': dict(loss=_corrected),
+    'dmt5-corrected': dict(loss=dict(_corrected, gamma1=5.0, gamma2=5.0)),
 }

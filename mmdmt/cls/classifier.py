@@ -80,6 +80,8 @@ class DMTImageClassifier(ImageClassifier):
             )
         if self.mixup is not None and self.head.loss_module.class_weight_of == 'human':
             raise ValueError("DMTImageClassifier: class_weight_of='human' has no meaning with mixup")
+        if self.head.loss_module.prior_corrected:
+            raise ValueError('DMTImageClassifier: prior_corrected is for segmentation')
         self.head.loss_module.owner = f'head {type(self.head).__name__}'
         if hasattr(self.head, 'num_classes'):
             self.head.loss_module.check_classes(self.head.num_classes)

@@ -39,7 +39,7 @@ class ClassificationTask:
             raise ValueError(f'model.head ({head.get("type")}) must say its num_classes')
         return head['num_classes']
 
-    def writer(self, settings: Any) -> dict[str, Any]:
+    def writer(self, settings: Any, model: Mapping) -> dict[str, Any]:
         """Config of the metric that writes a table of image labels."""
         return dict(type='ImageLabelWriter', ranking=settings.ranking)
 

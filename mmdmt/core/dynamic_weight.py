@@ -161,6 +161,7 @@ def dynamic_mutual_loss(
     class_mean: 'RunningClassMean | None' = None,
     normaliser: Normaliser = 'valid',
     class_weight_of: ClassWeightOf = 'all',
+    prior_corrected: bool = False,
 ) -> tuple[Tensor, DynamicWeight | None]:
     """Dynamically weighted cross-entropy ``sum(w * CE) / N`` (arXiv 2004.08514, dynamic loss), and the weights it used.
 
@@ -184,6 +185,8 @@ def dynamic_mutual_loss(
         class_mean: takes in the weights of the batch and divides those of each pseudo class by their running mean.
         normaliser: what N is, 'valid' or 'weighted'.
         class_weight_of: 'human' leaves pseudo labels their own weight, whatever their class; 'all' scales them too.
+        prior_corrected: take the student's probabilities for the weights without ``class_weight``
+            (:func:`without_class_weight`).
 
     Returns:
         The float32 loss, a scalar or [N, ...] for 'none', and the ``DynamicWeight`` (None without confidence).
@@ -199,8 +202,11 @@ def dynamic_mutual_loss(
     log_prob = F.log_softmax(logits, dim=1, dtype=torch.float32)
     decision = None
     if confidence is not None:
+        judged = log_prob
+        if prior_corrected and class_weight is not None:
+            judged = F.log_softmax(without_class_weight(log_prob.detach(), class_weight), dim=1)
         decision = weight_from_log_prob(
-            log_prob, label, confidence, gamma1, gamma2, variant, ignore_index, threshold, confidence_power
+            judged, label, confidence, gamma1, gamma2, variant, ignore_index, threshold, confidence_power
         )
         if class_mean is not None:
             decision = class_mean.normalise(decision, logits.shape[1])
@@ -220,6 +226,20 @@ def dynamic_mutual_loss(
     # A class of probability 0 has an infinite cross-entropy; p ** gamma * -log p is 0 there, but 0 * inf is NaN.
     loss = torch.where(weight != 0, -weight * _gather_class(log_prob, class_index), 0)
     return _reduce(loss, denominator, reduction), decision
+
+
+def without_class_weight(logits: Tensor, class_weight: Tensor) -> Tensor:
+    """Take the factors of the classes out of the predictions of a model that was trained with them.
+
+    Cross-entropy with factors w_c is least where ``p'_c = w_c p_c / sum(w p)``: the model says rare classes too often.
+    The soft-max of the result, ``logits - log(w)``, is p.
+
+    Args:
+        logits: [N, C, ...], or log-probabilities.
+        class_weight: float [C], > 0.
+    """
+    shape = (1, -1) + (1,) * (logits.ndim - 2)
+    return logits - class_weight.to(logits).log().view(shape)
 
 
 def gamma_ramp(gamma_max: float, t: float, t_max: float) -> float:

@@ -115,7 +115,8 @@ class Analysis:
             logits = {name: _logits(model, self.datasets[self._student(name)][idx]) for name, model in models.items()}
             true_label = _true_label(first.dataset.get_data_info(idx))
             for phase in phases:
-                teacher, student = logits[teacher_of[phase.name]], logits[str(phase.init)]
+                student = logits[str(phase.init)]
+                teacher = models[teacher_of[phase.name]].dynamic_loss.corrected(logits[teacher_of[phase.name]])
                 label, code = encode(teacher, half=self.settings.confidence_dtype == 'float16')
                 thresholds = qualities[phase.name].thresholds
                 selected = torch.where(code >= thresholds[label.long()], label.long(), IGNORED)
@@ -123,7 +124,7 @@ class Analysis:
                 loss.gamma_scale = self.settings.gamma_scale_of(phase)
                 weight = loss.weigh(student, selected, decode(code), ignore_index=IGNORED).weight
                 truth = _resize(true_label, label.shape[1:])
-                prediction = Prediction.of(student, label.long())
+                prediction = Prediction.of(loss.corrected(student), label.long())
                 qualities[phase.name].update(truth[None], label, code, prediction, weight)
         return qualities
 

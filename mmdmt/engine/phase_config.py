@@ -154,7 +154,7 @@ def label_config(
         model=without_pretrained(result['model']),
         load_from=str(teacher),
         test_evaluator=dict(
-            **task.writer(settings),
+            **task.writer(settings, model_config(cfg, settings, phase.model, 'semi')['model']),
             label_dir=str(label_dir),
             label_ratio=phase.label_ratio,
             num_classes=task.num_classes(result['model']),

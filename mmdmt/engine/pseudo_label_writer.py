@@ -11,6 +11,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
 from mmdmt.core.confidence import encode
+from mmdmt.core.dynamic_weight import without_class_weight
 from mmdmt.core.ranking import ClassHistogram
 from mmdmt.datasets.label_maps import LabelMaps
 from mmdmt.datasets.label_store import LabelStore, sample_name
@@ -84,13 +85,22 @@ class PseudoLabelWriter(LabelWriter):
         num_classes: Classes of the model.
         rank_stride: Count one in so many pixels of each image, row by row, as the published code does with 16.
         half: Round confidences to half precision, as the published code does.
+        class_weight: Factors of the classes in the training of the model, to be taken out of its predictions.
         kwargs: Arguments of :class:`LabelWriter`.
     """
 
-    def __init__(self, num_classes: int, rank_stride: int = 1, half: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        rank_stride: int = 1,
+        half: bool = False,
+        class_weight: Sequence[float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.histogram = ClassHistogram(num_classes)
         self.rank_stride, self.half = rank_stride, half
+        self.class_weight = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
         self.written: list[str] = []
 
     @property
@@ -101,8 +111,10 @@ class PseudoLabelWriter(LabelWriter):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Write the labels of a batch; the samples need ``seg_logits`` [C, H, W], ``img_path`` and ``sample_idx``."""
         for sample in data_samples:
-            logits = sample['seg_logits']['data']
-            label, code = (tensor[0].cpu() for tensor in encode(logits[None], half=self.half))
+            logits = sample['seg_logits']['data'][None].float()
+            if self.class_weight is not None:
+                logits = without_class_weight(logits, self.class_weight)
+            label, code = (tensor[0].cpu() for tensor in encode(logits, half=self.half))
             self._count(label, code)
             name = sample_name(sample['sample_idx'], sample['img_path'])
             self.store.write(name, label.numpy(), code.numpy().astype(np.uint16))

@@ -34,8 +34,8 @@ class Task(Protocol):
     def num_classes(self, model: Mapping) -> int:
         """Classes of a model config; ValueError if it does not say."""
 
-    def writer(self, settings: Any) -> dict[str, Any]:
-        """Config of the metric that writes pseudo labels, by the ``DMTSettings`` of a run."""
+    def writer(self, settings: Any, model: Mapping) -> dict[str, Any]:
+        """Config of the metric that writes pseudo labels, by the ``DMTSettings`` of a run and the teacher's config."""
 
     def selected(self, number: int, ratio: float) -> int:
         """How many of ``number`` unlabeled images a phase of a ratio sees."""

@@ -23,6 +23,7 @@ from mmdmt.core.dynamic_weight import (
     Variant,
     dynamic_mutual_loss,
     dynamic_weight,
+    without_class_weight,
 )
 
 NOTHING_IGNORED = -(2**62)
@@ -67,6 +68,9 @@ class DynamicMutualLoss(nn.Module):
             are not ignored (or images), or ``weighted``, the sum of their weights, 1 for each that a human labeled.
         class_weight_of: The labels that ``class_weight`` scales: ``all``, or ``human`` for those of humans only: pseudo
             labels of a rare class are often wrong, and its factor makes more of them in each iteration.
+        prior_corrected: Take ``class_weight`` out of the predictions that become pseudo labels, and of those that weigh
+            them: a model trained with it says rare classes too often
+            (:func:`~mmdmt.core.dynamic_weight.without_class_weight`). For segmentation.
 
     Raises:
         ValueError: if an argument is outside of what is allowed.
@@ -85,6 +89,7 @@ class DynamicMutualLoss(nn.Module):
         class_normalised: bool = False,
         normaliser: Normaliser = 'valid',
         class_weight_of: ClassWeightOf = 'all',
+        prior_corrected: bool = False,
     ) -> None:
         super().__init__()
         _check_gammas(gamma1, gamma2, variant)
@@ -100,6 +105,11 @@ class DynamicMutualLoss(nn.Module):
         self.class_mean = RunningClassMean(reduce=all_reduce) if class_normalised else None
         self.normaliser: Normaliser = normaliser
         self.class_weight_of: ClassWeightOf = class_weight_of
+        if prior_corrected and (not class_weight or min(class_weight) <= 0):
+            raise ValueError(
+                f'DynamicMutualLoss: prior_corrected needs class_weight, all above 0, got class_weight={class_weight}'
+            )
+        self.prior_corrected = prior_corrected
         self.class_weight = class_weight
         self.loss_weight = loss_weight
         self.loss_name = loss_name
@@ -127,6 +137,12 @@ class DynamicMutualLoss(nn.Module):
                     f'DynamicMutualLoss: {name} lists {len(gamma)} numbers where {self.owner} has {num_classes} classes'
                 )
 
+    def corrected(self, cls_score: Tensor) -> Tensor:
+        """Logits [N, C, ...] that pseudo labels are made of and judged by: see ``prior_corrected``."""
+        if not self.prior_corrected:
+            return cls_score
+        return without_class_weight(cls_score.float(), cls_score.new_tensor(self.class_weight, dtype=torch.float32))
+
     def _gammas(self, device: torch.device) -> tuple[Gamma, Gamma]:
         first, second = (
             (torch.tensor(gamma, dtype=torch.float32, device=device) if isinstance(gamma, Sequence) else gamma)
@@ -147,7 +163,7 @@ class DynamicMutualLoss(nn.Module):
             ignore_index: Label of what has no weight.
         """
         result = dynamic_weight(
-            cls_score,
+            self.corrected(cls_score),
             label,
             confidence,
             *self._gammas(cls_score.device),
@@ -233,6 +249,7 @@ class DynamicMutualLoss(nn.Module):
             class_mean=self.class_mean,
             normaliser=self.normaliser,
             class_weight_of=self.class_weight_of,
+            prior_corrected=self.prior_corrected,
         )
         if result is not None:
             self.statistics = _statistics(result)
@@ -243,7 +260,8 @@ class DynamicMutualLoss(nn.Module):
         return (
             f'gamma1={self.gamma1}, gamma2={self.gamma2}, variant={self.variant!r}, '
             f'confidence_power={self.confidence_power}, class_normalised={self.class_mean is not None}, '
-            f'normaliser={self.normaliser!r}, class_weight_of={self.class_weight_of!r}'
+            f'normaliser={self.normaliser!r}, class_weight_of={self.class_weight_of!r}, '
+            f'prior_corrected={self.prior_corrected}'
         )
 
 

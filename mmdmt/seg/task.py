@@ -33,20 +33,23 @@ class SegmentationTask:
 
     def num_classes(self, model: Mapping) -> int:
         """Classes of a segmentor config: those of its (last) decode head."""
-        head = model['decode_head']
-        head = head if isinstance(head, Mapping) else head[-1]
+        head = _final_head(model)
         # That of K-Net says it of the head it starts from.
         number = head.get('num_classes', (head.get('kernel_generate_head') or {}).get('num_classes'))
         if not isinstance(number, int):
             raise ValueError(f'model.decode_head ({head.get("type")}) must say its num_classes')
         return number
 
-    def writer(self, settings: Any) -> dict[str, Any]:
+    def writer(self, settings: Any, model: Mapping) -> dict[str, Any]:
         """Config of the metric that writes label maps."""
-        published = dict(rank_stride=settings.rank_stride) if settings.rank_stride > 1 else {}
+        options = dict(rank_stride=settings.rank_stride) if settings.rank_stride > 1 else {}
         if settings.confidence_dtype == 'float16':
-            published['half'] = True
-        return dict(type='PseudoLabelWriter', **published)
+            options['half'] = True
+        losses = _final_head(model).get('loss_decode') or ()
+        for loss in [losses] if isinstance(losses, Mapping) else losses:
+            if loss.get('prior_corrected'):
+                options['class_weight'] = list(loss['class_weight'])
+        return dict(type='PseudoLabelWriter', **options)
 
     def selected(self, number: int, ratio: float) -> int:
         """All images: what is selected is their pixels."""
@@ -81,3 +84,8 @@ class SegmentationTask:
         looked_at = range(0, len(dataset), max(1, len(dataset) // 16))
         shapes = [dataset[idx]['data_samples'].ori_shape for idx in looked_at]
         return round(sum(height * width for height, width in shapes) / len(shapes) * len(dataset) * BYTES_PER_PIXEL)
+
+
+def _final_head(model: Mapping) -> Mapping:
+    head = model['decode_head']
+    return head if isinstance(head, Mapping) else head[-1]

@@ -537,6 +537,12 @@ def test_class_weights_of_human_labels_with_mixup_are_refused():
         build(linear(loss=loss), mixup={})
 
 
+def test_correction_of_the_prior_is_refused():
+    loss = dict(type='DynamicMutualLoss', class_weight=[1.0, 2.0, 3.0], prior_corrected=True)
+    with pytest.raises(ValueError, match='prior_corrected is for segmentation'):
+        build(linear(loss=loss))
+
+
 @pytest.mark.parametrize('alpha', [0, -0.5, math.nan, math.inf])
 def test_bad_alpha_is_refused(alpha):
     with pytest.raises(ValueError, match=rf'mixup\.alpha={alpha} must be a finite number above 0'):

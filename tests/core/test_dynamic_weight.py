@@ -10,6 +10,7 @@ from mmdmt.core.dynamic_weight import (
     dynamic_weight,
     gamma_ramp,
     weight_from_log_prob,
+    without_class_weight,
 )
 
 GAMMAS = [(0, 0), (5, 5), (2, 3), (0, 4), (3, 0), (0.5, 1.5)]
@@ -124,6 +125,26 @@ def test_online_by_hand(threshold, label, loss):
     assert decision.weight[0].tolist() == [float(one != 255) for one in label]
     assert decision.pseudo[0].tolist() == [False, False, True, True]
     assert not decision.disagree.any() and not decision.student_wins.any()
+
+
+def test_class_weights_are_taken_out_of_predictions_by_hand():
+    # p = (.6, .3, .1); trained with factors (1, 2, 4), a model says (.6, .6, .4) / 1.6.
+    logits = torch.tensor([0.6, 0.6, 0.4]).log().view(1, 3, 1, 1)
+    found = without_class_weight(logits, torch.tensor([1.0, 2.0, 4.0])).softmax(1).flatten().tolist()
+    assert found == pytest.approx([0.6, 0.3, 0.1], rel=1e-6)
+
+
+def test_prior_corrected_weights_are_of_the_corrected_probabilities():
+    # A model that says (.3, .6, .1) with factors (1, 4, 1) means (.3, .15, .1) / .55: class 0, where it says class 1.
+    logits, factors = torch.tensor([0.3, 0.6, 0.1]).log().view(1, 3, 1), torch.tensor([1.0, 4.0, 1.0])
+    label, confidence = torch.tensor([[0]]), torch.tensor([[0.2]])
+    plain = dynamic_mutual_loss(logits, label, confidence, 2, 2, class_weight=factors)[1]
+    loss, decision = dynamic_mutual_loss(logits, label, confidence, 2, 2, class_weight=factors, prior_corrected=True)
+    assert plain.student_wins.item() and plain.weight.item() == 0
+    assert not decision.disagree.item()
+    assert decision.weight.item() == pytest.approx((0.3 / 0.55) ** 2, rel=1e-5)
+    # The cross-entropy is that of the model's own probabilities.
+    assert loss.item() == pytest.approx((0.3 / 0.55) ** 2 * -math.log(0.3), rel=1e-5)
 
 
 def test_online_takes_a_confidence_above_the_threshold_only():

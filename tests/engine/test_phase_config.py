@@ -172,6 +172,14 @@ def test_label_phase_has_no_training_parts(derive):
     assert derive('02_train_b').env_cfg.cudnn_benchmark is True
 
 
+def test_labels_are_made_without_the_class_weights_where_the_loss_says_so(derive):
+    weights = [float(number) for number in range(1, 12)]
+    loss = {'model.decode_head.loss_decode.class_weight': weights}
+    assert 'class_weight' not in derive('02_label_b', loss).test_evaluator
+    loss['model.decode_head.loss_decode.prior_corrected'] = True
+    assert derive('02_label_b', loss).test_evaluator.class_weight == weights
+
+
 def test_names_of_a_phase(derive):
     cfgs = [derive('00_train_a'), derive('01_label_a')]
     assert [cfg.experiment_name for cfg in cfgs] == ['00_train_a', '01_label_a']

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmdmt.core.confidence import decode
 from mmdmt.datasets.label_maps import LabelMaps
 from mmdmt.engine.pseudo_label_writer import PseudoLabelWriter
 
@@ -42,6 +43,15 @@ def test_rank_stride_counts_labels_of_an_interrupted_run_alike(write, tmp_path):
     writer = PseudoLabelWriter(num_classes=2, label_dir=str(tmp_path / 'store'), label_ratio=0.5, rank_stride=3)
     writer.evaluate(1)
     assert torch.equal(LabelMaps(tmp_path / 'store').histogram().counts, counts)
+
+
+def test_class_weights_are_taken_out_of_the_labels(write):
+    # p' = (.4, .6) with factors (1, 3) means (.4, .2) / .6.
+    logits = torch.tensor([0.4, 0.6]).log().view(2, 1, 1)
+    store, _ = write(logits, 1.0, class_weight=[1.0, 3.0])
+    label, code = store.read('000000_x')
+    assert label.item() == 0
+    assert decode(torch.from_numpy(code.astype(np.int32))).item() == pytest.approx(0.4 / 0.6, abs=1e-4)
 
 
 def test_half_precision_keeps_all_that_it_cannot_tell_apart(write):

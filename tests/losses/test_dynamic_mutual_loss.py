@@ -115,6 +115,23 @@ def test_class_weight_of_human_labels_by_hand(of, factors):
     assert loss(scores, label).item() == pytest.approx(sum(human) / 11, rel=1e-5)
 
 
+def test_prior_corrected_loss_and_weigh_agree():
+    scores, label, confidence = random_batch()
+    class_weight = [0.3, 1.0, 2.5, 1.0, 0.6]
+    loss = build(confidence, class_weight=class_weight, prior_corrected=True)
+    value = loss(scores, label)
+    logged = loss.statistics
+    result = loss.weigh(scores, label, confidence, ignore_index=255)
+    assert [float(figure) for figure in logged] == pytest.approx([float(figure) for figure in loss.statistics])
+    factor = torch.tensor(class_weight)[torch.where(label == 255, 0, label)]
+    single = F.cross_entropy(scores, label, reduction='none', ignore_index=255)
+    expected = (result.weight * factor * single).sum() / factor[label != 255].sum()
+    torch.testing.assert_close(value, expected)
+    plain = build(confidence, class_weight=class_weight)
+    plain(scores, label)
+    assert float(plain.statistics.disagree) != float(logged.disagree)
+
+
 @pytest.mark.parametrize('ignore_index', [0, 3])
 def test_ignore_index(ignore_index):
     scores, label, _ = random_batch()
@@ -188,6 +205,8 @@ def test_stock_head_with_ohem_trains_on_the_hardest_pixels():
         ({'variant': 'DMT'}, "variant='DMT' is not one of"),
         ({'variant': 'naive', 'gamma1': 1.0, 'gamma2': 2.0}, 'gamma1=1.0, gamma2=2.0'),
         ({'class_weight_of': 'pseudo'}, r"class_weight_of='pseudo' is not one of \('all', 'human'\)"),
+        ({'prior_corrected': True}, 'prior_corrected needs class_weight, all above 0, got class_weight=None'),
+        ({'prior_corrected': True, 'class_weight': [1.0, 0.0]}, r'got class_weight=\[1.0, 0.0\]'),
         ({'threshold': 1.0}, r'threshold=1.0 must be in \[0, 1\)'),
         ({'threshold': -0.1}, 'threshold=-0.1'),
         ({'loss_name': 'dmt'}, "loss_name='dmt' must start with loss_"),

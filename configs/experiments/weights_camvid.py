@@ -19,6 +19,17 @@ methods = {
     'dmt5-human': dict(loss=dict(_human, gamma1=5.0, gamma2=5.0)),
     # The class weights are taken out of the predictions that become labels and weights.
     'mutual-corrected': dict(loss=dict(_corrected, **_unweighted)),
-    'dmt2-corrected': dict(loss=_corrected),
     'dmt5-corrected': dict(loss=dict(_corrected, gamma1=5.0, gamma2=5.0)),
+    # The student sees the unlabeled images in other colors than the teacher.
+    'dmt5-photometric': dict(
+        loss=dict(_human, gamma1=5.0, gamma2=5.0),
+        options={'dmt.unlabeled.pipeline': [
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadDMTAnnotations'),
+            dict(type='RandomResize', scale=(240, 180), ratio_range=(0.75, 1.5), keep_ratio=True),
+            dict(type='RandomCrop', crop_size=(128, 128)),
+            dict(type='RandomFlip', prob=0.5),
+            dict(type='PhotoMetricDistortion'),
+            dict(type='PackDMTInputs'),
+        ]}),
 }

@@ -16,6 +16,6 @@ _unweighted = dict(gamma1=0.0, gamma2=0.0)
 methods = {
     'cbst': dict(loss=_unweighted, self_training=('a',)),
     'mutual': dict(loss=_unweighted),
-    'dmt2': dict(),
+    'dmt5': dict(loss=dict(gamma1=5.0, gamma2=5.0)),
     'dmt5-corrected': dict(loss=dict(gamma1=5.0, gamma2=5.0, prior_corrected=True)),
 }

@@ -1,31 +1,22 @@
-"""The dynamic loss of DMT: cross-entropy scaled down where student and teacher disagree (arXiv 2004.08514).
+"""The dynamic weight of DMT: pseudo labels count less where student and teacher disagree (arXiv 2004.08514).
 
 Notation of the paper: teacher label ``y_A`` with confidence ``c_A``; student argmax ``y_B`` with confidence ``c_B``;
 ``p_B`` is the student's probability of ``y_A``. All of them are detached and computed in float32.
 """
 
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-if TYPE_CHECKING:
-    from mmdmt.core.class_mean import RunningClassMean
-
 HUMAN = 2.0
 """Confidence of a human-labeled pixel: above every probability, so one tensor says both who labeled and how surely."""
 
 VARIANTS = ('dmt', 'naive', 'flip', 'online')
-REDUCTIONS = ('mean', 'sum', 'none')
-NORMALISERS = ('valid', 'weighted')
-CLASS_WEIGHTS_OF = ('all', 'human')
 
 Variant = Literal['dmt', 'naive', 'flip', 'online']
-Reduction = Literal['mean', 'sum', 'none']
-Normaliser = Literal['valid', 'weighted']
-ClassWeightOf = Literal['all', 'human']
 Gamma: TypeAlias = float | Tensor
 """An exponent, or one a class: float [C]."""
 
@@ -112,9 +103,9 @@ def weight_from_log_prob(
 
     Shapes, dtypes and errors are those of ``dynamic_weight``.
     """
-    _check_variant(gamma1, gamma2, variant, confidence_power, log_prob.shape[1])
-    _check_shape('label', label, log_prob)
-    _check_shape('confidence', confidence, log_prob)
+    check_variant(gamma1, gamma2, variant, confidence_power, log_prob.shape[1])
+    check_shape('label', label, log_prob)
+    check_shape('confidence', confidence, log_prob)
     confidence = confidence.float()
     student_log_confidence, student_label = log_prob.max(dim=1)
     if variant == 'online':
@@ -129,7 +120,7 @@ def weight_from_log_prob(
     student_wins = disagree & (confidence < student_log_confidence.exp())
     class_index = torch.where(valid, label, 0)
     gamma1, gamma2 = _gammas_of(class_index, gamma1, gamma2)
-    label_log_prob = _gather_class(log_prob, class_index)
+    label_log_prob = gather_class(log_prob, class_index)
     weight = _power(label_log_prob, gamma1)
     if variant != 'naive':
         if isinstance(gamma1, Tensor) or gamma1 != gamma2:
@@ -143,89 +134,6 @@ def weight_from_log_prob(
         weight = weight * confidence**confidence_power
     weight = torch.where(pseudo, weight, valid.float())
     return DynamicWeight(weight, label, pseudo, disagree, student_wins)
-
-
-def dynamic_mutual_loss(
-    logits: Tensor,
-    label: Tensor,
-    confidence: Tensor | None,
-    gamma1: Gamma,
-    gamma2: Gamma,
-    variant: Variant = 'dmt',
-    ignore_index: int = 255,
-    class_weight: Tensor | None = None,
-    pixel_weight: Tensor | None = None,
-    reduction: Reduction = 'mean',
-    threshold: float = 0.9,
-    confidence_power: float = 0.0,
-    class_mean: 'RunningClassMean | None' = None,
-    normaliser: Normaliser = 'valid',
-    class_weight_of: ClassWeightOf = 'all',
-    prior_corrected: bool = False,
-) -> tuple[Tensor, DynamicWeight | None]:
-    """Dynamically weighted cross-entropy ``sum(w * CE) / N`` (arXiv 2004.08514, dynamic loss), and the weights it used.
-
-    N is the number of valid (not ignored) pixels of the whole batch, human- and pseudo-labeled together, or with
-    ``normaliser='weighted'`` the sum of their w. N = 0 gives a loss of 0 that still has a graph (all gradients 0).
-
-    Args:
-        logits: student logits [N, C, ...], any float dtype; computed in float32.
-        label: int64 [N, ...], class index or ``ignore_index``.
-        confidence: float32 [N, ...] as for ``dynamic_weight``; None is plain cross-entropy.
-        gamma1: exponent on agreement, >= 0; a number, or float [C].
-        gamma2: exponent on disagreement, >= 0; a number, or float [C].
-        variant: 'dmt', 'naive', 'flip' or 'online'.
-        ignore_index: label of pixels without loss.
-        class_weight: float [C]; scales each pixel by the weight of the class it is trained on, and in N as well (as in
-            ``torch.nn.functional.cross_entropy``).
-        pixel_weight: float [N, ...]; scales each pixel and leaves N alone (a hard-example sampler).
-        reduction: 'mean', 'sum' or 'none'.
-        threshold: of variant 'online'.
-        confidence_power: as for ``dynamic_weight``.
-        class_mean: takes in the weights of the batch and divides those of each pseudo class by their running mean.
-        normaliser: what N is, 'valid' or 'weighted'.
-        class_weight_of: 'human' leaves pseudo labels their own weight, whatever their class; 'all' scales them too.
-        prior_corrected: take the student's probabilities for the weights without ``class_weight``
-            (:func:`without_class_weight`).
-
-    Returns:
-        The float32 loss, a scalar or [N, ...] for 'none', and the ``DynamicWeight`` (None without confidence).
-
-    Raises:
-        ValueError: as ``dynamic_weight``; also an unknown reduction or normaliser, or weights of the wrong shape.
-    """
-    _check_variant(gamma1, gamma2, variant, confidence_power, logits.shape[1])
-    _check_shape('label', label, logits)
-    if pixel_weight is not None:
-        _check_shape('pixel_weight', pixel_weight, logits)
-    _check_loss_arguments(logits, class_weight, reduction, normaliser)
-    log_prob = F.log_softmax(logits, dim=1, dtype=torch.float32)
-    decision = None
-    if confidence is not None:
-        judged = log_prob
-        if prior_corrected and class_weight is not None:
-            judged = F.log_softmax(without_class_weight(log_prob.detach(), class_weight), dim=1)
-        decision = weight_from_log_prob(
-            judged, label, confidence, gamma1, gamma2, variant, ignore_index, threshold, confidence_power
-        )
-        if class_mean is not None:
-            decision = class_mean.normalise(decision, logits.shape[1])
-        label = decision.label
-    valid = label != ignore_index
-    class_index = torch.where(valid, label, 0)
-    weight = valid.float() if decision is None else decision.weight
-    denominator = weight if normaliser == 'weighted' else valid
-    if class_weight is not None:
-        weight_of_label = class_weight.float()[class_index]
-        if class_weight_of == 'human' and decision is not None:
-            weight_of_label = torch.where(decision.pseudo, 1, weight_of_label)
-        weight = weight * weight_of_label
-        denominator = denominator * weight_of_label
-    if pixel_weight is not None:
-        weight = weight * pixel_weight.float()
-    # A class of probability 0 has an infinite cross-entropy; p ** gamma * -log p is 0 there, but 0 * inf is NaN.
-    loss = torch.where(weight != 0, -weight * _gather_class(log_prob, class_index), 0)
-    return _reduce(loss, denominator, reduction), decision
 
 
 def without_class_weight(logits: Tensor, class_weight: Tensor) -> Tensor:
@@ -261,7 +169,8 @@ def gamma_ramp(gamma_max: float, t: float, t_max: float) -> float:
     return gamma_max * math.exp(-5 * (1 - t / t_max) ** 2)
 
 
-def _gather_class(log_prob: Tensor, class_index: Tensor) -> Tensor:
+def gather_class(log_prob: Tensor, class_index: Tensor) -> Tensor:
+    """Value [N, ...] of the class ``class_index``, int64 [N, ...], of each pixel of ``log_prob`` [N, C, ...]."""
     return log_prob.gather(1, class_index.unsqueeze(1)).squeeze(1)
 
 
@@ -281,24 +190,8 @@ def _power(log_prob: Tensor, gamma: Gamma) -> Tensor:
     return (gamma * log_prob.clamp(min=torch.finfo(torch.float32).min)).exp()
 
 
-def _reduce(loss: Tensor, denominator: Tensor, reduction: Reduction) -> Tensor:
-    if reduction == 'none':
-        return loss
-    if reduction == 'sum':
-        return loss.sum()
-    total = denominator.sum()
-    return loss.sum() / torch.where(total > 0, total, 1)
-
-
-def _check_loss_arguments(logits: Tensor, class_weight: Tensor | None, reduction: str, normaliser: str) -> None:
-    if class_weight is not None and tuple(class_weight.shape) != (logits.shape[1],):
-        raise ValueError(f'class_weight must have shape [{logits.shape[1]}]; got {list(class_weight.shape)}')
-    for name, value, allowed in (('reduction', reduction, REDUCTIONS), ('normaliser', normaliser, NORMALISERS)):
-        if value not in allowed:
-            raise ValueError(f'{name} must be one of {allowed}; got {value!r}')
-
-
-def _check_variant(gamma1: Gamma, gamma2: Gamma, variant: str, confidence_power: float, num_classes: int) -> None:
+def check_variant(gamma1: Gamma, gamma2: Gamma, variant: str, confidence_power: float, num_classes: int) -> None:
+    """Refuse what ``dynamic_weight`` cannot weigh by: ValueError."""
     if variant not in VARIANTS:
         raise ValueError(f'variant must be one of {VARIANTS}; got {variant!r}')
     for name, gamma in (('gamma1', gamma1), ('gamma2', gamma2), ('confidence_power', confidence_power)):
@@ -315,7 +208,8 @@ def _check_gamma(name: str, gamma: float) -> None:
         raise ValueError(f'{name} must be a finite number >= 0; got {gamma}')
 
 
-def _check_shape(name: str, tensor: Tensor, logits: Tensor) -> None:
+def check_shape(name: str, tensor: Tensor, logits: Tensor) -> None:
+    """Refuse a tensor that has not one value for each pixel of ``logits``: ValueError naming both shapes."""
     if tensor.shape != logits.shape[:1] + logits.shape[2:]:
         raise ValueError(
             f'{name} must have the shape of logits without its class dimension; '

@@ -11,20 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmdmt.core.class_mean import RunningClassMean
-from mmdmt.core.dynamic_weight import (
+from mmdmt.core.dynamic_loss import (
     CLASS_WEIGHTS_OF,
     NORMALISERS,
-    VARIANTS,
     ClassWeightOf,
-    DynamicWeight,
-    Gamma,
     Normaliser,
     Reduction,
-    Variant,
     dynamic_mutual_loss,
-    dynamic_weight,
-    without_class_weight,
 )
+from mmdmt.core.dynamic_weight import VARIANTS, DynamicWeight, Gamma, Variant, dynamic_weight, without_class_weight
 
 NOTHING_IGNORED = -(2**62)
 """An ``ignore_index`` that no data set has for a label."""

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from mmdmt.cls import classifier
 from mmdmt.cls.classifier import DMTImageClassifier, frozen_batch_norm
-from mmdmt.core.dynamic_weight import dynamic_mutual_loss
+from mmdmt.core.dynamic_loss import dynamic_mutual_loss
 
 CLASSES = 3
 GAMMA1, GAMMA2 = 2.0, 1.0

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from mmdmt.core.class_mean import RunningClassMean
-from mmdmt.core.dynamic_weight import HUMAN, DynamicWeight, dynamic_mutual_loss, dynamic_weight
+from mmdmt.core.dynamic_loss import dynamic_mutual_loss
+from mmdmt.core.dynamic_weight import HUMAN, DynamicWeight, dynamic_weight
 
 
 def decision(weight, label, pseudo):

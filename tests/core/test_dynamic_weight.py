@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from mmdmt.core.dynamic_loss import dynamic_mutual_loss
 from mmdmt.core.dynamic_weight import (
     HUMAN,
-    dynamic_mutual_loss,
     dynamic_weight,
     gamma_ramp,
     weight_from_log_prob,

@@ -20,6 +20,9 @@ methods = {
     # The class weights are taken out of the predictions that become labels and weights.
     'mutual-corrected': dict(loss=dict(_corrected, **_unweighted)),
     'dmt5-corrected': dict(loss=dict(_corrected, gamma1=5.0, gamma2=5.0)),
+    # Half of the labels at most.
+    'dmt5-half': dict(
+        loss=dict(_corrected, gamma1=5.0, gamma2=5.0), options={'dmt.label_ratios': (0.1, 0.2, 0.3, 0.4, 0.5)}),
     # The student sees the unlabeled images in other colors than the teacher.
     'dmt5-photometric': dict(
         loss=dict(_human, gamma1=5.0, gamma2=5.0),

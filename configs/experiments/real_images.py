@@ -17,5 +17,7 @@ methods = {
     'cbst': dict(loss=_unweighted, self_training=('a',)),
     'mutual': dict(loss=_unweighted),
     'dmt5': dict(loss=dict(gamma1=5.0, gamma2=5.0)),
-    'dmt5-corrected': dict(loss=dict(gamma1=5.0, gamma2=5.0, prior_corrected=True)),
+    'dmt5-half': dict(
+        loss=dict(gamma1=5.0, gamma2=5.0, prior_corrected=True),
+        options={'dmt.label_ratios': (0.1, 0.2, 0.3, 0.4, 0.5)}),
 }

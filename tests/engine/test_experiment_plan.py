@@ -46,6 +46,13 @@ def test_plan(read, tmp_path):
     assert plan.method_config('camvid', 'flip') == str(tmp_path / 'flip_camvid.py')
 
 
+@pytest.mark.parametrize('name', ['digits', 'real_images', 'weights_camvid'])
+def test_shipped_plans(root, monkeypatch, name):
+    monkeypatch.chdir(root)  # paths in a plan are relative to where the tool is started
+    plan = ExperimentPlan.from_file(f'configs/experiments/{name}.py')
+    assert plan.control and plan.methods['mutual'].loss == dict(gamma1=0.0, gamma2=0.0)
+
+
 def test_variables_of_the_file(read):
     plan = read(text=[('methods = dict(', '_none = dict(gamma1=0.0)\nmethods = dict(other=dict(loss=_none),')])
     assert plan.methods['other'].loss == {'gamma1': 0.0}

@@ -1,7 +1,7 @@
 """Deriving the configs of the runs of an experiment from its plan."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from mmdmt.datasets.checks import build_dataset
 from mmdmt.engine.checks import check_model
 from mmdmt.engine.cli import read_config
 from mmdmt.engine.experiment_plan import ExperimentPlan
-from mmdmt.engine.phase_config import model_config
+from mmdmt.engine.phase_config import dicts_of_type, model_config
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import LENGTH_KEYS, DMTSettings, merge
 
@@ -55,7 +55,7 @@ def dmt_config(plan: ExperimentPlan, data_set: str, seed: int, method: str | Non
     cfg = _read(path, own.data_root, own.options)
     if method is not None:
         cfg.merge_from_dict(dict(plan.methods[method].options))
-        for loss in _dicts_of_type(cfg._cfg_dict, 'DynamicMutualLoss'):
+        for loss in dicts_of_type(cfg._cfg_dict, 'DynamicMutualLoss'):
             loss.update(plan.methods[method].loss)
     keys = plan.seed_keys or ('randomness.seed', *(['dmt.split.split_id'] if cfg.dmt.get('split') else []))
     cfg.merge_from_dict(dict.fromkeys(keys, seed))
@@ -164,7 +164,7 @@ def _check_method(plan: ExperimentPlan, data_set: str, method: str, known: list[
 
 
 def _check_loss(model: Mapping, wanted: Mapping[str, Any]) -> None:
-    losses = list(_dicts_of_type(model, 'DynamicMutualLoss'))
+    losses = list(dicts_of_type(model, 'DynamicMutualLoss'))
     if wanted and not losses:
         raise ValueError(f'loss={dict(wanted)!r}, but the model has no DynamicMutualLoss')
     for loss in losses:
@@ -196,18 +196,6 @@ def _control_length(data: RunData, settings: DMTSettings, model: str) -> Control
 def _read(path: str, data_root: str | None, options: Mapping[str, Any]) -> Config:
     cfg = read_config(path, {**options, **({} if data_root is None else dict(data_root=data_root))})
     if cfg.get('default_scope', 'mmseg') == 'mmseg':
-        for metric in _dicts_of_type(cfg._cfg_dict, 'IoUMetric'):
+        for metric in dicts_of_type(cfg._cfg_dict, 'IoUMetric'):
             metric['type'] = 'ClassIoUMetric'
     return cfg
-
-
-def _dicts_of_type(node: Any, kind: str) -> Iterator[dict]:
-    """All dicts of a ``type`` in a config."""
-    if isinstance(node, Mapping):
-        if node.get('type') == kind:
-            yield node  # type: ignore[misc]
-        node = node.values()
-    elif not isinstance(node, list | tuple):
-        return
-    for value in node:
-        yield from _dicts_of_type(value, kind)

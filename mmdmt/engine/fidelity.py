@@ -1,11 +1,8 @@
 """Which behaviours of the published code a run has switched on, to be said wherever its results are."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 from mmengine.config import Config
 
-from mmdmt.engine.phase_config import model_config
+from mmdmt.engine.phase_config import dicts_of_type, model_config
 from mmdmt.engine.settings import DMTSettings
 
 
@@ -22,8 +19,8 @@ def published_behaviours(cfg: Config, settings: DMTSettings) -> list[str]:
         config = model_config(cfg, settings, name, 'semi')
         model = config['model']
         preprocessor, backbone = model.get('data_preprocessor') or {}, model.get('backbone') or {}
-        for head in _dicts(model):
-            if head.get('type') == 'DeepLabV2Head' and tuple(head.get('dilations', ())) == (6, 12):
+        for head in dicts_of_type(model, 'DeepLabV2Head'):
+            if tuple(head.get('dilations', ())) == (6, 12):
                 found.append(f'model {name}: dilations=(6, 12): the head sums two of its four branches')
         if preprocessor.get('bgr_to_rgb') is False and backbone.get('style') == 'pytorch':
             found.append(f"model {name}: style='pytorch': a ResNet of V1.5 on weights in Caffe form")
@@ -33,12 +30,3 @@ def published_behaviours(cfg: Config, settings: DMTSettings) -> list[str]:
             if hook.get('type') == 'EMAHook' and hook.get('momentum', 0) > 0.5:
                 found.append(f'model {name}: EMAHook momentum={hook["momentum"]}: the average is nearly the last step')
     return found
-
-
-def _dicts(node: Any) -> Iterator[Mapping]:
-    if isinstance(node, Mapping):
-        yield node
-        node = list(node.values())
-    if isinstance(node, list | tuple):
-        for value in node:
-            yield from _dicts(value)

@@ -2,7 +2,7 @@
 
 import copy
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -225,6 +225,18 @@ def without_pretrained(node: Any) -> Any:
     if isinstance(node, list | tuple):
         return type(node)(without_pretrained(item) for item in node)
     return copy.deepcopy(node)
+
+
+def dicts_of_type(node: Any, kind: str) -> Iterator[dict]:
+    """All dicts in a config whose ``type`` is ``kind``."""
+    if isinstance(node, Mapping):
+        if node.get('type') == kind:
+            yield node  # type: ignore[misc]
+        node = node.values()
+    elif not isinstance(node, list | tuple):
+        return
+    for value in node:
+        yield from dicts_of_type(value, kind)
 
 
 def _stock(node: Any, task: Task) -> Any:

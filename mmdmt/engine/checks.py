@@ -38,6 +38,19 @@ def check_schedule(schedulers: Any, steps: int, phase: str) -> None:
             )
 
 
+def check_cut_mix(model: Mapping, unlabeled_per_batch: int) -> None:
+    """Check that a model config that mixes pseudo-labeled images gets at least two of them in a batch.
+
+    Raises:
+        ValueError: saying how many it gets.
+    """
+    if model.get('cut_mix') is not None and unlabeled_per_batch < 2:
+        raise ValueError(
+            f'dmt.semi.unlabeled_per_batch={unlabeled_per_batch}: cut_mix of the model mixes the pseudo-labeled images '
+            'of a batch with each other, it needs at least 2 in each process'
+        )
+
+
 def check_variant(model: Any, key: str, scheme: str) -> None:
     """Check that the losses of a model and the scheme of the run are both online, or both not.
 

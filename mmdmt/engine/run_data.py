@@ -10,7 +10,14 @@ from mmengine.dist import barrier, get_world_size, is_main_process
 from mmdmt.core.schedule import Phase
 from mmdmt.core.splits import difference_maximised_sampling
 from mmdmt.datasets.checks import build_dataset, check_disjoint, check_images, image_paths
-from mmdmt.engine.checks import check_model, check_schedule, check_supervised, check_variant, check_weights
+from mmdmt.engine.checks import (
+    check_cut_mix,
+    check_model,
+    check_schedule,
+    check_supervised,
+    check_variant,
+    check_weights,
+)
 from mmdmt.engine.phase_config import ModelData, model_config, model_data
 from mmdmt.engine.settings import DMTSettings
 from mmdmt.engine.task import task_of
@@ -105,6 +112,8 @@ class RunData:
                 kind = 'supervised' if phase.supervised else 'semi'
                 config = model_config(self.cfg, self.settings, phase.model, kind)
                 check_schedule(config.get('param_scheduler'), self.steps(phase), phase.name)
+                if not phase.supervised:
+                    check_cut_mix(config['model'], self.settings.kind(phase)['unlabeled_per_batch'])
         checked: set[str] = set()
         for model, data in self.of.items():
             config = model_config(self.cfg, self.settings, model)

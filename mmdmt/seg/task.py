@@ -26,7 +26,7 @@ class SegmentationTask:
         'DMTCascadeEncoderDecoder': dict(type='CascadeEncoderDecoder'),
         'DynamicMutualLoss': dict(type='CrossEntropyLoss', avg_non_ignore=True),
     }
-    own_arguments: frozenset[str] = frozenset()
+    own_arguments = frozenset({'cut_mix'})
 
     check_pipeline = staticmethod(checks.check_pipeline)
     check_labeled = staticmethod(checks.check_labeled)

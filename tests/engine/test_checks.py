@@ -266,6 +266,11 @@ def test_online_loss_and_scheme_need_each_other(refused, folder_config, variant,
     refused(ValueError, f"dmt.models.a: a DynamicMutualLoss has variant='{variant}'", f"dmt.scheme='{scheme}'")
 
 
+def test_cut_mix_needs_two_images(refused, folder_config):
+    folder_config.dmt.semi.update(model=dict(cut_mix=dict()), unlabeled_per_batch=1)
+    refused(ValueError, 'dmt.semi.unlabeled_per_batch=1: cut_mix of the model', 'at least 2 in each process')
+
+
 def test_warm_up_longer_than_a_phase(refused, folder_config):
     folder_config.dmt.semi.iters = 3
     warm_up = [dict(type='LinearLR', start_factor=0.1, begin=0, end=3), dict(type='PolyLR', begin=3, end=20000)]

@@ -189,7 +189,9 @@ def test_names_of_a_phase(derive):
 
 def test_final_config_holds_only_stock_types(tiny_config):
     auxiliary = dict(type='FCNHead', num_classes=11, loss_decode=[dict(type='DynamicMutualLoss', loss_weight=0.4)])
-    cfg = tiny_config(Path('unused'), {'model.auxiliary_head': [auxiliary], 'dmt.models.b.load_from': 'x.pth'})
+    cfg = tiny_config(
+        Path('unused'), {'model.auxiliary_head': [auxiliary], 'dmt.models.b.load_from': 'x.pth', 'model.cut_mix': {}}
+    )
     before = copy.deepcopy(cfg.to_dict())
     final = phase_config.final_config(cfg, DMTSettings.from_config(cfg), 'b')
     assert final.model.type == 'EncoderDecoder'
@@ -197,6 +199,7 @@ def test_final_config_holds_only_stock_types(tiny_config):
     assert final.model.auxiliary_head[0].loss_decode == [
         dict(type='CrossEntropyLoss', avg_non_ignore=True, loss_weight=0.4)
     ]
+    assert 'cut_mix' not in final.model
     assert 'DMT' not in repr(final.model)
     assert 'Dynamic' not in repr(final.model)
     assert not {'dmt', 'runner_type', 'load_from', 'work_dir', 'resume'} & set(final.keys())

@@ -65,6 +65,27 @@ def test_ohem(train, calls, thresh):
         assert call.value.item() == pytest.approx(total / divisor, rel=1e-5)
 
 
+def test_cut_mix(train, calls, tmp_path):
+    """Of two pseudo-labeled images each gets half of the other's label and confidence, the labeled image nothing."""
+    train({})
+    plain = {phase: calls.losses[phase][0] for phase in ('00_train_a', '01_train_a')}
+    calls.losses.clear()
+    train({'model.cut_mix': dict(area=0.5), 'work_dir': str(tmp_path / 'mixed')})
+    supervised, mixed = (calls.losses[phase][0] for phase in ('00_train_a', '01_train_a'))
+    assert torch.equal(supervised.logits, plain['00_train_a'].logits)
+    before = plain['01_train_a']
+    pseudo = (before.confidence <= 1).flatten(1).any(1)
+    assert pseudo.tolist().count(True) == 2
+    (first, second), (human,) = pseudo.nonzero()[:, 0].tolist(), (~pseudo).nonzero()[:, 0].tolist()
+    assert torch.equal(mixed.label[human], before.label[human])
+    for own, other in ((first, second), (second, first)):
+        kept = (mixed.confidence[own] == before.confidence[own]) & (mixed.label[own] == before.label[own])
+        taken = (mixed.confidence[own] == before.confidence[other]) & (mixed.label[own] == before.label[other])
+        assert (kept | taken).all()
+        assert (~kept).float().mean() == pytest.approx(0.5, abs=0.1)
+    assert mixed.value != before.value
+
+
 def test_several_losses_in_one_head(train, calls):
     """Dynamic loss and Dice loss are both trained on: the step's loss is their sum, each has its own value."""
     dice = dict(type='DiceLoss', use_sigmoid=False, loss_weight=0.5)

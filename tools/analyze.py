@@ -19,6 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file of a finished or partly finished DMT run')
     add_common_arguments(parser)
     parser.add_argument('--images', type=int, default=100, help='unlabeled images to look at, evenly spaced')
+    parser.add_argument('--json', type=Path, help='write the figures here alone, in place of WORK_DIR/analysis.*')
     parser.add_argument(
         '--masks', metavar='PREFIX', help='where the masks of the unlabeled images lie, if the config does not say'
     )
@@ -42,8 +43,9 @@ def main() -> None:
     result = Analysis(cfg, args.masks).run(args.images)
     text = render_analysis(result)
     folder = Path(cfg.work_dir)
-    write_json(folder / 'analysis.json', without_nan(result))
-    (folder / 'analysis.md').write_text(text)
+    write_json(args.json or folder / 'analysis.json', without_nan(result))
+    if not args.json:
+        (folder / 'analysis.md').write_text(text)
     print(text)
 
 

@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
 from mmdmt.core.experiment import ready
 from mmdmt.engine.experiment_config import Experiment, check_plan
 from mmdmt.engine.experiment_plan import ExperimentPlan
-from mmdmt.engine.experiment_run import JobRun, collect
-from mmdmt.engine.experiment_table import EXPLANATION, render_split
+from mmdmt.engine.experiment_run import JobRun, collect, collect_labels
+from mmdmt.engine.experiment_table import EXPLANATION, render_labels, render_split
 
 LOG_TAIL = 20  # lines
 
@@ -92,7 +92,7 @@ def say(text: str) -> None:
 
 
 def run_job(run: JobRun, processes: Processes) -> None:
-    """Train and test what is left of a job."""
+    """Train, test and analyse what is left of a job."""
     run.write_config()
     with open(run.log_path, 'ab') as log:
         # The processes inherit the lock with the log: those of a killed experiment hold it until they end.
@@ -107,6 +107,9 @@ def run_job(run: JobRun, processes: Processes) -> None:
         for evaluation in run.evaluations():
             say(f'{run.job.name}: testing {evaluation.model} on {evaluation.split}')
             processes.run('test.py', run.test_arguments(evaluation), run.job.name, log.fileno())
+        if run.to_analyse():
+            say(f'{run.job.name}: comparing its pseudo labels with the masks')
+            processes.run('analyze.py', run.analyze_arguments(), run.job.name, log.fileno())
     say(f'{run.job.name}: complete')
 
 
@@ -162,6 +165,9 @@ def table(experiment: Experiment, runs: list[JobRun], record: Path) -> str:
             scores = collect(runs, name, split)
             text = render_split(scores, experiment.metrics[name], experiment.classes[name], data_set.frequent_classes)
             parts += [f'## {name}, {split}', text if scores else 'Nothing yet.']
+        labels = collect_labels(runs, name)
+        if labels:
+            parts += [f'## {name}, pseudo labels', render_labels(labels, data_set.label_images)]
     missing = [run.job.name for run in runs if not run.is_complete()]
     if missing:
         parts.append(f'Not complete, {len(missing)} of {len(runs)} runs: {", ".join(missing)}.')

@@ -29,6 +29,27 @@ from mmdmt.engine.settings import DMTSettings, merge
 from mmdmt.engine.task import task_of
 
 
+def why_not(cfg: Config, settings: DMTSettings) -> str | None:
+    """Why a run cannot be analysed, None if it can."""
+    if cfg.get('default_scope', 'mmseg') != 'mmseg':
+        return f'default_scope={cfg.default_scope!r}: the analysis is of segmentation runs only'
+    if settings.scheme == 'online':
+        return "dmt.scheme='online' has no pseudo labels of a teacher to analyse"
+    if settings.reinitialise or settings.scheme == 'chain':
+        return 'dmt.reinitialise: a student that begins with new weights has nothing yet to weigh by'
+    return None
+
+
+def check_mask(info: dict) -> None:
+    """Refuse an unlabeled image without a mask: FileNotFoundError."""
+    path = info.get('seg_map_path')
+    if not path or not fileio.exists(path):
+        raise FileNotFoundError(
+            f'unlabeled image {info["img_path"]} has no mask ({path}): the analysis needs the true labels of the '
+            'unlabeled images; say by --masks (data_prefix.seg_map_path of dmt.unlabeled) where they lie'
+        )
+
+
 class Analysis:
     """Analysis of a finished or partly finished DMT run.
 
@@ -46,14 +67,11 @@ class Analysis:
     """
 
     def __init__(self, cfg: Config, masks: str | None = None) -> None:
-        if cfg.get('default_scope', 'mmseg') != 'mmseg':
-            raise ValueError(f'default_scope={cfg.default_scope!r}: the analysis is of segmentation runs only')
-        init_default_scope('mmseg')
         self.cfg, self.settings, self.task = cfg, DMTSettings.from_config(cfg), task_of(cfg)
-        if self.settings.scheme == 'online':
-            raise ValueError("dmt.scheme='online' has no pseudo labels of a teacher to analyse")
-        if self.settings.reinitialise or self.settings.scheme == 'chain':
-            raise ValueError('dmt.reinitialise: a student that begins with new weights has nothing yet to weigh by')
+        reason = why_not(cfg, self.settings)
+        if reason is not None:
+            raise ValueError(reason)
+        init_default_scope('mmseg')
         self.manifest = Manifest(Path(cfg.work_dir).resolve(), self.settings.phases())
         if not self.manifest.path.is_file():
             raise FileNotFoundError(f'{self.manifest.work_dir} holds no DMT run (no dmt.json): give its --work-dir')
@@ -82,7 +100,7 @@ class Analysis:
         first = next(iter(self.datasets.values()))
         indices = np.unique(np.linspace(0, len(first) - 1, min(images, len(first))).round().astype(int)).tolist()
         for idx in indices:
-            self._check_mask(first.dataset.get_data_info(idx))
+            check_mask(first.dataset.get_data_info(idx))
         qualities: dict[str, LabelQuality] = {}
         for iteration in sorted({phase.iteration for phase in self.phases}):
             qualities.update(self._iteration([p for p in self.phases if p.iteration == iteration], indices))
@@ -92,14 +110,6 @@ class Analysis:
             classes=list(first.metainfo.get('classes') or range(next(iter(qualities.values())).num_classes)),
             phases={phase.name: self._figures(phase, qualities[phase.name]) for phase in self.phases},
         )
-
-    def _check_mask(self, info: dict) -> None:
-        path = info.get('seg_map_path')
-        if not path or not fileio.exists(path):
-            raise FileNotFoundError(
-                f'unlabeled image {info["img_path"]} has no mask ({path}): the analysis needs the true labels of the '
-                'unlabeled images; say by --masks (data_prefix.seg_map_path of dmt.unlabeled) where they lie'
-            )
 
     @torch.no_grad()
     def _iteration(self, phases: Sequence[Phase], indices: Sequence[int]) -> dict[str, LabelQuality]:

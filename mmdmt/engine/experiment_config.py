@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from mmdmt.core.experiment import ANY_MODEL, Job, plan_jobs
 from mmdmt.core.schedule import Phase
 from mmdmt.datasets.checks import build_dataset
+from mmdmt.engine.analysis import check_mask, why_not
 from mmdmt.engine.checks import check_model
 from mmdmt.engine.cli import read_config
 from mmdmt.engine.experiment_plan import ExperimentPlan
@@ -124,6 +125,8 @@ def check_plan(plan: ExperimentPlan) -> Experiment:
         with tempfile.TemporaryDirectory() as folder:
             data = RunData(cfg, settings)
             data.prepare(Path(folder))
+            if data_set.label_images:
+                _check_masks(cfg, data, key)
             control[name] = {model: _control_length(data, settings, model) for model in models[name]}
         classes[name] = _classes(cfg)
         _check_frequent(data_set.frequent_classes, classes[name], key)
@@ -171,6 +174,17 @@ def _check_loss(model: Mapping, wanted: Mapping[str, Any]) -> None:
         other = {key: loss.get(key) for key, value in wanted.items() if loss.get(key) != value}
         if other:
             raise ValueError(f'loss={dict(wanted)!r}, but a model sets {other!r} by itself: use options')
+
+
+def _check_masks(cfg: Config, data: RunData, key: str) -> None:
+    reason = why_not(cfg, DMTSettings.from_config(cfg))
+    if reason is not None:
+        raise ValueError(f'{key}.label_images: {reason}')
+    unlabeled = build_dataset(next(iter(data.of.values())).unlabeled, 'dmt.unlabeled', lambda pipeline, key: None)
+    try:
+        check_mask(unlabeled.get_data_info(0))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{key}.label_images: {error}') from None
 
 
 def _classes(cfg: Config) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ class DataSet:
     ``data_root``: where the data lies, if not where the configs say.
     ``oracle``: an ordinary config, or model -> ordinary config where the models have different architectures.
     ``frequent_classes``: names of the classes of a second mIoU.
+    ``label_images``: unlabeled images whose masks the pseudo labels of every method are compared with; 0 for none.
     """
 
     config: str
@@ -32,6 +33,7 @@ class DataSet:
     data_root: str | None
     oracle: Mapping[str, str]
     frequent_classes: tuple[str, ...]
+    label_images: int = 0
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,10 @@ def _data_set(content: Any, key: str) -> DataSet:
         data_root=content.get('data_root'),
         oracle={ANY_MODEL: oracle} if isinstance(oracle, str) else dict(_typed(oracle, Mapping, f'{key}.oracle')),
         frequent_classes=_texts(content.get('frequent_classes', ()), f'{key}.frequent_classes'),
+        label_images=_typed(content.get('label_images', 0), int, f'{key}.label_images'),
     )
+    if result.label_images < 0:
+        raise ValueError(f'{key}.label_images must be at least 0, got {result.label_images}')
     _check_file(result.config, f'{key}.config')
     for path in result.oracle.values():
         _check_file(path, f'{key}.oracle')

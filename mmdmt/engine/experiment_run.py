@@ -1,6 +1,7 @@
 """One run of an experiment on disk: its config, what is left to do, what was measured."""
 
 import json
+import math
 import os
 import zipfile
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from typing import Any
 from mmengine.config import Config
 
 from mmdmt.core.experiment import Job
+from mmdmt.engine.analysis import why_not
 from mmdmt.engine.experiment_config import Experiment, job_config
-from mmdmt.engine.experiment_table import Scores
+from mmdmt.engine.experiment_table import LabelAccuracies, LabelAccuracy, Scores
 from mmdmt.engine.manifest import Manifest, describe_changes, flatten, latest_checkpoint
 from mmdmt.engine.settings import DMTSettings
 
@@ -82,8 +84,8 @@ class JobRun:
         return all(self._manifest.is_complete(self._last_phase(model)) for model in self.job.models)
 
     def is_complete(self) -> bool:
-        """Whether nothing is left to train or to test."""
-        return self.is_trained() and not self.evaluations()
+        """Whether nothing is left to train, to test or to analyse."""
+        return self.is_trained() and not self.evaluations() and not self.to_analyse()
 
     def train_arguments(self) -> list[str]:
         """Arguments of ``tools/train.py`` that start the run, or go on with what a killed one has left."""
@@ -104,6 +106,31 @@ class JobRun:
         """Arguments of ``tools/test.py``."""
         arguments = [str(self.config_path), str(evaluation.checkpoint), '--work-dir', str(self.folder / 'evaluation')]
         return [*arguments, '--json', str(evaluation.path), *(['--val'] if evaluation.split == 'val' else [])]
+
+    def to_analyse(self) -> bool:
+        """Whether the pseudo labels of a trained run are still to be compared with the masks."""
+        return self._analysed and not self._analysis.is_file()
+
+    def analyze_arguments(self) -> list[str]:
+        """Arguments of ``tools/analyze.py``."""
+        images = str(self._label_images)
+        return [
+            str(self.config_path), '--work-dir', str(self.folder), '--images', images, '--json', str(self._analysis)
+        ]  # fmt: skip
+
+    def label_accuracy(self) -> dict[str, LabelAccuracy]:
+        """Model -> how many of the pseudo labels that it gave were right, as far as that is known."""
+        if not self.is_trained() or not self._analysed or not self._analysis.is_file():
+            return {}
+        result = json.loads(self._analysis.read_text())
+        found: dict[str, LabelAccuracy] = {}
+        for phase in result['phases'].values():
+            own = found.setdefault(phase['teacher'], LabelAccuracy({}, {}))
+            own.selected[phase['iteration']] = _percent(phase['accuracy'])
+            own.last_by_ratio.update(
+                zip(result['label_ratios'], map(_percent, phase['accuracy_by_ratio']), strict=True)
+            )
+        return found
 
     def results(self) -> dict[str, dict[str, dict[str, float]]]:
         """Split -> model -> metrics, of what is complete."""
@@ -127,6 +154,18 @@ class JobRun:
             for model in self.job.models
             for split in splits
         ]
+
+    @property
+    def _label_images(self) -> int:
+        return self.experiment.plan.data_sets[self.job.data_set].label_images
+
+    @property
+    def _analysed(self) -> bool:
+        return self.job.kind == 'method' and self._label_images > 0 and why_not(self._written, self._settings) is None
+
+    @property
+    def _analysis(self) -> Path:
+        return self.folder / 'evaluation' / f'labels_{self._label_images}.json'
 
     @property
     def _validated(self) -> bool:
@@ -170,6 +209,20 @@ class JobRun:
     @cached_property
     def _manifest(self) -> Manifest:
         return Manifest(self.folder, self._settings.phases())
+
+
+def _percent(share: float | None) -> float:
+    return math.nan if share is None else 100 * share
+
+
+def collect_labels(runs: list[JobRun], data_set: str) -> LabelAccuracies:
+    """How right the pseudo labels of each method on a data set were, in the order of the runs of the first seed."""
+    found: dict[tuple[str, str], dict[int, LabelAccuracy]] = {}
+    for run in runs:
+        if run.job.data_set == data_set:
+            for model, accuracy in run.label_accuracy().items():
+                found.setdefault((run.job.method, model), {})[run.job.seed] = accuracy
+    return found
 
 
 def collect(runs: list[JobRun], data_set: str, split: str) -> Scores:

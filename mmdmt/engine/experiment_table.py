@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from mmdmt.core.experiment import ANY_MODEL
 from mmdmt.core.statistics import Summary, gap_closure, paired_differences, summarise
@@ -11,6 +12,21 @@ Row = tuple[str, str]
 """Method and model."""
 Scores = Mapping[Row, Mapping[int, Mapping[str, float]]]
 """Row -> seed -> metrics, in percent, on one split of one data set; rows in the order of the table."""
+
+
+class LabelAccuracy(NamedTuple):
+    """Accuracy of the pseudo labels of one model in a run, in percent.
+
+    ``selected``: iteration -> of those that the iteration trains on.
+    ``last_by_ratio``: label ratio -> of the most confident such share of each class, in the last iteration.
+    """
+
+    selected: dict[int, float]
+    last_by_ratio: dict[float, float]
+
+
+LabelAccuracies = Mapping[Row, Mapping[int, LabelAccuracy]]
+"""Row, of the model that gave the labels -> seed -> accuracy."""
 
 CLASS = 'IoU/'
 SECOND_METRICS = ('aAcc', 'accuracy/fine_grained')
@@ -58,6 +74,23 @@ def render_split(scores: Scores, metric: str, classes: Sequence[str] = (), frequ
     return '\n\n'.join(parts)
 
 
+def render_labels(labels: LabelAccuracies, images: int) -> str:
+    """Compare the accuracy of pseudo labels, means over the seeds, of ``images`` unlabeled images with masks.
+
+    Two tables: of the labels that each iteration trains on; and by label ratio, of those of the last iteration. Methods
+    with other label ratios have other columns.
+    """
+    intro = (
+        f'Right labels, in %, of {images} unlabeled images: of those that an iteration trains on, and of the most '
+        'confident share of each class in the last one.'
+    )
+    selected = {row: [own.selected for own in seeds.values()] for row, seeds in labels.items()}
+    by_ratio = {row: [own.last_by_ratio for own in seeds.values()] for row, seeds in labels.items()}
+    return '\n\n'.join(
+        [intro, _label_table(selected, lambda number: f'iteration {number:g}'), _label_table(by_ratio, _percent_name)]
+    )
+
+
 def mean_iou(metrics: Mapping[str, float], classes: Sequence[str]) -> float:
     """Mean of the IoU of those of ``classes`` that have one; NaN if none has."""
     return summarise(metrics.get(CLASS + name, math.nan) for name in classes).mean
@@ -86,6 +119,20 @@ def _class_table(scores: Scores, classes: Sequence[str]) -> str:
         for row, seeds in scores.items()
     ]  # fmt: skip
     return markdown_table(['IoU', 'model', *classes], rows)
+
+
+def _label_table(accuracies: Mapping[Row, list[dict]], name: Callable[[float], str]) -> str:
+    """A column for each key of the dicts, of which each row has one a seed."""
+    columns = sorted({key for seeds in accuracies.values() for own in seeds for key in own})
+    rows = [
+        [*row, *(_mean(summarise(own.get(column, math.nan) for own in seeds)) for column in columns)]
+        for row, seeds in accuracies.items()
+    ]
+    return markdown_table(['method', 'teacher', *map(name, columns)], rows)
+
+
+def _percent_name(ratio: float) -> str:
+    return f'{100 * ratio:g} %'
 
 
 def _mean(summary: Summary, form: str = '.1f', spread: bool = True) -> str:

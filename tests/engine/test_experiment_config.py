@@ -1,5 +1,6 @@
 """The configs that an experiment derives; the control is trained as well."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,17 @@ def test_the_plan_of_the_digits(root, monkeypatch):
     assert len(experiment.jobs) == 27
     assert experiment.control['digits']['b'] == ControlLength(steps=860, batch_size=16)
     assert (experiment.metrics, experiment.tested) == ({'digits': 'mIoU'}, set())
+
+
+def test_labels_are_compared_only_where_there_are_masks(read):
+    plan = read(data_set=dict(options=TINY, label_images=3))
+    with pytest.raises(FileNotFoundError, match=r'data_sets.data.label_images: unlabeled image .* has no mask'):
+        check_plan(plan)
+    masks = {'dmt.unlabeled.data_prefix': dict(seg_map_path='digits://train/masks')}
+    check_plan(read(data_set=dict(options={**TINY, **masks}, label_images=3)))
+
+
+def test_labels_of_images_are_not_compared(read):
+    plan = read('configs/dmt/wrn10-1_digits.py', data_set=dict(label_images=3))
+    with pytest.raises(ValueError, match=r"data_sets.data.label_images: default_scope='mmpretrain': the analysis is"):
+        check_plan(replace(plan, methods={'dmt': plan.methods['one']}))

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from mmdmt.engine.experiment_table import mean_iou, render_split
+from mmdmt.engine.experiment_table import LabelAccuracy, mean_iou, render_labels, render_split
 
 
 def metrics(miou, accuracy=90.0, **classes):
@@ -66,3 +66,24 @@ def test_mean_iou_of_some_classes():
     assert mean_iou(found, ['road', 'absent']) == 80.0
     assert math.isnan(mean_iou(found, ['absent']))
     assert mean_iou(found, ['sky', 'car', 'road']) == pytest.approx(63.0)
+
+
+def test_render_labels():
+    labels = {
+        ('dmt', 'a'): {0: LabelAccuracy({1: 90.0, 2: 80.0}, {0.5: 85.0, 1.0: 80.0}),
+                       1: LabelAccuracy({1: 92.0, 2: math.nan}, {0.5: 87.0, 1.0: math.nan})},
+        ('short', 'b'): {0: LabelAccuracy({1: 70.0}, {0.25: 70.0})},
+    }  # fmt: skip
+    assert (
+        render_labels(labels, 40).split('\n\n', 1)[1]
+        == """\
+| method | teacher | iteration 1 | iteration 2 |
+| ------ | ------- | ----------- | ----------- |
+| dmt    | a       | 91.0 ± 1.4  | 80.0        |
+| short  | b       | 70.0        | -           |
+
+| method | teacher | 25 % | 50 %       | 100 % |
+| ------ | ------- | ---- | ---------- | ----- |
+| dmt    | a       | -    | 86.0 ± 1.4 | 80.0  |
+| short  | b       | 70.0 | -          | -     |"""
+    )

@@ -12,13 +12,18 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.fileio import get
 
 from mmdmt.core.statistics import gap_closure
+from mmdmt.datasets.label_maps import LabelMaps
 from mmdmt.engine.experiment_config import check_plan
 from mmdmt.engine.experiment_plan import ExperimentPlan
-from mmdmt.engine.experiment_run import JobRun, collect
+from mmdmt.engine.experiment_run import JobRun, collect, collect_labels
+from mmdmt.engine.experiment_table import render_labels
 from tests.conftest import TINY
 from tests.runs import assert_same_weights, mtimes
 
@@ -50,8 +55,14 @@ def write_plan(folder, root):
             config=str(root / 'configs/dmt/fcn_digits.py'),
             oracle=str(folder / 'oracle.py'),
             # A small learning rate: with that of the tiny runs, all models predict background only.
-            options={**TINY, 'dmt.label_ratios': (1.0,), 'optim_wrapper.optimizer.lr': 1e-3},
+            options={
+                **TINY,
+                'dmt.label_ratios': (0.5, 1.0),
+                'optim_wrapper.optimizer.lr': 1e-3,
+                'dmt.unlabeled.data_prefix': dict(seg_map_path='digits://train/masks'),
+            },
             frequent_classes=('digit 0', 'digit 7'),
+            label_images=3,
         )
         plan = dict(seeds=(5,), data_sets=dict(digits=digits), methods=METHODS, control=False)
         path = folder / f'{name}.py'
@@ -130,7 +141,7 @@ def test_table(finished, runs):
     scores = collect(list(runs.values()), 'digits', 'val')
     rows = [' '.join(row) for row in scores]
     assert rows == ['baseline a', 'baseline b', 'dmt a', 'dmt b', 'cbst a', 'oracle -']
-    recorded = json.loads((finished.runs / 'dmt/01_train_b/phase.json').read_text())['metrics']
+    recorded = json.loads((finished.runs / 'dmt/02_train_b/phase.json').read_text())['metrics']
     assert scores['dmt', 'b'] == {5: recorded}
     classes = {'IoU/background', *(f'IoU/digit {digit}' for digit in range(10))}
     assert recorded.keys() - classes == {'aAcc', 'mIoU', 'mAcc'}
@@ -142,7 +153,47 @@ def test_table(finished, runs):
     cells = [cell.strip() for cell in row.split('|')[1:-1]]
     assert cells[2:4] == ['5', f'{recorded["mIoU"]:.1f}']
     assert cells[6] == ('' if closed != closed else f'{closed:.2f}')
-    assert float(cells[7]) == pytest.approx(recorded['mIoU'] - values['baseline', 'b'][5], abs=0.05)
+    assert float(cells[7]) == pytest.approx(recorded['mIoU'] - values['baseline', 'b'][5], abs=0.0501)
+
+
+def test_accuracy_of_pseudo_labels(finished, runs):
+    """That of the labels on disk of the images looked at, in the table by teacher."""
+    labels = collect_labels(list(runs.values()), 'digits')
+    assert [*labels] == [('dmt', 'a'), ('dmt', 'b'), ('cbst', 'a')]
+    seen = [f'{idx:06d}' for idx in (0, 2, 5)]  # evenly spaced in 6
+    for (method, model), seeds in labels.items():
+        accuracy = seeds[5]
+        assert [*accuracy.selected] == [1, 2]
+        folder = finished.runs / (f'{method}_{model}' if method == 'cbst' else method)
+        for iteration, ratio in ((1, 0.5), (2, 1.0), (2, 0.5)):
+            store = LabelMaps(folder / f'{iteration:02d}_label_{model}')
+            thresholds = store.histogram().thresholds(ratio).astype(int)
+            right = total = 0
+            for name in store.names():
+                if name.split('_')[0] in seen:
+                    label, code = store.read(name)
+                    path = f'digits://train/masks/{name.split("_")[1]}.png'
+                    truth = cv2.imdecode(np.frombuffer(get(path), np.uint8), cv2.IMREAD_UNCHANGED)
+                    kept = (truth != 255) & (code >= thresholds[label])
+                    right, total = right + (kept & (label == truth)).sum(), total + kept.sum()
+            assert total
+            if (iteration, ratio) == (2, 0.5):
+                assert accuracy.last_by_ratio[ratio] == pytest.approx(100 * right / total)
+            else:
+                assert accuracy.selected[iteration] == pytest.approx(100 * right / total)
+        assert accuracy.last_by_ratio[1.0] == accuracy.selected[2]
+    assert render_labels(labels, 3) in (finished.work_dir / 'table.md').read_text()
+
+
+def test_labels_that_are_not_compared_yet(runs, tool):
+    own = runs['dmt']
+    assert not own.to_analyse()
+    digits = replace(own.experiment.plan.data_sets['digits'], label_images=2)
+    experiment = replace(own.experiment, plan=replace(own.experiment.plan, data_sets={'digits': digits}))
+    run = JobRun(experiment, own.job, own.work_dir)
+    assert run.to_analyse() and not run.is_complete() and run.label_accuracy() == {}
+    assert tool.describe([run]) == 'digits/seed5/dmt: to test'
+    assert not JobRun(experiment, runs['oracle'].job, own.work_dir).to_analyse()
 
 
 def test_test_split(finished, runs, root, monkeypatch):

@@ -1,5 +1,6 @@
 import ast
 import copy
+import math
 from pathlib import Path
 
 import pytest
@@ -324,6 +325,30 @@ def test_efficientnet_oracle_learns_from_the_pool_of_dmt(data):
     for key in ('model', 'optim_wrapper', 'custom_hooks', 'val_dataloader', 'test_dataloader'):
         assert oracle.to_dict()[key] == first.get(key, dmt.to_dict()[key])
     assert oracle.train_cfg.max_iters == oracle.param_scheduler[0].end
+
+
+@pytest.mark.parametrize('data', ['camvid_1_20', 'voc-small'])
+def test_cutmix_is_as_long_as_its_base_and_changes_what_the_student_sees_only(data):
+    cfg, base = load(f'dmt/efficientnet-lite0_{data}_cutmix.py'), load(f'dmt/efficientnet-lite0_{data}.py')
+    assert (cfg.model.pop('cut_mix'), base.model.get('cut_mix')) == ({'area': 0.5}, None)
+    settings, other = DMTSettings.from_config(cfg), DMTSettings.from_config(base)
+    passes = EFFICIENTNET[data] / other.semi['unlabeled_per_batch'] * other.semi['epochs']
+    steps = len(other.label_ratios) * math.ceil(passes)
+    assert len(settings.label_ratios) * settings.semi['iters'] == pytest.approx(steps, abs=2)
+    assert max(settings.label_ratios) == 0.4
+    for dataset in (settings.unlabeled, *settings.unlabeled.get('datasets', ())):
+        pipeline = pop_pipeline(copy.deepcopy(dataset))
+        assert [step['type'] for step in pipeline[-2:]] == ['PhotoMetricDistortion', 'PackDMTInputs']
+        assert [*pipeline[:-2], pipeline[-1]] == pop_pipeline(copy.deepcopy(other.labeled))
+    assert [hook['type'] for hook in settings.semi['custom_hooks']] == ['ChannelsLastHook', 'EMAHook']
+    loss = cfg.model.decode_head.loss_decode
+    assert (loss.gamma1, loss.gamma2, loss.class_weight_of) == (5, 5, 'human')
+    for own in (cfg, base):
+        own.model.decode_head.loss_decode = None
+        for key in ('unlabeled', 'label_ratios', 'semi'):
+            own.dmt.pop(key, None)
+    cfg.pop('unlabeled_pipeline', None)
+    assert cfg.to_dict() == base.to_dict()
 
 
 def test_voc_small_labels_each_fourth_image_and_leaves_no_other_out():

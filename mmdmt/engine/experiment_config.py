@@ -126,7 +126,7 @@ def check_plan(plan: ExperimentPlan) -> Experiment:
             data = RunData(cfg, settings)
             data.prepare(Path(folder))
             if data_set.label_images:
-                _check_masks(cfg, data, key)
+                _check_masks(data, key)
             control[name] = {model: _control_length(data, settings, model) for model in models[name]}
         classes[name] = _classes(cfg)
         _check_frequent(data_set.frequent_classes, classes[name], key)
@@ -176,8 +176,8 @@ def _check_loss(model: Mapping, wanted: Mapping[str, Any]) -> None:
             raise ValueError(f'loss={dict(wanted)!r}, but a model sets {other!r} by itself: use options')
 
 
-def _check_masks(cfg: Config, data: RunData, key: str) -> None:
-    reason = why_not(cfg, DMTSettings.from_config(cfg))
+def _check_masks(data: RunData, key: str) -> None:
+    reason = why_not(data.cfg, data.settings)
     if reason is not None:
         raise ValueError(f'{key}.label_images: {reason}')
     unlabeled = build_dataset(next(iter(data.of.values())).unlabeled, 'dmt.unlabeled', lambda pipeline, key: None)

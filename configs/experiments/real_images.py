@@ -21,6 +21,8 @@ methods = {
     'dmt5': dict(loss=dict(gamma1=5.0, gamma2=5.0)),
     # Chosen on the validation set of CamVid, seed 0; without weights, to see what they add to it.
     'cutmix': dict(config='configs/dmt/efficientnet-lite0_{data_set}_cutmix.py'),
+    # As many steps with labels only, averaged as well: is it the pseudo labels that count?
+    'cutmix-labels': dict(config='configs/dmt/efficientnet-lite0_{data_set}_cutmix.py', labels_only=True),
     'cutmix-unweighted': dict(
         config='configs/dmt/efficientnet-lite0_{data_set}_cutmix.py', loss=_unweighted),
 }

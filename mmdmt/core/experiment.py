@@ -12,7 +12,8 @@ ANY_MODEL = '-'
 class Job:
     """One run of an experiment: one process, one work dir.
 
-    ``method``: name of the method; ``baseline``, ``control`` and ``oracle`` for these kinds.
+    ``method``: name of the method; ``baseline``, ``control`` and ``oracle`` for these kinds. A method may be of the
+    kind ``control`` too, where it has labels only.
     ``models``: the models that it trains.
     ``needs``: names of the jobs that must be complete before it.
     """
@@ -37,6 +38,7 @@ def plan_jobs(
     methods: Mapping[str, Mapping[str, Iterable[Sequence[str]]]],
     oracles: Mapping[str, Iterable[str]],
     control: bool,
+    labels_only: Collection[str] = (),
 ) -> list[Job]:
     """List the runs of an experiment, in an order in which each comes after what it needs; seed after seed.
 
@@ -49,6 +51,7 @@ def plan_jobs(
         methods: Data set -> method -> the models that each of its runs trains.
         oracles: Data set -> models that have an Oracle, or ``ANY_MODEL``.
         control: Whether there is a control for each model.
+        labels_only: Methods whose runs, each of one model, are controls.
     """
     jobs: list[Job] = []
     for seed in seeds:
@@ -58,7 +61,8 @@ def plan_jobs(
             for method, runs in methods[data_set].items():
                 for trained in runs:
                     needs = tuple(baselines[model].name for model in trained)
-                    jobs.append(Job(data_set, seed, 'method', method, tuple(trained), needs))
+                    kind: Literal['method', 'control'] = 'control' if method in labels_only else 'method'
+                    jobs.append(Job(data_set, seed, kind, method, tuple(trained), needs))
             if control:
                 jobs += [
                     Job(data_set, seed, 'control', 'control', (model,), (job.name,)) for model, job in baselines.items()

@@ -3,6 +3,7 @@
 from mmdmt.engine.amp import CPUAmpOptimWrapper
 from mmdmt.engine.channels_last import ChannelsLastHook
 from mmdmt.engine.hook import DMTHook
+from mmdmt.engine.norm_eval import NormEvalHook
 from mmdmt.engine.pseudo_label_writer import ImageLabelWriter, PseudoLabelWriter
 from mmdmt.engine.runner import DMTRunner
 
@@ -12,5 +13,6 @@ __all__ = [
     'DMTHook',
     'DMTRunner',
     'ImageLabelWriter',
+    'NormEvalHook',
     'PseudoLabelWriter',
 ]

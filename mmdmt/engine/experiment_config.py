@@ -20,6 +20,9 @@ from mmdmt.engine.phase_config import dicts_of_type, model_config
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import LENGTH_KEYS, DMTSettings, merge
 
+# Name of the control that every plan has unless it says otherwise.
+CONTROL = 'control'
+
 
 @dataclass(frozen=True)
 class ControlLength:
@@ -31,15 +34,15 @@ class ControlLength:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A checked plan: its jobs in order, and by data set the length of each model's control, the
-    metric that counts and the names of the classes.
+    """A checked plan: its jobs in order, and by data set the length of the controls, by method and model, the metric
+    that counts and the names of the classes.
 
     ``tested``: data sets whose test split is not their validation split.
     """
 
     plan: ExperimentPlan
     jobs: list[Job]
-    control: dict[str, dict[str, ControlLength]]
+    control: dict[str, dict[str, dict[str, ControlLength]]]
     metrics: dict[str, str]
     classes: dict[str, tuple[str, ...]]
     tested: set[str]
@@ -72,7 +75,7 @@ def job_config(
         plan: The plan.
         job: One of its jobs.
         baselines: Model -> checkpoint of its baseline, for a method or a control.
-        control: Model -> length of its control.
+        control: Model -> length of its control, of the method if that is one.
     """
     if job.kind == 'oracle':
         own = plan.data_sets[job.data_set]
@@ -80,7 +83,7 @@ def job_config(
         keys = plan.seed_keys or ('randomness.seed',)
         cfg.merge_from_dict({key: job.seed for key in keys if not key.startswith('dmt.')})
         return cfg
-    cfg = dmt_config(plan, job.data_set, job.seed, job.method if job.kind == 'method' else None)
+    cfg = dmt_config(plan, job.data_set, job.seed, job.method if job.method in plan.methods else None)
     if job.kind == 'method':
         models = cfg.dmt.models.to_dict()
         if plan.methods[job.method].self_training:
@@ -114,6 +117,7 @@ def check_plan(plan: ExperimentPlan) -> Experiment:
         FileNotFoundError, ValueError: naming the key, the value found and what is allowed.
     """
     models, methods, control, metrics, classes, tested = {}, {}, {}, {}, {}, set()
+    labels_only = [name for name, method in plan.methods.items() if method.labels_only]
     for name, data_set in plan.data_sets.items():
         key = f'data_sets.{name}'
         cfg = dmt_config(plan, name, plan.seeds[0])
@@ -127,20 +131,21 @@ def check_plan(plan: ExperimentPlan) -> Experiment:
             data.prepare(Path(folder))
             if data_set.label_images:
                 _check_masks(data, key)
-            control[name] = {model: _control_length(data, settings, model) for model in models[name]}
+            control[name] = {CONTROL: _control_lengths(data, settings)}
         classes[name] = _classes(cfg)
         _check_frequent(data_set.frequent_classes, classes[name], key)
         unknown = sorted(data_set.oracle.keys() - {*models[name], ANY_MODEL})
         if unknown:
             raise ValueError(f'{key}.oracle: {unknown[0]!r} is not a model of {data_set.config}: {models[name]}')
         methods[name] = {method: _check_method(plan, name, method, models[name]) for method in plan.methods}
+        control[name].update({method: _lengths_of_method(plan, name, method) for method in labels_only})
         for model, path in data_set.oracle.items():
             oracle = _read(path, data_set.data_root, {})
             if not isinstance((oracle.get('train_cfg') or {}).get('max_iters'), int) or 'runner_type' in oracle:
                 raise ValueError(f'{key}.oracle: {path} must be an ordinary config with train_cfg.max_iters')
             check_model(oracle.model, f'{key}.oracle.{model}')
     oracles = {name: list(data_set.oracle) for name, data_set in plan.data_sets.items()}
-    jobs = plan_jobs(plan.seeds, models, methods, oracles, plan.control)
+    jobs = plan_jobs(plan.seeds, models, methods, oracles, plan.control, labels_only)
     return Experiment(plan, jobs, control, metrics, classes, tested)
 
 
@@ -152,10 +157,12 @@ def _check_method(plan: ExperimentPlan, data_set: str, method: str, known: list[
         unknown = sorted({*cfg.dmt.models, *own.self_training} - set(known))
         if unknown:
             raise ValueError(f'{unknown[0]!r} is not a model of {plan.data_sets[data_set].config}: {known}')
-        runs: list[tuple[str, ...]] = [(model,) for model in own.self_training] or [tuple(cfg.dmt.models)]
+        alone = own.self_training or (tuple(cfg.dmt.models) if own.labels_only else ())
+        runs: list[tuple[str, ...]] = [(model,) for model in alone] or [tuple(cfg.dmt.models)]
         for models in runs:
-            job = Job(data_set, plan.seeds[0], 'method', method, models)
-            cfg = job_config(plan, job, {model: Path('baseline') for model in models}, {})
+            job = Job(data_set, plan.seeds[0], 'control' if own.labels_only else 'method', method, models)
+            lengths = dict.fromkeys(models, ControlLength(1, 1))  # the data tells later
+            cfg = job_config(plan, job, dict.fromkeys(models, Path('baseline')), lengths)
             settings = DMTSettings.from_config(cfg)
             for model in models:
                 config = model_config(cfg, settings, model)['model']
@@ -196,6 +203,19 @@ def _check_frequent(frequent: tuple[str, ...], classes: tuple[str, ...], key: st
     unknown = [name for name in frequent if name not in classes]
     if unknown:
         raise ValueError(f'{key}.frequent_classes: {unknown[0]!r} is not one of {", ".join(classes)}')
+
+
+def _lengths_of_method(plan: ExperimentPlan, data_set: str, method: str) -> dict[str, ControlLength]:
+    cfg = dmt_config(plan, data_set, plan.seeds[0], method)
+    settings = DMTSettings.from_config(cfg)
+    with tempfile.TemporaryDirectory() as folder:
+        data = RunData(cfg, settings)
+        data.prepare(Path(folder))
+        return _control_lengths(data, settings)
+
+
+def _control_lengths(data: RunData, settings: DMTSettings) -> dict[str, ControlLength]:
+    return {model: _control_length(data, settings, model) for model in settings.models}
 
 
 def _control_length(data: RunData, settings: DMTSettings, model: str) -> ControlLength:

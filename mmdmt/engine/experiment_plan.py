@@ -44,12 +44,15 @@ class Method:
     ``options``: dotted key -> value.
     ``loss``: arguments of every ``DynamicMutualLoss`` of the config, in whichever model it is.
     ``self_training``: models that each teach themselves, in a run of their own (``dmt.scheme='self'``).
+    ``labels_only``: train each baseline on with labels only, for as many steps and with the settings of ``semi``: the
+    control of a method that changes them.
     """
 
     config: str | None
     options: Mapping[str, Any]
     loss: Mapping[str, Any]
     self_training: tuple[str, ...]
+    labels_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ def _method(content: Any, key: str) -> Method:
         options=_typed(content.get('options', {}), Mapping, f'{key}.options'),
         loss=_typed(content.get('loss', {}), Mapping, f'{key}.loss'),
         self_training=_texts(content.get('self_training', ()), f'{key}.self_training'),
+        labels_only=_typed(content.get('labels_only', False), bool, f'{key}.labels_only'),
     )
 
 

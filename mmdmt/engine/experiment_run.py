@@ -187,7 +187,7 @@ class JobRun:
             model: Manifest(self.work_dir / name, []).checkpoint(f'00_train_{model}')
             for model, name in zip(self.job.models, self.job.needs, strict=False)  # a baseline needs none
         }
-        control = self.experiment.control[self.job.data_set]
+        control = self.experiment.control[self.job.data_set].get(self.job.method, {})
         return job_config(self.experiment.plan, self.job, baselines, control)
 
     def _refuse_changes(self, cfg: Config) -> None:

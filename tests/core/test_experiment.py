@@ -29,6 +29,17 @@ def test_jobs_and_what_they_need():
     assert jobs[2] == Job('set', 3, 'method', 'self', ('a',), ('set/seed3/baseline_a',))
 
 
+def test_a_method_with_labels_only_is_a_control():
+    methods = {'set': {'labels': [('a',), ('b',)], 'dmt': [('a', 'b')]}}
+    jobs = plan_jobs(**{**PLAN, 'methods': methods}, labels_only=['labels'])
+    assert [(job.kind, job.method, job.name) for job in jobs[2:5]] == [
+        ('control', 'labels', 'set/seed3/labels_a'),
+        ('control', 'labels', 'set/seed3/labels_b'),
+        ('method', 'dmt', 'set/seed3/dmt'),
+    ]
+    assert jobs[3].needs == ('set/seed3/baseline_b',)
+
+
 def test_oracles_of_models_and_no_control():
     jobs = plan_jobs(**{**PLAN, 'seeds': (0,), 'oracles': {'set': ['a', 'b']}, 'control': False})
     assert [job.name.rsplit('/')[-1] for job in jobs if job.kind != 'method'] == [

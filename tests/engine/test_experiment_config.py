@@ -114,15 +114,38 @@ def test_control_of_two_architectures_trains_as_the_phases_with_labels(read):
             assert control[key] == semi[key]
 
 
+def test_control_of_a_method_trains_with_its_settings(read):
+    """Hooks, batch sizes and length are those of the method's phases with labels, not of the data set's config."""
+    hooks = [dict(type='EMAHook', momentum=0.01)]
+    plan = read(data_set=dict(options=TINY))
+    own = {'dmt.semi.custom_hooks': hooks, 'dmt.semi.unlabeled_per_batch': 3, 'dmt.semi.iters': 5}
+    plan.methods['labels'] = replace(plan.methods['one'], options={**own, 'dmt.label_ratios': (0.2, 0.4, 0.6)},
+                                     labels_only=True)  # fmt: skip
+    experiment = check_plan(plan)
+    assert experiment.control['data']['labels'] == dict.fromkeys('ab', ControlLength(steps=15, batch_size=4))
+    assert experiment.control['data']['control'] == dict.fromkeys('ab', ControlLength(steps=8, batch_size=3))
+    (found,) = (item for item in experiment.jobs if item.name == 'data/seed6/labels_b')
+    assert found.kind == 'control'
+    cfg = job_config(plan, found, BASELINES, experiment.control['data']['labels'])
+    settings = DMTSettings.from_config(cfg)
+    (phase,) = (phase for phase in settings.phases() if phase.name == '00_train_b')
+    control = model_config(cfg, settings, 'b', 'supervised')
+    assert settings.kind(phase)['iters'] == 15
+    assert (control['custom_hooks'], control['load_from']) == (hooks, 'b.pth')
+    assert control['train_dataloader']['batch_size'] == 4
+
+
 def test_control_goes_on_from_the_baseline(read, tmp_path):
     """2 iterations of 4 steps, 3 images each: 8 steps of 3 labeled images that start at the baseline's weights."""
     frozen = {'dmt.semi.optim_wrapper.optimizer.lr': 0.0}  # it ends at the weights it starts from
     plan = read(data_set=dict(options={**TINY, **frozen}), control=True)
     experiment = check_plan(plan)
-    assert experiment.control == {'data': dict.fromkeys('ab', ControlLength(steps=8, batch_size=3))}
+    assert experiment.control == {'data': {'control': dict.fromkeys('ab', ControlLength(steps=8, batch_size=3))}}
     checkpoints = {}
     for kind in ('baseline', 'control'):
-        cfg = job_config(plan, job(kind, ('b',)), {'b': checkpoints.get('baseline')}, experiment.control['data'])
+        cfg = job_config(
+            plan, job(kind, ('b',)), {'b': checkpoints.get('baseline')}, experiment.control['data']['control']
+        )
         cfg.work_dir = str(tmp_path / kind)
         runner = DMTRunner(cfg)
         runner.train(phase='00_train_b')
@@ -173,7 +196,7 @@ def test_the_plan_of_the_digits(root, monkeypatch):
         'baseline_a', 'baseline_b', 'cbst_a', 'cbst_b', 'mutual', 'dmt', 'control_a', 'control_b', 'oracle'
     ]  # fmt: skip
     assert len(experiment.jobs) == 27
-    assert experiment.control['digits']['b'] == ControlLength(steps=860, batch_size=16)
+    assert experiment.control['digits']['control']['b'] == ControlLength(steps=860, batch_size=16)
     assert (experiment.metrics, experiment.tested) == ({'digits': 'mIoU'}, set())
 
 

@@ -46,7 +46,9 @@ def test_plan(read, tmp_path):
     assert plan.method_config('camvid', 'flip') == str(tmp_path / 'flip_camvid.py')
 
 
-@pytest.mark.parametrize('name', ['cutmix_camvid', 'digits', 'real_images', 'weights_camvid'])
+@pytest.mark.parametrize(
+    'name', ['cifar10', 'cutmix_camvid', 'digits', 'real_images', 'remedies_camvid', 'weights_camvid']
+)
 def test_shipped_plans(root, monkeypatch, name):
     monkeypatch.chdir(root)  # paths in a plan are relative to where the tool is started
     plan = ExperimentPlan.from_file(f'configs/experiments/{name}.py')
@@ -70,7 +72,8 @@ def test_variables_of_the_file(read):
         ('data_sets = dict(', 'data_sets = dict()\nx = dict(', 'unknown key.* x'),
         ('methods = dict(', 'data_sets = {}\nmethods = dict(', 'data_sets must be a dict .* got {}'),
         ('methods = dict(', 'methods = {}\nif True: dict(', 'methods must be a dict .* got {}'),
-        ('cbst=dict(', "cbst=dict(gamma=1, ", 'methods.cbst has unknown key.* gamma; allowed are config, loss'),
+        ('cbst=dict(', "cbst=dict(gamma=1, ", 'methods.cbst has unknown key.* gamma; allowed are config, labels_only'),
+        ('cbst=dict(', "cbst=dict(labels_only=1, ", 'methods.cbst.labels_only must be a bool, got 1'),
         ('cbst=dict(', "oracle=dict(", 'methods.oracle: baseline, control, oracle are names of what'),
         ('cbst=', "**{'a/b': dict()}, cbst=", "methods: the name 'a/b' must be usable as a folder"),
         ("('a', 'b'))", "('a', 'a'))", r"methods.cbst.self_training names one twice: \('a', 'a'\)"),

@@ -11,5 +11,5 @@ val_dataloader = dict(num_workers=0, persistent_workers=False)
 test_dataloader = dict(num_workers=0, persistent_workers=False)
 custom_hooks = [dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.005, update_buffers=True)]
 optim_wrapper = dict(optimizer=dict(lr=0.05))
-train_cfg = dict(max_iters=4000, val_interval=4000)
-param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0.0, begin=0, end=4000, by_epoch=False)]
+train_cfg = dict(max_iters=6000, val_interval=6000)
+param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0.0, begin=0, end=6000, by_epoch=False)]

@@ -328,7 +328,7 @@ def test_efficientnet_oracle_learns_from_the_pool_of_dmt(data):
 
 
 @pytest.mark.parametrize('data', ['camvid_1_20', 'voc-small'])
-def test_cutmix_is_as_long_as_its_base_and_changes_what_the_student_sees_only(data):
+def test_cutmix_is_as_long_as_its_base_and_starts_from_the_same_baseline(data):
     cfg, base = load(f'dmt/efficientnet-lite0_{data}_cutmix.py'), load(f'dmt/efficientnet-lite0_{data}.py')
     assert (cfg.model.pop('cut_mix'), base.model.get('cut_mix')) == ({'area': 0.5}, None)
     settings, other = DMTSettings.from_config(cfg), DMTSettings.from_config(base)
@@ -341,6 +341,8 @@ def test_cutmix_is_as_long_as_its_base_and_changes_what_the_student_sees_only(da
         assert [step['type'] for step in pipeline[-2:]] == ['PhotoMetricDistortion', 'PackDMTInputs']
         assert [*pipeline[:-2], pipeline[-1]] == pop_pipeline(copy.deepcopy(other.labeled))
     assert [hook['type'] for hook in settings.semi['custom_hooks']] == ['ChannelsLastHook', 'EMAHook']
+    assert (settings.semi['labeled_per_batch'], settings.semi['unlabeled_per_batch']) == (4, 4)
+    assert settings.semi['optim_wrapper'] == settings.supervised['optim_wrapper']
     loss = cfg.model.decode_head.loss_decode
     assert (loss.gamma1, loss.gamma2, loss.class_weight_of) == (5, 5, 'human')
     for own in (cfg, base):

@@ -8,9 +8,13 @@ data_sets = dict(
         oracle=dict(a='configs/baselines/oracle_efficientnet-lite0_camvid.py')))
 _five = dict(gamma1=5.0, gamma2=5.0, class_weight_of='human')
 _cutmix = 'configs/dmt/efficientnet-lite0_{data_set}_cutmix.py'
-_three = {'dmt.label_ratios': (0.2, 0.4, 0.6), 'dmt.semi.iters': 195}  # in sum as long as the config's own two iterations
+_fast = {'dmt.semi.labeled_per_batch': 2, 'dmt.semi.unlabeled_per_batch': 6}
+_slow = {**_fast, 'dmt.semi.optim_wrapper.optimizer.lr': 1e-4}  # both as in the base config
+_three = {**_slow, 'dmt.label_ratios': (0.2, 0.4, 0.6), 'dmt.semi.iters': 195}  # in sum as long as the config's own two iterations
 methods = {
     'cutmix': dict(config=_cutmix),
+    'cutmix-fast': dict(config=_cutmix, options=_fast),
+    'cutmix-slow': dict(config=_cutmix, options=_slow),
     # CutMix and nothing else, in five iterations.
     'cutmix-only': dict(loss=_five, options={'model.cut_mix': dict(area=0.5)}),
     # The same with half of the labels at most, by averaged models.
@@ -23,5 +27,5 @@ methods = {
     'three-class-normalised': dict(config=_cutmix, options=_three, loss=dict(class_normalised=True)),
     # Up to all labels, in three times as many steps.
     'long': dict(
-        config=_cutmix, options={'dmt.label_ratios': (0.2, 0.4, 0.6, 0.8, 1.0), 'dmt.semi.iters': 349}),
+        config=_cutmix, options={**_slow, 'dmt.label_ratios': (0.2, 0.4, 0.6, 0.8, 1.0), 'dmt.semi.iters': 349}),
 }

@@ -5,8 +5,8 @@ _base_ = [
     '../_base_/default_runtime_cls.py',
 ]
 runner_type = 'DMTRunner'
-# For CPUs: a small network, 400 labels, short phases. Each goes on from the model of the last one (`self`): trained anew
-# in so few steps (`chain`, as in the paper), all models end below the first.
+# For CPUs: a small network, 400 labels, short phases. Each goes on from the model of the last one (`self`): a new model in
+# each (`chain`, as in the paper) takes as many steps as the first.
 model = dict(backbone=dict(depth=10, width=1), head=dict(in_channels=64))
 train_dataloader = dict(batch_size=64, num_workers=0)
 val_dataloader = dict(num_workers=0)

@@ -10,7 +10,8 @@ _five = dict(gamma1=5.0, gamma2=5.0, class_weight_of='human')
 _cutmix = 'configs/dmt/efficientnet-lite0_{data_set}_cutmix.py'
 _fast = {'dmt.semi.labeled_per_batch': 2, 'dmt.semi.unlabeled_per_batch': 6}
 _slow = {**_fast, 'dmt.semi.optim_wrapper.optimizer.lr': 1e-4}  # both as in the base config
-_three = {**_slow, 'dmt.label_ratios': (0.2, 0.4, 0.6), 'dmt.semi.iters': 195}  # in sum as long as the config's own two iterations
+# In sum as long as the config's own two iterations.
+_three = {**_slow, 'dmt.label_ratios': (0.2, 0.4, 0.6), 'dmt.semi.iters': 195}
 methods = {
     'cutmix': dict(config=_cutmix),
     'cutmix-fast': dict(config=_cutmix, options=_fast),

@@ -15,7 +15,7 @@ methods = {
     'dmt5': dict(loss=_five),
     # The teacher's confidence counts as well: w = c_A * p_B ** 5.
     'confidence': dict(loss=dict(_five, confidence_power=1.0)),
-    # The labels of humans weigh the more the smaller the weights are.
+    # The loss is divided by the sum of the weights.
     'normalised': dict(loss=dict(_five, normaliser='weighted')),
     'class-normalised': dict(loss=dict(_five, class_normalised=True)),
     'by-class': dict(loss=dict(gamma1=_by_class, gamma2=_by_class)),

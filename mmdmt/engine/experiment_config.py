@@ -20,9 +20,6 @@ from mmdmt.engine.phase_config import dicts_of_type, model_config
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import LENGTH_KEYS, DMTSettings, merge
 
-# Name of the control that every plan has unless it says otherwise.
-CONTROL = 'control'
-
 
 @dataclass(frozen=True)
 class ControlLength:
@@ -131,7 +128,7 @@ def check_plan(plan: ExperimentPlan) -> Experiment:
             data.prepare(Path(folder))
             if data_set.label_images:
                 _check_masks(data, key)
-            control[name] = {CONTROL: _control_lengths(data, settings)}
+            control[name] = {'control': _control_lengths(data, settings)}
         classes[name] = _classes(cfg)
         _check_frequent(data_set.frequent_classes, classes[name], key)
         unknown = sorted(data_set.oracle.keys() - {*models[name], ANY_MODEL})

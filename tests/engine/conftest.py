@@ -17,8 +17,8 @@ from tests.steps import SELF_TAUGHT
 def train(tiny_config, tmp_path):
     """``train(options)``: a complete run of ``SELF_TAUGHT`` with options; its runner."""
 
-    def run(options, change=lambda cfg: None):
-        cfg = tiny_config(tmp_path / 'run', {**SELF_TAUGHT, **options})
+    def run(options, change=lambda cfg: None, folder='run'):
+        cfg = tiny_config(tmp_path / folder, {**SELF_TAUGHT, **options})
         change(cfg)
         runner = DMTRunner(cfg)
         runner.train()

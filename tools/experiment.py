@@ -1,6 +1,7 @@
 """Compare methods over seeds and data sets: run all that a plan asks for, and write the table.
 
-Killed or failed, it goes on when it is started again. See configs/experiments/ for plans.
+Killed or failed, it goes on when it is started again; several on one work dir share its runs. For plans, see
+configs/experiments/.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import BinaryIO
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
@@ -91,14 +93,29 @@ def say(text: str) -> None:
     print(f'{time.strftime("%H:%M:%S")} {text}', flush=True)
 
 
+def lock(log: BinaryIO) -> bool:
+    """Take the lock of an open log. False if a process that was started elsewhere has it."""
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_running(run: JobRun) -> bool:
+    """Whether a process that was started elsewhere, by another experiment on the work dir, does this run."""
+    if not run.log_path.is_file():
+        return False
+    with open(run.log_path, 'ab') as log:
+        return not lock(log)
+
+
 def run_job(run: JobRun, processes: Processes) -> None:
     """Train, test and analyse what is left of a job."""
     run.write_config()
     with open(run.log_path, 'ab') as log:
         # The processes inherit the lock with the log: those of a killed experiment hold it until they end.
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(log):
             say(f'{run.job.name}: waiting for a process that was started before and still runs')
             fcntl.flock(log, fcntl.LOCK_EX)
         if not run.is_trained():
@@ -123,7 +140,9 @@ def execute(runs: list[JobRun], workers: int, processes: Processes) -> list[str]
     with ThreadPoolExecutor(workers) as pool:
         try:
             while True:
-                for job in ready(jobs, started, complete)[: workers - len(running)]:
+                # What runs elsewhere comes last: it can only be waited for.
+                free = sorted(ready(jobs, started, complete), key=lambda job: is_running(by_name[job.name]))
+                for job in free[: workers - len(running)]:
                     started.add(job.name)
                     running[pool.submit(run_job, by_name[job.name], processes)] = job.name
                 if not running:

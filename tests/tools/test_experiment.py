@@ -249,6 +249,20 @@ def test_process_of_a_killed_experiment_is_waited_for(runs, tool, capfd):
     )
 
 
+def test_what_runs_elsewhere_comes_last(runs, tool, monkeypatch):
+    """Of two jobs that are to do, the one that another experiment runs is waited for when there is nothing else."""
+    done = []
+    monkeypatch.setattr(tool, 'run_job', lambda run, processes: done.append(run.job.method))
+    monkeypatch.setattr(JobRun, 'is_complete', lambda run: False)
+    todo = [runs['baseline_a'], runs['oracle']]
+    processes = tool.Processes(1, None)
+    assert tool.execute(todo, 1, processes) == []
+    with open(todo[0].log_path, 'ab') as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert tool.execute(todo, 1, processes) == []
+    assert done == ['baseline', 'oracle', 'oracle', 'baseline']
+
+
 def test_describe(finished, runs, tool, folder):
     assert 'digits/seed5/dmt: complete\n' in tool.describe(list(runs.values()))
     fresh = [JobRun(run.experiment, run.job, folder / 'other') for run in runs.values()]

@@ -16,10 +16,16 @@ data_sets = {
 }
 _cutmix = 'configs/dmt/efficientnet-lite0_{data_set}_cutmix.py'
 _unweighted = dict(gamma1=0.0, gamma2=0.0)
+_five = dict(gamma1=5.0, gamma2=5.0)
 methods = {
     'cbst': dict(loss=_unweighted, self_training=('a',)),
     'mutual': dict(loss=_unweighted),
-    'dmt5': dict(loss=dict(gamma1=5.0, gamma2=5.0)),
+    'dst5': dict(loss=_five, self_training=('a',)),
+    'dmt1': dict(loss=dict(gamma1=1.0, gamma2=1.0)),
+    'dmt2': dict(loss=dict(gamma1=2.0, gamma2=2.0)),
+    'dmt5': dict(loss=_five),
+    'naive5': dict(loss=dict(_five, variant='naive')),
+    'flip5': dict(loss=dict(_five, variant='flip')),
     # Chosen on the validation set of CamVid, seed 0 (cutmix_camvid.py).
     'cutmix': dict(config=_cutmix),
     # As many steps with labels only and the same learning rate and averaging: is it the pseudo labels that count?

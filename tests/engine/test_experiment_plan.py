@@ -47,7 +47,7 @@ def test_plan(read, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'name', ['cifar10', 'cutmix_camvid', 'digits', 'real_images', 'remedies_camvid', 'weights_camvid']
+    'name', ['cifar10', 'cutmix_camvid', 'digits', 'plain_camvid', 'real_images', 'remedies_camvid', 'weights_camvid']
 )
 def test_shipped_plans(root, monkeypatch, name):
     monkeypatch.chdir(root)  # paths in a plan are relative to where the tool is started

@@ -177,6 +177,8 @@ def _finish(result: dict, phase: Phase, work_dir: Path) -> Config:
     if seed is not None:
         result['randomness']['seed'] = phase_seed(seed, phase.name)
     result.update(work_dir=str(work_dir), experiment_name=phase.name, resume=False)
+    if result.get('visualizer'):
+        result['visualizer']['name'] = f'visualizer_{work_dir}'  # instances are found by name: each phase its own
     _end_workers(result)
     # The name under which mmengine dumps the config; without a text it would look for such a file. Each checkpoint
     # holds the config as text, and yapf takes seconds to lay out a long one.

@@ -13,10 +13,9 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, init_dist, is_distributed, is_main_process
 from mmengine.fileio import isfile
-from mmengine.logging import MessageHub, MMLogger
+from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import CheckpointLoader, Runner
-from mmengine.visualization import Visualizer
 
 from mmdmt.core.schedule import Phase
 from mmdmt.datasets.stores import STORES
@@ -277,29 +276,17 @@ class DMTRunner:
 
 
 class _PhaseRunner(Runner):
-    """A Runner that has its logger, message hub and visualizer for itself.
+    """A Runner with an experiment name of its own, which logs environment, config and hooks for the baselines only.
 
-    mmengine finds them by name, and its names hold the time in seconds only: a phase of a later run in the same process
-    could get those of an earlier one, with its files and its values. Environment, config and hooks are logged for the
-    baselines only: the config lies in each folder.
+    mmengine finds logger and message hub by that name, to which it adds the time in seconds only: a phase of a later
+    run in the same process could get those of an earlier one, with its files and its values. The config lies in each
+    folder.
     """
 
     _count = itertools.count()
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._own_name = f'mmdmt_{next(self._count)}'
-        super().__init__(*args, **kwargs)
-
-    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        return super().build_logger(*args, **{'name': self._own_name, **kwargs})
-
-    def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
-        return super().build_message_hub({'name': self._own_name, **(message_hub or {})})
-
-    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
-        if isinstance(visualizer, dict):
-            visualizer = {**visualizer, 'name': self._own_name}
-        return super().build_visualizer(visualizer)
+    def __init__(self, *args: Any, experiment_name: str, **kwargs: Any) -> None:
+        super().__init__(*args, experiment_name=f'{experiment_name}_{next(self._count)}', **kwargs)
 
     @property
     def _is_baseline(self) -> bool:

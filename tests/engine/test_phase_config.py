@@ -183,6 +183,7 @@ def test_labels_are_made_without_the_class_weights_where_the_loss_says_so(derive
 def test_names_of_a_phase(derive):
     cfgs = [derive('00_train_a'), derive('01_label_a')]
     assert [cfg.experiment_name for cfg in cfgs] == ['00_train_a', '01_label_a']
+    assert cfgs[0].visualizer.name != cfgs[1].visualizer.name
     assert not any({'dmt', 'runner_type'} & set(cfg.keys()) for cfg in cfgs)
 
 

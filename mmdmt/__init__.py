@@ -1,3 +1,7 @@
 """DMT, Dynamic Mutual Training (arXiv 2004.08514), for semi-supervised learning with the OpenMMLab toolboxes."""
 
+from mmdmt.moved import keep_old_names
+
 __version__ = '0.1.0'
+
+keep_old_names()

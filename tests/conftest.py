@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -120,3 +121,35 @@ def folder_config(tmp_path: Path, folder_data: Path, tiny_config: Callable):
     cfg.dmt.unlabeled = dataset('unlabeled', cfg.train_pipeline)
     cfg.val_dataloader.dataset = cfg.test_dataloader.dataset = dataset('val', cfg.test_pipeline)
     return cfg
+
+
+@pytest.fixture
+def write_png(tmp_path):
+    """Write an array as tmp_path/path and return the path as a string."""
+
+    def write(path, pixels):
+        path = tmp_path / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), np.asarray(pixels, dtype=np.uint8))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def image_folder(tmp_path, write_png):
+    """Make a folder of 2x3 images and return the config of a BaseSegDataset over it; no masks are made."""
+
+    def make(folder, stems, **kwargs):
+        for stem in stems:
+            write_png(f'{folder}/{stem}.png', np.zeros((2, 3, 3)))
+        return {
+            'type': 'BaseSegDataset',
+            'data_root': str(tmp_path),
+            'img_suffix': '.png',
+            'data_prefix': {'img_path': folder},
+            'metainfo': {'classes': ('a', 'b'), 'palette': [[0, 0, 0], [9, 9, 9]]},
+            **kwargs,
+        }
+
+    return make

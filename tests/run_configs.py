@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
 
 from mmdmt.core.splits import nested_split
-from mmdmt.engine.phase_config import model_config
+from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.settings import DMTSettings
 from tools import convert_coco_deeplabv2, make_splits
 
@@ -189,7 +189,7 @@ def models(cfg: Config) -> list[dict]:
     if 'runner_type' not in cfg:
         return [cfg.model.to_dict()]
     settings = DMTSettings.from_config(cfg)
-    return [model_config(cfg, settings, name)['model'] for name in settings.models]
+    return [RunPlan.of(cfg).configs[name][None]['model'] for name in settings.models]
 
 
 def write_backbone_weights(backbone: Mapping, hub: Path) -> None:

@@ -1,6 +1,5 @@
 import ast
 import copy
-import math
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from mmdmt.engine.phase_config import final_config, model_config, pop_pipeline
+from mmdmt.engine.phase_config import final_config
+from mmdmt.engine.plan import RunPlan
+from mmdmt.engine.run_data import _pop_pipeline
 from mmdmt.engine.settings import DMTSettings
 from mmdmt.engine.task import task_of
 
@@ -135,12 +136,12 @@ def test_dmt_config(name, build):
     assert len(settings.phases()) == len(settings.models) * (1 + after_baseline)
     assert settings.metric == METRICS[cfg.default_scope]
     for model in settings.models:
-        own = model_config(cfg, settings, model)
+        own = RunPlan.of(cfg).configs[model][None]
         kinds = {type(module).__name__ for module in build(own).modules()}
         assert 'DynamicMutualLoss' in kinds
-        stock = {type(module).__name__ for module in build(final_config(cfg, settings, model).to_dict()).modules()}
+        stock = {type(module).__name__ for module in build(final_config(RunPlan.of(cfg), model).to_dict()).modules()}
         assert not {kind for kind in stock if kind.startswith(('DMT', 'Dynamic'))}
-    labeled, unlabeled = (pop_pipeline(copy.deepcopy(data)) for data in (settings.labeled, settings.unlabeled))
+    labeled, unlabeled = (_pop_pipeline(copy.deepcopy(data)) for data in (settings.labeled, settings.unlabeled))
     for pipeline in (labeled, unlabeled, settings.label_pipeline):
         assert pipeline[-1]['type'] == 'PackDMTInputs'
     if cfg.default_scope == 'mmseg':
@@ -159,17 +160,17 @@ def test_published_settings(name):
     assert (settings.split and settings.split.ratio) == ratio
     for phase in settings.phases():
         if phase.kind == 'train':
-            kind, (lr, epochs) = ('semi', semi) if phase.labels else ('supervised', supervised)
-            own = settings.kind(phase)
+            stage, (lr, epochs) = ('semi', semi) if phase.labels else ('supervised', supervised)
+            own = settings.stage(phase)
             assert (own['epochs'], own.get('iters')) == (epochs, None)
-            assert model_config(cfg, settings, phase.model, kind)['optim_wrapper']['optimizer']['lr'] == lr
+            assert RunPlan.of(cfg).configs[phase.model][stage]['optim_wrapper']['optimizer']['lr'] == lr
             assert (own.get('labeled_per_batch'), own.get('unlabeled_per_batch')) == (
                 batch if phase.labels else (None, None)
             )
     assert cfg.train_dataloader.batch_size == sum(batch) == 8
     assert task_of(cfg).num_classes(cfg.model) == classes
     assert settings.label_ratios == (0.2, 0.4, 0.6, 0.8, 1.0)
-    assert (settings.scheme, settings.select, settings.gamma_ramp) == ('mutual', 'last', False)
+    assert (settings.scheme, settings.select) == ('mutual', 'last')
 
 
 @pytest.mark.parametrize('name', PUBLISHED)
@@ -202,7 +203,7 @@ def test_published_models_start_apart(name):
     cfg = load(name)
     settings = DMTSettings.from_config(cfg)
     assert list(settings.models) == ['a', 'b']
-    own = {model: model_config(cfg, settings, model) for model in 'ab'}
+    own = {model: RunPlan.of(cfg).configs[model][None] for model in 'ab'}
     same_weights = name.endswith('1_106.py')
     for model, config in own.items():
         from_coco = model == 'a' or same_weights
@@ -243,13 +244,14 @@ def test_published_classification(method, number):
     settings = DMTSettings.from_config(cfg)
     gamma = 0 if 'cl_' in method else 4
     assert (cfg.model.head.loss.gamma1, cfg.model.head.loss.gamma2) == (gamma, gamma)
-    assert (settings.scheme, settings.ranking, settings.select, settings.gamma_ramp) == ('chain', 'all', 'last', True)
+    assert (settings.scheme, settings.ranking, settings.select) == ('chain', 'all', 'last')
+    assert cfg.model.head.loss.ramp is True
     assert settings.label_ratios == (0.2, 0.4, 0.6, 0.8, 1.0)
     assert settings.split.num_labeled == labels
     assert (settings.supervised['epochs'], settings.semi['epochs']) == (epochs, 750)
     assert (settings.semi['labeled_per_batch'], settings.semi['unlabeled_per_batch']) == batch
     assert cfg.train_dataloader.batch_size == sum(batch) == 512
-    kinds = {kind: model_config(cfg, settings, 'a', kind) for kind in ('supervised', 'semi')}
+    kinds = {kind: RunPlan.of(cfg).configs['a'][kind] for kind in ('supervised', 'semi')}
     assert {kind: own['optim_wrapper']['optimizer']['lr'] for kind, own in kinds.items()} == dict(
         supervised=0.2, semi=0.1
     )
@@ -269,7 +271,7 @@ def test_baseline_of_its_own_is_the_first_phase(number):
     """The same model, data, schedule and number of steps as phase 00_train_a of the DMT run."""
     labels, epochs, _ = CIFAR[number]
     own, dmt = load(f'baselines/baseline_wrn28-2_cifar10_{number}.py'), load(f'dmt/wrn28-2_cifar10_{number}.py')
-    first = model_config(dmt, DMTSettings.from_config(dmt), 'a', 'supervised')
+    first = RunPlan.of(dmt).configs['a']['supervised']
     for key in ('model', 'optim_wrapper', 'custom_hooks'):
         assert own.to_dict()[key] == first[key]
     assert own.train_dataloader.dataset.num_labeled == labels
@@ -318,39 +320,13 @@ def test_ablations_differ_by_options_only(name, config):
 def test_efficientnet_oracle_learns_from_the_pool_of_dmt(data):
     oracle = load(f'baselines/oracle_efficientnet-lite0_{data}.py')
     dmt = load(f'dmt/efficientnet-lite0_{data.replace("camvid", "camvid_1_20")}.py')
-    first = model_config(dmt, DMTSettings.from_config(dmt), 'a', 'supervised')
+    first = RunPlan.of(dmt).configs['a']['supervised']
     assert oracle.train_dataloader.dataset == dmt.train_dataloader.dataset
     if data == 'camvid':
         assert oracle.train_dataloader.dataset == dmt.dmt.labeled == dmt.dmt.unlabeled
     for key in ('model', 'optim_wrapper', 'custom_hooks', 'val_dataloader', 'test_dataloader'):
         assert oracle.to_dict()[key] == first.get(key, dmt.to_dict()[key])
     assert oracle.train_cfg.max_iters == oracle.param_scheduler[0].end
-
-
-@pytest.mark.parametrize('data', ['camvid_1_20', 'voc-small'])
-def test_cutmix_is_as_long_as_its_base_and_starts_from_the_same_baseline(data):
-    cfg, base = load(f'dmt/efficientnet-lite0_{data}_cutmix.py'), load(f'dmt/efficientnet-lite0_{data}.py')
-    assert (cfg.model.pop('cut_mix'), base.model.get('cut_mix')) == ({'area': 0.5}, None)
-    settings, other = DMTSettings.from_config(cfg), DMTSettings.from_config(base)
-    passes = EFFICIENTNET[data] / other.semi['unlabeled_per_batch'] * other.semi['epochs']
-    steps = len(other.label_ratios) * math.ceil(passes)
-    assert len(settings.label_ratios) * settings.semi['iters'] == pytest.approx(steps, abs=2)
-    assert max(settings.label_ratios) == 0.4
-    for dataset in (settings.unlabeled, *settings.unlabeled.get('datasets', ())):
-        pipeline = pop_pipeline(copy.deepcopy(dataset))
-        assert [step['type'] for step in pipeline[-2:]] == ['PhotoMetricDistortion', 'PackDMTInputs']
-        assert [*pipeline[:-2], pipeline[-1]] == pop_pipeline(copy.deepcopy(other.labeled))
-    assert [hook['type'] for hook in settings.semi['custom_hooks']] == ['ChannelsLastHook', 'EMAHook']
-    assert (settings.semi['labeled_per_batch'], settings.semi['unlabeled_per_batch']) == (4, 4)
-    assert settings.semi['optim_wrapper'] == settings.supervised['optim_wrapper']
-    loss = cfg.model.decode_head.loss_decode
-    assert (loss.gamma1, loss.gamma2, loss.class_weight_of) == (5, 5, 'human')
-    for own in (cfg, base):
-        own.model.decode_head.loss_decode = None
-        for key in ('unlabeled', 'label_ratios', 'semi'):
-            own.dmt.pop(key, None)
-    cfg.pop('unlabeled_pipeline', None)
-    assert cfg.to_dict() == base.to_dict()
 
 
 def test_voc_small_labels_each_fourth_image_and_leaves_no_other_out():
@@ -380,7 +356,7 @@ def test_segmentation_baseline_is_the_first_phase(name):
     """The same model A, data, schedule and number of steps as phase 00_train_a of the DMT run."""
     own, dmt = load(name.replace('dmt/', 'baselines/baseline_')), load(name)
     settings = DMTSettings.from_config(dmt)
-    first = model_config(dmt, settings, 'a', 'supervised')
+    first = RunPlan.of(dmt).configs['a']['supervised']
     for key in ('model', 'optim_wrapper', 'load_from'):
         kept = own.to_dict()[key]
         # Without pseudo labels, gamma has no meaning; one base serves all.
@@ -407,6 +383,6 @@ def test_mixed_pair_is_made_of_the_two_pairs():
     for model, name in (('a', 'deeplabv2_voc_1_20'), ('b', 'segformer_mit-b2_voc_1_20')):
         own = load(f'dmt/{name}.py')
         for kind in ('supervised', 'semi'):
-            found, expected = (model_config(cfg, DMTSettings.from_config(cfg), model, kind) for cfg in (mixed, own))
+            found, expected = (RunPlan.of(cfg).configs[model][kind] for cfg in (mixed, own))
             for key in ('model', 'optim_wrapper', 'param_scheduler', 'load_from'):
                 assert found[key] == expected[key]

@@ -17,8 +17,9 @@ from mmseg.apis import inference_model, init_model
 from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
 
-from mmdmt.datasets.label_maps import LabelMaps
 from mmdmt.engine import DMTRunner, report
+from mmdmt.engine.result import best_phase
+from mmdmt.labels.maps import LabelMaps
 from tests.runs import TRAIN_STEP, VAL_STEP, assert_same_weights, killed, mtimes, on_two_processes, run, state_dict
 
 SELF = {
@@ -28,7 +29,7 @@ SELF = {
     'model.decode_head.loss_decode.gamma1': 0.0,
     'model.decode_head.loss_decode.gamma2': 0.0,
 }
-LABEL_STEP = ('mmdmt.engine.pseudo_label_writer', 'PseudoLabelWriter', 'process')
+LABEL_STEP = ('mmdmt.labels.map_writer', 'PseudoLabelWriter', 'process')
 
 
 def labels(folder):
@@ -62,7 +63,8 @@ def test_all_phases_are_complete(complete):
         assert checkpoints == (['iter_4.pth'] if phase.kind == 'train' else [])
     assert json.loads(complete.manifest.path.read_text())['plan'][0]['name'] == '00_train_a'
     text = (complete.work_dir / 'report.md').read_text()
-    assert text == report.render(complete.manifest, complete.settings)
+    best = best_phase(complete.manifest, complete.settings.metric)
+    assert text == report.render(complete.manifest, complete.settings, best)
     assert 'not run' not in text
 
 
@@ -98,7 +100,7 @@ def test_result_is_a_stock_model(complete):
     model = MODELS.build(Config.fromfile(complete.work_dir / 'best.py').model)
     assert type(model) is EncoderDecoder
     model.load_state_dict(state_dict(complete.work_dir / 'best.pth'), strict=True)
-    best = report.best_phase(complete.manifest, complete.settings).name
+    best = best_phase(complete.manifest, complete.settings.metric).name
     assert_same_weights(complete.work_dir / 'best.pth', complete.manifest.checkpoint(best))
 
 
@@ -111,8 +113,8 @@ def test_result_in_the_stock_api(complete):
 
 @pytest.mark.parametrize('operation', [DMTRunner.test, DMTRunner.val])
 def test_evaluation_gives_what_was_recorded(complete, operation):
-    best = report.best_phase(complete.manifest, complete.settings)
-    recorded = report.score(complete.manifest, best, 'mIoU')
+    best = best_phase(complete.manifest, complete.settings.metric)
+    recorded = complete.manifest.score(best, 'mIoU')
     assert recorded > 0
     assert operation(complete)['mIoU'] == recorded
 
@@ -132,7 +134,7 @@ def test_resuming_a_complete_run_does_nothing(complete, tiny_config):
 
 
 def test_self_training_without_kept_labels(tiny_config, tmp_path):
-    runner = DMTRunner(tiny_config(tmp_path, {**SELF, 'dmt.keep_labels': False, 'dmt.gamma_ramp': True}))
+    runner = DMTRunner(tiny_config(tmp_path, {**SELF, 'dmt.keep_labels': False}))
     runner.train()
     assert [phase.name for phase in runner.manifest.phases] == ['00_train_a', '01_label_a', '01_train_a']
     assert (tmp_path / 'best.pth').is_file()
@@ -140,30 +142,26 @@ def test_self_training_without_kept_labels(tiny_config, tmp_path):
     assert LabelMaps(tmp_path / '01_label_a').info()['num_images'] == 6
     # A run whose labels are gone is complete all the same.
     before = mtimes(tmp_path, '0*/**/*')
-    DMTRunner(tiny_config(tmp_path, {**SELF, 'dmt.keep_labels': False, 'dmt.gamma_ramp': True, 'resume': True})).train()
+    DMTRunner(tiny_config(tmp_path, {**SELF, 'dmt.keep_labels': False, 'resume': True})).train()
     assert mtimes(tmp_path, '0*/**/*') == before
 
 
-def test_gamma_by_iteration_and_class_normalised_weights(tiny_config, tmp_path):
+def test_gamma_rises_over_a_phase(tiny_config, tmp_path):
+    """Of a model that stays as it is: w = p_B ** gamma is nearly 1 at the first step, p_B at the last."""
     options = {
-        'dmt.label_ratios': (0.5, 1.0),
-        'dmt.gamma_scale': (0, 1),
-        'dmt.supervised.iters': 40,  # a model that is sure of most, so that no mean is below 1/10
         'default_hooks.logger.interval': 1,
-        'model.decode_head.loss_decode': dict(gamma1=1.0, gamma2=1.0, variant='naive', class_normalised=True),
+        'dmt.semi.optim_wrapper.optimizer.lr': 0.0,
+        'model.decode_head.dropout_ratio': 0,
+        'model.decode_head.loss_decode': dict(gamma1=1.0, gamma2=1.0, variant='naive', ramp=True),
     }
     DMTRunner(tiny_config(tmp_path, {**SELF, **options})).train()
-    for name, scale in (('00_train_a', 1), ('01_train_a', 0), ('02_train_a', 1)):
-        phase = Config.fromfile(tmp_path / f'{name}/{name}.py', import_custom_modules=False)
-        assert phase.custom_hooks[-1].gamma_scale == scale
-    logged = {}
-    for name in ('01_train_a', '02_train_a'):
-        scalars = [json.loads(line) for line in next(tmp_path.glob(f'{name}/*/vis_data/scalars.json')).open()]
-        logged[name] = [step['mean_weight'] for step in scalars if 'mean_weight' in step]
-    assert logged['01_train_a'] == [1.0] * 4
-    # In the first step, the running means are those of the batch.
-    assert logged['02_train_a'][0] == pytest.approx(1, abs=0.05)
-    assert logged['02_train_a'] != [1.0] * 4
+    scalars = [json.loads(line) for line in next(tmp_path.glob('01_train_a/*/vis_data/scalars.json')).open()]
+    weights = [step['mean_weight'] for step in scalars if 'mean_weight' in step]
+    assert len(weights) == 4
+    assert weights == sorted(weights, reverse=True)
+    # p_B is at least about 1/20 for 11 classes, and at most 1/2 for a model that has learned for 4 steps.
+    assert weights[0] > 0.05 ** np.exp(-5)
+    assert weights[-1] < 0.5
 
 
 def test_online_self_training(tiny_config, tmp_path):
@@ -340,7 +338,7 @@ def test_test_tool(complete, tiny_config, tmp_path, root, monkeypatch):
     monkeypatch.setenv('LOCAL_RANK', '0')
     config = tmp_path / 'tiny.py'
     tiny_config(tmp_path / 'work', {}).dump(config)
-    recorded = report.score(complete.manifest, report.best_phase(complete.manifest, complete.settings), 'mIoU')
+    recorded = complete.manifest.score(best_phase(complete.manifest, complete.settings.metric), 'mIoU')
     found, test_loop = [], TestLoop.run
     monkeypatch.setattr(TestLoop, 'run', lambda loop: found.append(test_loop(loop)))
     for path in (config, complete.work_dir / 'best.py'):

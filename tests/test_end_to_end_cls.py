@@ -21,8 +21,9 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from PIL import Image
 
-from mmdmt.datasets.label_table import LabelTable
 from mmdmt.engine import DMTRunner, report
+from mmdmt.engine.result import best_phase
+from mmdmt.labels.table import LabelTable
 from tests.runs import TRAIN_STEP, killed, mtimes, on_two_processes, run, state_dict
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +44,7 @@ TINY = {
     'dmt.supervised.iters': 4,
     'dmt.semi': dict(_delete_=True, epochs=1, labeled_per_batch=2, unlabeled_per_batch=6),
 }
-LABEL_STEP = ('mmdmt.engine.pseudo_label_writer', 'ImageLabelWriter', 'process')
+LABEL_STEP = ('mmdmt.labels.map_writer', 'ImageLabelWriter', 'process')
 
 
 def config_of(name, work_dir, options):
@@ -124,7 +125,8 @@ def test_split_is_balanced_and_kept(complete):
 
 def test_report_has_the_accuracy_of_the_labels(complete):
     text = (complete.work_dir / 'report.md').read_text()
-    assert text == report.render(complete.manifest, complete.settings)
+    best = best_phase(complete.manifest, complete.settings.metric)
+    assert text == report.render(complete.manifest, complete.settings, best)
     assert '| label accuracy | accuracy/top1 |' in text
     rows = LabelTable(complete.work_dir / '02_label_a').rows()
     right = np.mean([row.label == row.true_label for row in rows])
@@ -145,7 +147,7 @@ def test_result_in_the_stock_inferencer(complete):
     """It predicts as the label phase of the same model did."""
     best = str(complete.work_dir / 'best.py')
     inferencer = ImageClassificationInferencer(best, str(complete.work_dir / 'best.pth'), device='cpu')
-    image = complete.data._dataset(complete.data.of['a'].labeled, '')[0]
+    image = complete.data.dataset(complete.data.models['a'].labeled, '')[0]
     pixels = image['inputs'].permute(1, 2, 0).numpy()
     (result,) = inferencer(pixels)
     model = inferencer.model

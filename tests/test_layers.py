@@ -1,21 +1,26 @@
-"""What may import what: core <- losses, datasets <- seg, cls <- engine; one toolbox does not need the other."""
+"""What may import what, and where the test of a module is."""
 
 import ast
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1] / 'mmdmt'
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent / 'mmdmt'
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob('*.py'))
-# Written for mmsegmentation, and imported by mmdmt.seg alone.
-OF_SEG = ('seg/', 'datasets/transforms.py', 'datasets/digits.py')
+# Modules beside the rooms: any room may use them, and they use none.
+GROUND = {path.stem for path in ROOT.glob('*.py')}
+# From the ground up: each room may import from those on its line and from itself.
 BELOW = {
-    'core': {'core'},
-    'losses': {'core', 'losses'},
-    'datasets': {'core', 'datasets'},
-    'seg': {'core', 'losses', 'datasets', 'seg'},
-    'cls': {'core', 'losses', 'datasets', 'cls'},
-    'engine': {'core', 'losses', 'datasets', 'engine'},
+    'core': set(),
+    'labels': {'core'},
+    'losses': {'core'},
+    'datasets': {'core', 'labels'},
+    'seg': {'core', 'labels', 'losses', 'datasets'},
+    'cls': {'core', 'labels', 'losses', 'datasets'},
+    'engine': {'core', 'labels', 'losses', 'datasets'},
+    'analysis': {'core', 'labels', 'losses', 'datasets', 'engine'},
+    'experiments': {'core', 'labels', 'losses', 'datasets', 'engine', 'analysis'},
 }
 
 
@@ -28,24 +33,33 @@ def imported(name):
             yield from (f'{node.module}.{alias.name}' for alias in node.names)
 
 
-@pytest.mark.parametrize('name', [name for name in MODULES if '/' in name])
+def test_every_room_has_its_place():
+    assert {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != '__pycache__'} == BELOW.keys()
+
+
+@pytest.mark.parametrize('name', MODULES)
 def test_imports_go_downwards(name):
-    layers = {module.split('.')[1] for module in imported(name) if module.startswith('mmdmt.')}
-    assert layers <= BELOW[name.split('/')[0]]
+    room = name.split('/')[0] if '/' in name else None
+    found = {module.split('.')[1] for module in imported(name) if module.startswith('mmdmt.')}
+    assert found - GROUND <= (set() if room is None else {room, *BELOW[room]})
 
 
 @pytest.mark.parametrize('name', [name for name in MODULES if name.startswith('core/')])
 def test_core_needs_torch_and_numpy_only(name):
-    assert not [module for module in imported(name) if module.startswith('mm') and not module.startswith('mmdmt')]
+    allowed = ('torch', 'numpy', 'mmdmt.core.', '__future__', 'collections.', 'dataclasses.', 'math', 'random', 're',
+               'typing.')  # fmt: skip
+    assert [module for module in imported(name) if not module.startswith(allowed)] == []
 
 
 @pytest.mark.parametrize('name', MODULES)
 def test_each_toolbox_is_needed_by_its_own_part_only(name):
     modules = list(imported(name))
-    if not name.startswith(OF_SEG):
-        assert not [module for module in modules if module.startswith('mmseg')]
-        assert not [
-            module for module in modules if module.startswith(('mmdmt.datasets.transforms', 'mmdmt.datasets.digits.'))
-        ]
-    if not name.startswith('cls/'):
-        assert not [module for module in modules if module.startswith('mmpretrain')]
+    for room, toolbox in (('seg/', 'mmseg'), ('cls/', 'mmpretrain')):
+        if not name.startswith(room):
+            assert [module for module in modules if module.split('.')[0] == toolbox] == []
+
+
+@pytest.mark.parametrize('name', [name for name in MODULES if not name.endswith('__init__.py')])
+def test_the_test_of_a_module_is_found_by_its_path(name):
+    path = Path(name)
+    assert (TESTS / path.parent / f'test_{path.name}').is_file()

@@ -8,10 +8,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.datasets.label_store import write_json
-from mmdmt.engine.analysis import Analysis
-from mmdmt.engine.analysis_report import render_analysis
+from mmdmt.analysis.label_analysis import Analysis
+from mmdmt.analysis.report import render_analysis
 from mmdmt.engine.cli import add_common_arguments, load_config
+from mmdmt.files import write_json, write_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,7 +45,7 @@ def main() -> None:
     folder = Path(cfg.work_dir)
     write_json(args.json or folder / 'analysis.json', without_nan(result))
     if not args.json:
-        (folder / 'analysis.md').write_text(text)
+        write_text(folder / 'analysis.md', text)
     print(text)
 
 

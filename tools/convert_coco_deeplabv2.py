@@ -1,13 +1,17 @@
 """Convert the COCO weights of DeepLab-v2 (resnet101COCO-41f33a49.pth) into a checkpoint of our DeepLab-v2 configs."""
 
 import argparse
-import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
+
+from mmdmt.files import atomic
 
 STAGES = {'layer1': (64, 3), 'layer2': (128, 4), 'layer3': (256, 23), 'layer4': (512, 3)}  # channels, blocks
 EXPANSION = 4
@@ -96,10 +100,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not isinstance(source, Mapping):
         raise ValueError(f'{args.input} holds {type(source).__name__} where a dict of tensors is needed; {WHERE}')
     state_dict = convert(source, args.num_classes)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.output.with_name(f'{args.output.name}.{os.getpid()}.tmp')
-    torch.save(dict(meta={}, state_dict=state_dict), temporary)
-    os.replace(temporary, args.output)
+    with atomic(args.output) as file:
+        torch.save(dict(meta={}, state_dict=state_dict), file)
     left_out = len(dict(layout())) - len(state_dict)
     print(
         f'{args.output}: {len(state_dict)} tensors matched'

@@ -2,14 +2,18 @@
 
 import argparse
 import importlib
-import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
+
+from mmdmt.files import atomic
 
 MODELS = ('lite0', 'lite1')
 TOP = {'conv_stem': '_conv_stem', 'bn1': '_bn0', 'conv_head': '_conv_head', 'bn2': '_bn1', 'classifier': '_fc'}
@@ -113,10 +117,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     classifier = convert(packaged_weights(args.model), timm_model(args.model).state_dict())
     # What TIMMBackbone(features_only=True) has, under its names: init_cfg finds a match for every tensor.
     state_dict = {f'timm_model.{name}': value for name, value in classifier.items() if not name.startswith(HEAD)}
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.output.with_name(f'{args.output.name}.{os.getpid()}.tmp')
-    torch.save(dict(meta={}, state_dict=state_dict), temporary)
-    os.replace(temporary, args.output)
+    with atomic(args.output) as file:
+        torch.save(dict(meta={}, state_dict=state_dict), file)
     left_out = len(classifier) - len(state_dict)
     print(f'{args.output}: {len(classifier)} tensors matched, {left_out} of the classifier left out')
 

@@ -20,11 +20,12 @@ from typing import BinaryIO
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
 
-from mmdmt.core.experiment import ready
-from mmdmt.engine.experiment_config import Experiment, check_plan
-from mmdmt.engine.experiment_plan import ExperimentPlan
-from mmdmt.engine.experiment_run import JobRun, collect, collect_labels
-from mmdmt.engine.experiment_table import EXPLANATION, render_labels, render_split
+from mmdmt.experiments.configs import Experiment, check_plan
+from mmdmt.experiments.job_run import JobRun, collect, collect_labels
+from mmdmt.experiments.jobs import ready
+from mmdmt.experiments.plan import ExperimentPlan
+from mmdmt.experiments.table import EXPLANATION, render_labels, render_split
+from mmdmt.files import write_text
 
 LOG_TAIL = 20  # lines
 
@@ -215,7 +216,7 @@ def main() -> int:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         failed = execute(runs, args.jobs, Processes(args.threads, record))
     text = table(experiment, runs, record)
-    (work_dir / 'table.md').write_text(text)
+    write_text(work_dir / 'table.md', text)
     print(f'\n{text}')
     if failed:
         print(f'{len(failed)} runs failed or were not started: {", ".join(failed)}. Start again to go on with them.')

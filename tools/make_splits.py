@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import os
 import random
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
 from mmdmt.core.splits import difference_maximised_sampling, nested_split
+from mmdmt.files import atomic
 
 # Name of a list -> divisor of nested_split; 1 is the whole set in shuffled order.
 RATIOS = {
@@ -176,11 +176,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             val = cityscapes_names(args.folder, 'val') if (args.folder / 'leftImg8bit/val').is_dir() else []
         lists = published(args.kind, names, val)
     out = args.out or args.folder / 'splits'
-    out.mkdir(parents=True, exist_ok=True)
     for name, lines in lists.items():
-        temporary = out / f'{name}.tmp'
-        temporary.write_bytes(content(lines))
-        os.replace(temporary, out / f'{name}.txt')
+        with atomic(out / f'{name}.txt') as file:
+            file.write(content(lines))
         print(f'{out / name}.txt: {len(lines)} images')
 
 

@@ -11,9 +11,9 @@ from mmengine.runner import Runner
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.datasets.label_store import write_json
 from mmdmt.engine.cli import add_common_arguments, load_config
 from mmdmt.engine.tta import enable_tta
+from mmdmt.files import write_json
 
 
 def parse_args() -> argparse.Namespace:

@@ -17,4 +17,4 @@ dmt = dict(
                     type='LinearClsHead',
                     num_classes=10,
                     in_channels=32,
-                    loss=dict(type='DynamicMutualLoss', gamma1=4.0, gamma2=4.0))))))
+                    loss=dict(type='DynamicMutualLoss', gamma1=4.0, gamma2=4.0, ramp=True))))))

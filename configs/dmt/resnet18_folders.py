@@ -11,6 +11,5 @@ optim_wrapper = dict(optimizer=dict(lr=0.01))
 dmt = dict(
     scheme='chain',
     models=dict(a=dict()),
-    gamma_ramp=True,
     supervised=dict(iters=2000, model=dict(mixup=dict(dominant=False))),
     semi=dict(iters=4000, labeled_per_batch=8, unlabeled_per_batch=56))

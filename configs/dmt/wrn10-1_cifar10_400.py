@@ -18,6 +18,5 @@ dmt = dict(
     ranking='class',  # with so few labels, ranking all images together loses whole classes
     scheme='self',
     models=dict(a=dict()),
-    gamma_ramp=True,
     supervised=dict(iters=6000, model=dict(mixup=dict(dominant=False))),
     semi=dict(iters=1000, labeled_per_batch=32, unlabeled_per_batch=32))

@@ -11,6 +11,5 @@ dmt = dict(
     ranking='class',  # with so few labels, ranking all images together loses whole classes
     scheme='chain',
     models=dict(a=dict()),
-    gamma_ramp=True,
     supervised=dict(iters=200, model=dict(mixup=dict(dominant=False))),
     semi=dict(iters=300, labeled_per_batch=16, unlabeled_per_batch=48))

@@ -9,7 +9,6 @@ dmt = dict(
     split=dict(num_labeled=4000),
     scheme='chain',
     models=dict(a=dict()),
-    gamma_ramp=True,
     supervised=dict(
         epochs=1058, optim_wrapper=dict(optimizer=dict(lr=0.2)), model=dict(mixup=dict(dominant=False))),
     semi=dict(epochs=750, labeled_per_batch=64, unlabeled_per_batch=448))

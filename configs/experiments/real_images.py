@@ -14,7 +14,6 @@ data_sets = {
         frequent_classes=('background', 'cat', 'dog', 'cow', 'horse', 'sheep', 'person', 'sofa'),
         label_images=40),
 }
-_cutmix = 'configs/dmt/efficientnet-lite0_{data_set}_cutmix.py'
 _unweighted = dict(gamma1=0.0, gamma2=0.0)
 _five = dict(gamma1=5.0, gamma2=5.0)
 methods = {
@@ -26,13 +25,4 @@ methods = {
     'dmt5': dict(loss=_five),
     'naive5': dict(loss=dict(_five, variant='naive')),
     'flip5': dict(loss=dict(_five, variant='flip')),
-    # Chosen on the validation set of CamVid, seed 0 (cutmix_camvid.py).
-    'cutmix': dict(config=_cutmix),
-    # As many steps with labels only and the same learning rate and averaging: is it the pseudo labels that count?
-    'cutmix-labels': dict(config=_cutmix, labels_only=True),
-    # With the learning rate and the share of labeled images of the base config.
-    'cutmix-slow': dict(config=_cutmix, options={
-        'dmt.semi.optim_wrapper.optimizer.lr': 1e-4,
-        'dmt.semi.labeled_per_batch': 2,
-        'dmt.semi.unlabeled_per_batch': 6}),
 }

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdmt.core.confidence import top_log_odds
-from mmdmt.core.dynamic_weight import HUMAN
-from mmdmt.core.mixup import WEIGHTINGS, Weighting, draw_lam, draw_partners, mixup
-from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
+from mmdmt.core.dynamic_weight import HUMAN, DynamicWeight
+from mmdmt.core.mixup import WEIGHTINGS, Mixed, Weighting, draw_lam, draw_partners, mixup
+from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss, Statistics, teacher_confidence
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,6 @@ class DMTImageClassifier(ImageClassifier):
             raise ValueError(
                 f'DMTImageClassifier: mixup needs a head with num_classes, {type(self.head).__name__} has none'
             )
-        if self.mixup is not None and self.head.loss_module.class_weight_of == 'human':
-            raise ValueError("DMTImageClassifier: class_weight_of='human' has no meaning with mixup")
-        if self.head.loss_module.prior_corrected:
-            raise ValueError('DMTImageClassifier: prior_corrected is for segmentation')
-        self.head.loss_module.owner = f'head {type(self.head).__name__}'
-        if hasattr(self.head, 'num_classes'):
-            self.head.loss_module.check_classes(self.head.num_classes)
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         """Losses of a batch of images [N, ...], and for the log the figures of its pseudo labels.
@@ -93,37 +86,44 @@ class DMTImageClassifier(ImageClassifier):
             ValueError: if an image has no confidence, or not exactly one label.
         """
         label, confidence = _stack_labels(data_samples)
-        module: DynamicMutualLoss = self.head.loss_module
-        module.statistics = None
         if self.mixup is None:
             # Of the labels alone: a head would rather learn gt_score, which no confidence weighs.
             targets = [DataSample().set_gt_label(target) for target in label]
-            module.confidence = confidence
-            try:
+            with teacher_confidence([(f'head {type(self.head).__name__}', self.dynamic_loss)], confidence):
                 losses = self.head.loss(self.extract_feat(inputs), targets)
-            finally:
-                module.confidence = None
+            statistics = self.dynamic_loss.statistics
         else:
-            label, weight = self._weigh(inputs, label, confidence)
-            partner = draw_partners(len(label), inputs.device)
-            one_hot = F.one_hot(label, self._num_classes).float()
-            lam = draw_lam(self.mixup.alpha, self.mixup.dominant)
-            mixed = mixup(inputs, one_hot, weight, lam, partner, self.mixup.weighting)
+            decision = self._weigh(inputs, label, confidence)
+            statistics = None if decision is None else Statistics.of(decision)
+            mixed = self._mix(self.mixup, inputs, label, decision)
             targets = [DataSample().set_gt_score(target) for target in mixed.target]
             losses = self.head.loss(self.extract_feat(mixed.images), targets)
-        return losses if module.statistics is None else {**losses, **module.statistics._asdict()}
+        return losses if statistics is None else {**losses, **statistics._asdict()}
 
-    def _weigh(self, inputs: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
-        """Label to train on, int64 [N], and weight, float32 [N], of each unmixed image."""
-        module: DynamicMutualLoss = self.head.loss_module
-        if not module.weighs or bool((confidence >= HUMAN).all()):
-            return label, torch.ones_like(confidence)
+    @property
+    def dynamic_loss(self) -> DynamicMutualLoss:
+        """The dynamic loss of the head."""
+        return self.head.loss_module
+
+    def _mix(self, settings: MixupSettings, inputs: Tensor, label: Tensor, decision: DynamicWeight | None) -> Mixed:
+        """Mix a batch; without a decision about it, every label counts fully."""
+        weight = torch.ones_like(label, dtype=torch.float32)
+        if decision is not None:
+            label, weight = decision.label, decision.weight
+        partner = draw_partners(len(label), inputs.device)
+        one_hot = F.one_hot(label, self._num_classes).float()
+        lam = draw_lam(settings.alpha, settings.dominant)
+        return mixup(inputs, one_hot, weight, lam, partner, settings.weighting)
+
+    def _weigh(self, inputs: Tensor, label: Tensor, confidence: Tensor) -> DynamicWeight | None:
+        """Label and weight of each unmixed image; None where all weights are 1."""
+        if not self.dynamic_loss.weighs or bool((confidence >= HUMAN).all()):
+            return None
         with torch.no_grad(), frozen_batch_norm(self):
             logits = self._logits(self.extract_feat(inputs))
         # Autocast keeps its casts of the weights, and those made here have no gradient.
         torch.clear_autocast_cache()
-        result = module.weigh(logits, label, confidence)
-        return result.label, result.weight
+        return self.dynamic_loss.weigh(logits, label, confidence)
 
     def predict(self, inputs: Tensor, data_samples: list[DataSample] | None = None, **kwargs: Any) -> list[DataSample]:
         """Predictions of the head for images [N, ...], with ``log_odds``, a float32 scalar each."""

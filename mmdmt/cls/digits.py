@@ -8,7 +8,7 @@ import numpy as np
 from mmpretrain.registry import DATASETS
 
 from mmdmt.cls.image_list import InMemoryDataset
-from mmdmt.datasets.digit_rendering import digit_pool, load_digits
+from mmdmt.datasets.handwritten_digits import digit_pool, load_digits
 
 
 @DATASETS.register_module()

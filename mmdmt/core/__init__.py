@@ -1,1 +1,34 @@
-"""The method's mathematics as pure functions; only torch, numpy and the standard library are imported here."""
+"""The method's mathematics as pure functions; only torch, numpy and the standard library are imported here.
+
+Functions of the same name as their module (``dynamic_weight``, ``mixup``) are what ``from mmdmt.core import`` gives.
+"""
+
+from mmdmt.core.confidence import decode, encode, top_log_odds
+from mmdmt.core.cutmix import draw_pastes, paste
+from mmdmt.core.dynamic_loss import dynamic_mutual_loss
+from mmdmt.core.dynamic_weight import HUMAN, DynamicWeight, dynamic_weight, gamma_ramp
+from mmdmt.core.mixup import mixup
+from mmdmt.core.ranking import ClassHistogram, select_images
+from mmdmt.core.schedule import Phase, plan
+from mmdmt.core.splits import balanced_split, difference_maximised_sampling, nested_split
+
+__all__ = [
+    'HUMAN',
+    'ClassHistogram',
+    'DynamicWeight',
+    'Phase',
+    'balanced_split',
+    'decode',
+    'difference_maximised_sampling',
+    'draw_pastes',
+    'dynamic_mutual_loss',
+    'dynamic_weight',
+    'encode',
+    'gamma_ramp',
+    'mixup',
+    'nested_split',
+    'paste',
+    'plan',
+    'select_images',
+    'top_log_odds',
+]

@@ -31,6 +31,13 @@ def top_log_odds(logits: Tensor) -> tuple[Tensor, Tensor]:
 
     Raises:
         ValueError: fewer than two classes, or logits from which no log-odds follow (NaN, or several of +inf).
+
+    Example:
+        Probabilities 0.9 and 0.1 have odds of 9 to 1.
+
+        >>> label, log_odds = top_log_odds(torch.tensor([[0.9, 0.1]]).log())
+        >>> label.tolist(), round(log_odds.exp().item(), 4)
+        ([0], 9.0)
     """
     if logits.ndim < 2 or logits.shape[1] < 2:
         raise ValueError(f'logits must be [N, C, ...] with at least 2 classes; got shape {list(logits.shape)}')
@@ -60,6 +67,12 @@ def encode(logits: Tensor, half: bool = False) -> tuple[Tensor, Tensor]:
 
     Raises:
         ValueError: C outside 2..255, or logits from which no log-odds follow (NaN, or several of +inf).
+
+    Example:
+        Log-odds of 10 are half-way between -6 and 26.
+
+        >>> encode(torch.tensor([[0.0, 10.0]]))
+        (tensor([1], dtype=torch.uint8), tensor([32768], dtype=torch.int32))
     """
     if logits.ndim < 2 or not 2 <= logits.shape[1] <= 255:
         raise ValueError(f'logits must be [N, C, ...] with C classes in 2..255; got shape {list(logits.shape)}')
@@ -82,6 +95,11 @@ def decode(code: Tensor) -> Tensor:
 
     Raises:
         ValueError: code of a floating-point dtype (most likely a confidence that was decoded already).
+
+    Example:
+        >>> _, code = encode(torch.tensor([[0.9, 0.1]]).log())
+        >>> round(decode(code).item(), 3)
+        0.9
     """
     if code.is_floating_point():
         raise ValueError(f'code must have an integer dtype; got {code.dtype}')

@@ -30,6 +30,15 @@ def draw_pastes(images: Sequence[int], height: int, width: int, area: float, pro
         width: columns of an image.
         area: share of the image, in (0, 1).
         prob: share of the images that get a rectangle, in (0, 1].
+
+    Example:
+        >>> np.random.seed(0)
+        >>> pastes = draw_pastes([0, 1], height=8, width=8, area=0.5)
+        >>> sorted((paste.target, paste.source) for paste in pastes)
+        [(0, 1), (1, 0)]
+        >>> rows, columns = pastes[0].rows, pastes[0].columns
+        >>> (rows.stop - rows.start) * (columns.stop - columns.start)  # half of 64, up to rounding
+        30
     """
     if len(images) < 2:
         return []
@@ -45,7 +54,13 @@ def draw_pastes(images: Sequence[int], height: int, width: int, area: float, pro
 
 
 def paste(values: Tensor, pastes: Sequence[Paste]) -> Tensor:
-    """A copy of ``values`` [N, ..., H, W] with the rectangles of the (unmixed) sources in their targets."""
+    """A copy of ``values`` [N, ..., H, W] with the rectangles of the (unmixed) sources in their targets.
+
+    Example:
+        >>> images = torch.tensor([[[1, 1], [1, 1]], [[2, 2], [2, 2]]])
+        >>> paste(images, [Paste(target=0, source=1, rows=slice(0, 1), columns=slice(0, 2))]).tolist()
+        [[[2, 2], [1, 1]], [[2, 2], [2, 2]]]
+    """
     result = values.clone()
     for target, source, rows, columns in pastes:
         result[target, ..., rows, columns] = values[source, ..., rows, columns]

@@ -5,7 +5,7 @@ Notation of the paper: teacher label ``y_A`` with confidence ``c_A``; student ar
 """
 
 import math
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,8 +17,6 @@ HUMAN = 2.0
 VARIANTS = ('dmt', 'naive', 'flip', 'online')
 
 Variant = Literal['dmt', 'naive', 'flip', 'online']
-Gamma: TypeAlias = float | Tensor
-"""An exponent, or one a class: float [C]."""
 
 
 class DynamicWeight(NamedTuple):
@@ -41,12 +39,11 @@ def dynamic_weight(
     logits: Tensor,
     label: Tensor,
     confidence: Tensor,
-    gamma1: Gamma,
-    gamma2: Gamma,
+    gamma1: float,
+    gamma2: float,
     variant: Variant = 'dmt',
     ignore_index: int = 255,
     threshold: float = 0.9,
-    confidence_power: float = 0.0,
 ) -> DynamicWeight:
     """Weight every pixel by the agreement of student and teacher (arXiv 2004.08514, dynamic loss; variants: Tab. 7).
 
@@ -59,9 +56,7 @@ def dynamic_weight(
     ======================================  ============  ============  ===================
 
     ``gamma1 == gamma2 == 0`` switches the weighting off for every variant: weight 1 on every valid pixel, labels
-    unchanged (plain cross-entropy; iterated, it is CBST). Gammas of single classes are those of ``y_A``.
-
-    With ``confidence_power`` k, the weight is the product of this and ``c_A**k`` (not in the paper).
+    unchanged (plain cross-entropy; iterated, it is CBST).
 
     'online' (Online ST) has no teacher: whatever their label, pixels that no human labeled are trained on ``y_B`` with
     weight 1 where ``c_B > threshold``, and ignored elsewhere; the gammas have no meaning.
@@ -70,21 +65,26 @@ def dynamic_weight(
         logits: student logits [N, C, ...], any float dtype; the soft-max is taken in float32.
         label: int64 [N, ...], class index or ``ignore_index``.
         confidence: float32 [N, ...], ``c_A`` in [0, 1], or ``HUMAN`` (anything above 1) where a human labeled.
-        gamma1: exponent on agreement, >= 0; a number, or float [C].
-        gamma2: exponent on disagreement, >= 0; a number, or float [C].
+        gamma1: exponent on agreement, >= 0.
+        gamma2: exponent on disagreement, >= 0.
         variant: 'dmt', 'naive', 'flip' or 'online'.
         ignore_index: label of pixels without weight.
         threshold: of variant 'online'.
-        confidence_power: k >= 0, of variants 'dmt' and 'naive'.
 
     Raises:
-        ValueError: unknown variant, negative or not finite gamma, shapes that do not match, a variant that has no k.
+        ValueError: unknown variant, negative or not finite gamma, shapes that do not match.
+
+    Example:
+        A human label; agreement; the teacher is more confident; the student is. The teacher always says class 0.
+
+        >>> logits = torch.tensor([[0.5, 0.5], [0.8, 0.2], [0.25, 0.75], [0.25, 0.75]]).log()
+        >>> confidence = torch.tensor([HUMAN, 0.7, 0.9, 0.6])
+        >>> dynamic_weight(logits, torch.zeros(4).long(), confidence, gamma1=2, gamma2=1).weight
+        tensor([1.0000, 0.6400, 0.2500, 0.0000])
     """
     with torch.no_grad():
         log_prob = F.log_softmax(logits, dim=1, dtype=torch.float32)
-    return weight_from_log_prob(
-        log_prob, label, confidence, gamma1, gamma2, variant, ignore_index, threshold, confidence_power
-    )
+    return weight_from_log_prob(log_prob, label, confidence, gamma1, gamma2, variant, ignore_index, threshold)
 
 
 @torch.no_grad()
@@ -92,18 +92,22 @@ def weight_from_log_prob(
     log_prob: Tensor,
     label: Tensor,
     confidence: Tensor,
-    gamma1: Gamma,
-    gamma2: Gamma,
+    gamma1: float,
+    gamma2: float,
     variant: Variant = 'dmt',
     ignore_index: int = 255,
     threshold: float = 0.9,
-    confidence_power: float = 0.0,
 ) -> DynamicWeight:
     """Do what ``dynamic_weight`` does, from the float32 log-soft-max [N, C, ...] the loss has at hand.
 
     Shapes, dtypes and errors are those of ``dynamic_weight``.
+
+    Example:
+        >>> log_prob = torch.tensor([[0.8, 0.2]]).log()
+        >>> weight_from_log_prob(log_prob, torch.tensor([0]), torch.tensor([0.7]), gamma1=1, gamma2=1).weight
+        tensor([0.8000])
     """
-    check_variant(gamma1, gamma2, variant, confidence_power, log_prob.shape[1])
+    check_variant(gamma1, gamma2, variant)
     check_shape('label', label, log_prob)
     check_shape('confidence', confidence, log_prob)
     confidence = confidence.float()
@@ -119,35 +123,18 @@ def weight_from_log_prob(
     disagree = pseudo & (student_label != label)
     student_wins = disagree & (confidence < student_log_confidence.exp())
     class_index = torch.where(valid, label, 0)
-    gamma1, gamma2 = _gammas_of(class_index, gamma1, gamma2)
     label_log_prob = gather_class(log_prob, class_index)
     weight = _power(label_log_prob, gamma1)
     if variant != 'naive':
-        if isinstance(gamma1, Tensor) or gamma1 != gamma2:
+        if gamma1 != gamma2:
             weight = torch.where(disagree, _power(label_log_prob, gamma2), weight)
-        overruled = student_wins & ((gamma1 > 0) | (gamma2 > 0))
+        overruled = student_wins & (gamma1 > 0 or gamma2 > 0)
         won = (1 - confidence).clamp(min=0) ** gamma2 if variant == 'flip' else torch.zeros_like(weight)
         weight = torch.where(overruled, won, weight)
         if variant == 'flip':
             label = torch.where(overruled, student_label, label)
-    if confidence_power:
-        weight = weight * confidence**confidence_power
     weight = torch.where(pseudo, weight, valid.float())
     return DynamicWeight(weight, label, pseudo, disagree, student_wins)
-
-
-def without_class_weight(logits: Tensor, class_weight: Tensor) -> Tensor:
-    """Take the factors of the classes out of the predictions of a model that was trained with them.
-
-    Cross-entropy with factors w_c is least where ``p'_c = w_c p_c / sum(w p)``: the model says rare classes too often.
-    The soft-max of the result, ``logits - log(w)``, is p.
-
-    Args:
-        logits: [N, C, ...], or log-probabilities.
-        class_weight: float [C], > 0.
-    """
-    shape = (1, -1) + (1,) * (logits.ndim - 2)
-    return logits - class_weight.to(logits).log().view(shape)
 
 
 def gamma_ramp(gamma_max: float, t: float, t_max: float) -> float:
@@ -160,6 +147,10 @@ def gamma_ramp(gamma_max: float, t: float, t_max: float) -> float:
 
     Raises:
         ValueError: ``t`` outside [0, t_max], or negative or not finite gamma_max.
+
+    Example:
+        >>> [round(gamma_ramp(4.0, t, 2), 3) for t in (0, 1, 2)]
+        [0.027, 1.146, 4.0]
     """
     _check_gamma('gamma_max', gamma_max)
     if not 0 <= t <= t_max:
@@ -170,37 +161,32 @@ def gamma_ramp(gamma_max: float, t: float, t_max: float) -> float:
 
 
 def gather_class(log_prob: Tensor, class_index: Tensor) -> Tensor:
-    """Value [N, ...] of the class ``class_index``, int64 [N, ...], of each pixel of ``log_prob`` [N, C, ...]."""
+    """Value [N, ...] of the class ``class_index``, int64 [N, ...], of each pixel of ``log_prob`` [N, C, ...].
+
+    Example:
+        >>> gather_class(torch.tensor([[0.1, 0.9], [0.3, 0.7]]), torch.tensor([1, 0]))
+        tensor([0.9000, 0.3000])
+    """
     return log_prob.gather(1, class_index.unsqueeze(1)).squeeze(1)
 
 
-def _gammas_of(class_index: Tensor, gamma1: Gamma, gamma2: Gamma) -> tuple[Gamma, Gamma]:
-    """Both gammas as numbers, or, if one is given by class, both as tensors of the shape of ``class_index``."""
-    if not isinstance(gamma1, Tensor) and not isinstance(gamma2, Tensor):
-        return gamma1, gamma2
-    first, second = (
-        gamma[class_index] if isinstance(gamma, Tensor) else torch.full_like(class_index, gamma, dtype=torch.float32)
-        for gamma in (gamma1, gamma2)
-    )
-    return first, second
-
-
-def _power(log_prob: Tensor, gamma: Gamma) -> Tensor:
+def _power(log_prob: Tensor, gamma: float) -> Tensor:
     # 0 * -inf is NaN; the lowest finite number gives p ** 0 = 1 and still underflows to 0 for any other gamma.
     return (gamma * log_prob.clamp(min=torch.finfo(torch.float32).min)).exp()
 
 
-def check_variant(gamma1: Gamma, gamma2: Gamma, variant: str, confidence_power: float, num_classes: int) -> None:
-    """Refuse what ``dynamic_weight`` cannot weigh by: ValueError."""
+def check_variant(gamma1: float, gamma2: float, variant: str) -> None:
+    """Refuse what ``dynamic_weight`` cannot weigh by: ValueError.
+
+    Example:
+        >>> check_variant(-1, 2, 'dmt')
+        Traceback (most recent call last):
+        ValueError: gamma1 must be a finite number >= 0; got -1
+    """
     if variant not in VARIANTS:
         raise ValueError(f'variant must be one of {VARIANTS}; got {variant!r}')
-    for name, gamma in (('gamma1', gamma1), ('gamma2', gamma2), ('confidence_power', confidence_power)):
-        if not isinstance(gamma, Tensor):
-            _check_gamma(name, gamma)
-        elif gamma.shape != (num_classes,):  # not its values, which may have to be waited for
-            raise ValueError(f'{name} must be a number or have shape [{num_classes}]; got {list(gamma.shape)}')
-    if confidence_power and variant not in ('dmt', 'naive'):
-        raise ValueError(f"confidence_power={confidence_power} needs variant 'dmt' or 'naive'; got {variant!r}")
+    for name, gamma in (('gamma1', gamma1), ('gamma2', gamma2)):
+        _check_gamma(name, gamma)
 
 
 def _check_gamma(name: str, gamma: float) -> None:
@@ -209,7 +195,14 @@ def _check_gamma(name: str, gamma: float) -> None:
 
 
 def check_shape(name: str, tensor: Tensor, logits: Tensor) -> None:
-    """Refuse a tensor that has not one value for each pixel of ``logits``: ValueError naming both shapes."""
+    """Refuse a tensor that has not one value for each pixel of ``logits``: ValueError naming both shapes.
+
+    Example:
+        >>> check_shape('label', torch.zeros(2, 4), torch.zeros(2, 3, 4))
+        >>> check_shape('label', torch.zeros(3), torch.zeros(2, 3))
+        Traceback (most recent call last):
+        ValueError: label must have the shape of logits without its class dimension; got label [3] and logits [2, 3]
+    """
     if tensor.shape != logits.shape[:1] + logits.shape[2:]:
         raise ValueError(
             f'{name} must have the shape of logits without its class dimension; '

@@ -23,13 +23,23 @@ def draw_lam(alpha: float, dominant: bool) -> float:
     Args:
         alpha: > 0.
         dominant: take ``max(lam, 1 - lam)``, so that the image an example is named after is the larger part of it.
+
+    Example:
+        >>> np.random.seed(0)
+        >>> draw_lam(0.75, dominant=True) >= 0.5
+        True
     """
     lam = float(np.random.beta(alpha, alpha))
     return max(lam, 1 - lam) if dominant else lam
 
 
 def mix(values: Tensor, lam: float, partner: Tensor) -> Tensor:
-    """``lam * values + (1 - lam) * values[partner]`` over the first dimension; ``partner`` is int64 [N]."""
+    """``lam * values + (1 - lam) * values[partner]`` over the first dimension; ``partner`` is int64 [N].
+
+    Example:
+        >>> mix(torch.tensor([0.0, 8.0]), 0.75, torch.tensor([1, 0]))
+        tensor([2., 6.])
+    """
     return lam * values + (1 - lam) * values[partner]
 
 
@@ -54,6 +64,18 @@ def mixup(
 
     Raises:
         ValueError: an unknown weighting.
+
+    Example:
+        Of two images of classes 0 and 1, the second one was rejected (weight 0).
+
+        >>> images, one_hot, weight = torch.tensor([0.0, 8.0]), torch.eye(2), torch.tensor([1.0, 0.0])
+        >>> partner = torch.tensor([1, 0])
+        >>> mixup(images, one_hot, weight, 0.75, partner).target
+        tensor([[0.5625, 0.1875],
+                [0.0625, 0.1875]])
+        >>> mixup(images, one_hot, weight, 0.75, partner, 'term').target
+        tensor([[0.7500, 0.0000],
+                [0.2500, 0.0000]])
     """
     if weighting not in WEIGHTINGS:
         raise ValueError(f'weighting must be one of {WEIGHTINGS}; got {weighting!r}')
@@ -65,5 +87,10 @@ def mixup(
 
 
 def draw_partners(number: int, device: torch.device) -> Tensor:
-    """A random permutation of the images of a batch, int64 [number]."""
+    """A random permutation of the images of a batch, int64 [number].
+
+    Example:
+        >>> sorted(draw_partners(3, torch.device('cpu')).tolist())
+        [0, 1, 2]
+    """
     return torch.randperm(number, device=device)

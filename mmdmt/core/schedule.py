@@ -67,6 +67,16 @@ def plan(
 
     Raises:
         ValueError: an argument that is not as above, named with what is allowed.
+
+    Example:
+        >>> for phase in plan('mutual', ['a', 'b'], [1.0]):
+        ...     print(phase.name, 'from', phase.init, 'with labels', phase.labels)
+        00_train_a from None with labels None
+        00_train_b from None with labels None
+        01_label_a from 00_train_a with labels None
+        01_train_b from 00_train_b with labels 01_label_a
+        01_label_b from 00_train_b with labels None
+        01_train_a from 00_train_a with labels 01_label_b
     """
     _check_scheme(scheme, models)
     phases = [Phase(_name(0, 'train', model), 'train', 0, model) for model in models]

@@ -22,6 +22,14 @@ def nested_split(names: Sequence[str], ratio: float, split_id: int, seed: int = 
 
     Raises:
         ValueError: no names, a duplicate, a ratio below 1 or one that selects nothing, a split_id that is no int >= 0.
+
+    Example:
+        >>> names = [f'{number:02d}' for number in range(8)]
+        >>> labeled, unlabeled = nested_split(names, ratio=4, split_id=0)
+        >>> labeled, len(unlabeled)
+        (['05', '01'], 6)
+        >>> nested_split(names, ratio=2, split_id=0)[0][:2]  # the smaller set is inside the larger one
+        ['05', '01']
     """
     _check_names(names)
     if not ratio >= 1:
@@ -58,6 +66,10 @@ def balanced_split(
     Raises:
         ValueError: no names, a duplicate, not one label a name, a number that is no int >= 1 or no multiple of the
             number of classes or larger than the smallest class allows, a split_id that is no int >= 0.
+
+    Example:
+        >>> balanced_split(['a0', 'b0', 'c1', 'd1'], [0, 0, 1, 1], number=2)
+        (['a0', 'c1'], ['b0', 'd1'])
     """
     _check_names(names)
     if len(labels) != len(names):
@@ -99,6 +111,10 @@ def difference_maximised_sampling(
 
     Raises:
         ValueError: no names, a duplicate, alpha outside (0, 1].
+
+    Example:
+        >>> difference_maximised_sampling(['u', 'v', 'w', 'x', 'y'], alpha=0.6)
+        (['u', 'x', 'y'], ['y', 'w', 'v'])
     """
     _check_names(names)
     if not 0 < alpha <= 1:

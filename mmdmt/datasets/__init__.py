@@ -1,12 +1,9 @@
-"""Data of a DMT run: the pseudo label stores, the datasets that read them, and the samplers.
+"""Datasets and samplers of a DMT run; importing it registers them."""
 
-What needs mmsegmentation (``transforms``, ``digits``) is not imported here.
-"""
-
-from mmdmt.datasets.label_maps import LabelMaps
-from mmdmt.datasets.label_table import LabelTable
-from mmdmt.datasets.samplers import LabeledUnlabeledSampler, UnfinishedSampler
+from mmdmt.datasets.labeled_unlabeled_sampler import LabeledUnlabeledSampler
+from mmdmt.datasets.unfinished_sampler import UnfinishedSampler
 from mmdmt.datasets.unlabeled import OnlineLabelDataset, PseudoLabelDataset, UnlabeledDataset
+from mmdmt.labels import LabelMaps, LabelTable
 
 __all__ = [
     'LabelMaps',

@@ -6,8 +6,8 @@ from typing import Any
 from mmengine.dataset import Compose
 from mmengine.registry import DATASETS
 
-from mmdmt.datasets.label_store import sample_name
-from mmdmt.datasets.stores import open_store
+from mmdmt.labels.store import sample_name
+from mmdmt.labels.stores import open_store
 
 
 @DATASETS.register_module()
@@ -60,7 +60,7 @@ class UnlabeledDataset:
 class OnlineLabelDataset(UnlabeledDataset):
     """Images that the student labels itself while it trains on them (Online ST, Tab. 7 of arXiv 2004.08514).
 
-    ``LoadDMTAnnotations`` gives them a label map of 255 and a confidence of 0.
+    ``LoadDMTAnnotations`` gives them a label map of 255 and a confidence of 0 everywhere.
     """
 
     def get_data_info(self, idx: int) -> dict:
@@ -73,9 +73,9 @@ class PseudoLabelDataset(UnlabeledDataset):
     """Images with the pseudo labels that a teacher left in a label store (arXiv 2004.08514).
 
     Segmentation: all images; of each class, the ``label_ratio`` share of all its pixels that has the highest
-    confidence is kept; the others become 255 when an image is loaded by ``LoadDMTAnnotations``. Classification: the
-    ``label_ratio`` share of the images that has the highest confidence, with ``gt_label`` and ``gt_confidence``.
-    Another ratio needs no new labels.
+    confidence is kept; the others are 255. Label and confidence are read here, and ``LoadDMTAnnotations`` places them.
+    Classification: the ``label_ratio`` share of the images that has the highest confidence, with ``gt_label`` and
+    ``gt_confidence``. Another ratio needs no new labels.
 
     Args:
         dataset: See :class:`UnlabeledDataset`: the images that were labeled, in the same order.
@@ -102,7 +102,7 @@ class PseudoLabelDataset(UnlabeledDataset):
         return len(self.selection.indices)
 
     def get_data_info(self, idx: int) -> dict:
-        """Data information of selected image ``idx``, with its pseudo label."""
+        """Data information of selected image ``idx``, with its pseudo label, read from disk."""
         info = super().get_data_info(self.selection.indices[idx])
         info.pop('true_label', None)
         info.update(self.selection.fields(idx, sample_name(info['sample_idx'], info['img_path'])))

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmdmt.core.schedule import Phase
-from mmdmt.datasets.label_store import write_json
+from mmdmt.files import write_json
 
 # Keys that do not change what is computed: a run may go on with other values.
 FREE_KEYS = frozenset(
@@ -76,6 +76,10 @@ class Manifest:
     def is_complete(self, name: str) -> bool:
         """Whether a phase is complete."""
         return self.record(name) is not None
+
+    def score(self, phase: Phase, metric: str) -> float | None:
+        """Validation metric of the checkpoint that a phase hands over; None if it is not complete or has none."""
+        return (self.record(phase.name) or {}).get('metrics', {}).get(metric)
 
     def missing(self, phase: Phase) -> list[str]:
         """Names of the inputs of a phase that are not complete."""

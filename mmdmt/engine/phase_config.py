@@ -2,16 +2,19 @@
 
 import copy
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import get_world_size
 
+from mmdmt.config_dicts import without_pretrained
 from mmdmt.core.schedule import Phase
-from mmdmt.engine.settings import OVERRIDES, DMTSettings, merge
-from mmdmt.engine.task import Task, task_of
+from mmdmt.engine.plan import RunPlan
+from mmdmt.engine.settings import DMTSettings, stage_of
+from mmdmt.engine.task import Task
 
 # The two datasets of a phase may be of different types (own images next to a public set): their classes need not match.
 DATASET_META = ['classes', 'palette', 'label_map', 'reduce_zero_label']
@@ -19,184 +22,54 @@ DATASET_META = ['classes', 'palette', 'label_map', 'reduce_zero_label']
 
 @dataclass(frozen=True)
 class ModelData:
-    """Dataset configs of one model: labeled and unlabeled ones, without and with training pipeline, and to label."""
+    """Dataset configs of one model: labeled and unlabeled ones, with the number of their images, and pipelines.
+
+    ``train_pipeline`` is that of the unlabeled images in training, ``label_pipeline`` when they get labels.
+    """
 
     labeled: dict
     unlabeled: dict
     train_pipeline: list
     label_pipeline: list
+    num_labeled: int
+    num_unlabeled: int
 
 
-def model_data(settings: DMTSettings, model: str, listed: Mapping[str, Mapping]) -> ModelData:
-    """Datasets of ``model``; ``listed`` has what a split adds to ``labeled`` and ``unlabeled``."""
-    overrides = settings.models[model]
-    labeled, unlabeled = (
-        merge(getattr(settings, name), {**overrides.get(name, {}), **listed.get(name, {})})
-        for name in ('labeled', 'unlabeled')
-    )
-    pipeline = pop_pipeline(unlabeled)
-    return ModelData(labeled, unlabeled, pipeline, overrides.get('label_pipeline', settings.label_pipeline))
+@dataclass(frozen=True)
+class ResolvedPhase:
+    """A phase with all that is known of it before the run starts; made once, checked, and then only read.
 
-
-def pop_pipeline(dataset: dict) -> list:
-    """Take the pipeline out of a dataset config, or out of the parts of a concatenation (the first one's counts)."""
-    parts = dataset.get('datasets')
-    if parts:
-        pipelines = [pop_pipeline(part) for part in parts]
-        return pipelines[0]
-    return dataset.pop('pipeline', [])
-
-
-def model_config(cfg: Config, settings: DMTSettings, model: str, kind: str | None = None) -> dict:
-    """The config as ``model`` sees it, without what belongs to the run as a whole.
-
-    Merged over the config, the later going first: ``dmt.KIND`` (``supervised`` or ``semi``; neither for other uses),
-    ``dmt.models.MODEL``, ``dmt.models.MODEL.KIND``.
+    ``config``: ordinary config, complete but for the checkpoint of another phase that it starts from (``load_from``).
+    ``steps``: optimizer steps of a train phase, 0 of a label phase.
+    ``data``: datasets of its model.
     """
-    own = settings.models[model]
-    layers = [own] if kind is None else [getattr(settings, kind), own, own.get(kind, {})]
-    result = {key: value for key, value in cfg.to_dict().items() if key not in ('dmt', 'runner_type')}
-    for layer in layers:
-        if 'type' in layer.get('model', {}):  # another model, not a change of this one
-            result.pop('model')
-        result = merge(result, {key: value for key, value in layer.items() if key in OVERRIDES})
-    return result
+
+    phase: Phase
+    config: Config
+    steps: int
+    data: ModelData
 
 
-def train_config(
-    cfg: Config,
-    settings: DMTSettings,
-    phase: Phase,
-    data: ModelData,
-    *,
-    work_dir: Path,
-    max_iters: int,
-    label_dir: Path | None,
-    init: Path | None,
-) -> Config:
-    """Ordinary config of a train phase of ``max_iters`` steps.
+def resolve(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, kept: int | None = None) -> ResolvedPhase:
+    """All that is known of a phase of a run in ``work_dir``.
 
-    ``label_dir`` is the label store of its pseudo labels, None for a phase without; ``init`` the checkpoint it goes on
-    from, None for one that starts from the model's own weights.
+    Args:
+        plan: The run.
+        phase: One of its phases.
+        data: Datasets of its model.
+        work_dir: Work dir of the run; the phase and its labels have their folders in it.
+        kept: How many images the labels of the phase select, once that is known.
     """
-    result = model_config(cfg, settings, phase.model, 'supervised' if phase.supervised else 'semi')
-    loader = result['train_dataloader']
-    if phase.supervised:
-        loader.update(dataset=data.labeled, sampler=dict(type='InfiniteSampler', shuffle=True))
-    else:
-        kind = settings.kind(phase)
-        counts = dict(labeled=kind['labeled_per_batch'], unlabeled=kind['unlabeled_per_batch'])
-        pseudo: dict[str, Any] = dict(type='OnlineLabelDataset', dataset=data.unlabeled, pipeline=data.train_pipeline)
-        if label_dir is not None:
-            pseudo.update(
-                type='PseudoLabelDataset',
-                label_dir=str(label_dir),
-                label_ratio=phase.label_ratio,
-                ranking=settings.ranking,
-            )
-        loader.update(
-            dataset=dict(type='ConcatDataset', datasets=[data.labeled, pseudo], ignore_keys=DATASET_META),
-            sampler=dict(type='LabeledUnlabeledSampler', **counts),
-            batch_size=sum(counts.values()),
-        )
-    if init is not None:
-        result['load_from'] = str(init)
-        result['model'] = without_pretrained(result['model'])
-    _set_length(result, max_iters, settings, cfg.get('train_cfg') or {})
-    result.update(test_dataloader=None, test_cfg=None, test_evaluator=None)
-    return _finish(result, phase, work_dir)
+    if phase.kind == 'label':
+        return ResolvedPhase(phase, _label_config(plan, phase, data, work_dir), 0, data)
+    steps = _steps(plan, phase, data, kept)
+    return ResolvedPhase(phase, _train_config(plan, phase, data, work_dir, steps), steps, data)
 
 
-def _set_length(result: dict, max_iters: int, settings: DMTSettings, base_loop: Mapping) -> None:
-    """Make a phase ``max_iters`` steps long: its loop, the schedulers that last to the end, and its checkpoints."""
-    loop = result.get('train_cfg') or {}
-    interval = loop.get('val_interval', max_iters)
-    if settings.select == 'val':
-        interval = min(interval, max(1, max_iters // 10))
-    result['train_cfg'] = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=min(interval, max_iters))
-    schedulers = result.get('param_scheduler') or []
-    for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
-        full = (None, loop.get('max_iters'), base_loop.get('max_iters'))
-        for key in {'end', 'T_max', 'total_steps'} & {*scheduler, 'end'}:
-            if scheduler.get(key) in full:
-                scheduler[key] = max_iters
-    checkpoint = result.setdefault('default_hooks', {}).setdefault('checkpoint', dict(type='CheckpointHook'))
-    # A killed run loses at most a quarter of a phase, however short it is.
-    interval = min(checkpoint.get('interval', 1000), max(1, max_iters // 4))
-    # Gradients accumulated so far are not in a checkpoint: it is written right after an update.
-    accumulated = (result.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-    checkpoint['interval'] = interval + -interval % accumulated
-    # The hook deletes an old checkpoint before it writes the new one: with two, one is always whole.
-    checkpoint.update(by_epoch=False, save_last=True, max_keep_ckpts=max(2, checkpoint.get('max_keep_ckpts', 2)))
-    if settings.select == 'val':
-        checkpoint['save_best'] = settings.metric
-
-
-def label_config(
-    cfg: Config,
-    settings: DMTSettings,
-    phase: Phase,
-    data: ModelData,
-    *,
-    work_dir: Path,
-    label_dir: Path,
-    teacher: Path,
-) -> Config:
-    """Ordinary config of a label phase: a test run of ``teacher`` whose metric writes pseudo labels."""
-    result = model_config(cfg, settings, phase.model)
-    task = task_of(cfg)
-    loader = result['test_dataloader']
-    loader.update(
-        dataset=dict(type='UnlabeledDataset', dataset=data.unlabeled, pipeline=data.label_pipeline),
-        sampler=dict(type='UnfinishedSampler', label_dir=str(label_dir), store=task.store),
-    )
-    result.update(
-        model=without_pretrained(result['model']),
-        load_from=str(teacher),
-        test_evaluator=dict(
-            **task.writer(settings, model_config(cfg, settings, phase.model, 'semi')['model']),
-            label_dir=str(label_dir),
-            label_ratio=phase.label_ratio,
-            num_classes=task.num_classes(result['model']),
-        ),
-        custom_hooks=[],
-    )
-    result['default_hooks'] = {
-        name: hook for name, hook in result.get('default_hooks', {}).items() if name in ('timer', 'logger')
-    }
-    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr'):
-        result[key] = None
-    result.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
-    # Images come in many sizes, and cudnn would try all its algorithms for each of them.
-    result['env_cfg'] = {**(result.get('env_cfg') or {}), 'cudnn_benchmark': False}
-    return _finish(result, phase, work_dir)
-
-
-def _finish(result: dict, phase: Phase, work_dir: Path) -> Config:
-    seed = (result.get('randomness') or {}).get('seed')
-    if seed is not None:
-        result['randomness']['seed'] = phase_seed(seed, phase.name)
-    result.update(work_dir=str(work_dir), experiment_name=phase.name, resume=False)
-    if result.get('visualizer'):
-        result['visualizer']['name'] = f'visualizer_{work_dir}'  # instances are found by name: each phase its own
-    _end_workers(result)
-    # The name under which mmengine dumps the config; without a text it would look for such a file. Each checkpoint
-    # holds the config as text, and yapf takes seconds to lay out a long one.
-    return Config(result, cfg_text=f'# {phase.name}', filename=f'{phase.name}.py', format_python_code=False)
-
-
-def _end_workers(result: dict) -> None:
-    """Let no loader without workers say that they persist: torch refuses it, and mmpretrain's train tool says it."""
-    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        loader = result.get(key)
-        if loader and not loader.get('num_workers'):
-            loader['persistent_workers'] = False
-
-
-def final_config(cfg: Config, settings: DMTSettings, model: str) -> Config:
+def final_config(plan: RunPlan, model: str) -> Config:
     """Config of ``model`` for the stock tools: no DMT in it, the stock model and loss in place of ours."""
-    result = model_config(cfg, settings, model)
-    result['model'] = without_pretrained(_stock(result['model'], task_of(cfg)))
+    result = copy.deepcopy(plan.configs[model][None])
+    result['model'] = without_pretrained(_stock(result['model'], plan.task))
     for key in _TRAINING_KEYS:
         result.pop(key, None)
     _end_workers(result)
@@ -216,27 +89,138 @@ def phase_seed(seed: int, name: str) -> int:
     return zlib.crc32(f'{seed} {name}'.encode()) % 2**31
 
 
-def without_pretrained(node: Any) -> Any:
-    """A copy of a model config that loads no weights of its own."""
-    if isinstance(node, Mapping):
-        if node.get('type') == 'Pretrained':
-            return None
-        return {key: None if key == 'pretrained' else without_pretrained(value) for key, value in node.items()}
-    if isinstance(node, list | tuple):
-        return type(node)(without_pretrained(item) for item in node)
-    return copy.deepcopy(node)
+def _steps(plan: RunPlan, phase: Phase, data: ModelData, kept: int | None) -> int:
+    stage = plan.settings.stage(phase)
+    if stage.get('iters') is not None:
+        return stage['iters']
+    if phase.supervised:
+        images = data.num_labeled
+        per_step = plan.configs[phase.model]['supervised']['train_dataloader']['batch_size']
+    else:
+        images = kept if kept is not None else plan.task.selected(data.num_unlabeled, phase.label_ratio or 1)
+        per_step = stage['unlabeled_per_batch']
+    return max(1, -int(-stage['epochs'] * images // (per_step * get_world_size())))
 
 
-def dicts_of_type(node: Any, kind: str) -> Iterator[dict]:
-    """All dicts in a config whose ``type`` is ``kind``."""
-    if isinstance(node, Mapping):
-        if node.get('type') == kind:
-            yield node  # type: ignore[misc]
-        node = node.values()
-    elif not isinstance(node, list | tuple):
-        return
-    for value in node:
-        yield from dicts_of_type(value, kind)
+def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, steps: int) -> Config:
+    result = copy.deepcopy(plan.configs[phase.model][stage_of(phase)])
+    loader = result['train_dataloader']
+    if phase.supervised:
+        loader.update(dataset=data.labeled, sampler=dict(type='InfiniteSampler', shuffle=True))
+    else:
+        stage = plan.settings.stage(phase)
+        counts = dict(labeled=stage['labeled_per_batch'], unlabeled=stage['unlabeled_per_batch'])
+        pseudo = _pseudo_labeled(plan.settings, phase, data, work_dir)
+        loader.update(
+            dataset=dict(type='ConcatDataset', datasets=[data.labeled, pseudo], ignore_keys=DATASET_META),
+            sampler=dict(type='LabeledUnlabeledSampler', **counts),
+            batch_size=sum(counts.values()),
+        )
+    if phase.init is not None:
+        result['load_from'] = None  # known when that phase is complete
+        result['model'] = without_pretrained(result['model'])
+    _set_length(result, steps, plan.settings, plan.cfg.get('train_cfg') or {})
+    result.update(test_dataloader=None, test_cfg=None, test_evaluator=None)
+    result['custom_hooks'] = [
+        *(result.get('custom_hooks') or []),
+        dict(type='ProgressHook'),
+        dict(type='FiniteLossHook', phase=phase.name),
+        _commit_hook(plan.settings, phase),
+    ]
+    return _finish(result, phase, work_dir)
+
+
+def _pseudo_labeled(settings: DMTSettings, phase: Phase, data: ModelData, work_dir: Path) -> dict[str, Any]:
+    common = dict(dataset=data.unlabeled, pipeline=data.train_pipeline)
+    if phase.labels is None:
+        return dict(type='OnlineLabelDataset', **common)
+    return dict(
+        type='PseudoLabelDataset',
+        label_dir=str(work_dir / phase.labels),
+        label_ratio=phase.label_ratio,
+        ranking=settings.ranking,
+        **common,
+    )
+
+
+def _label_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) -> Config:
+    """A test run of the teacher whose metric writes pseudo labels."""
+    result, label_dir = copy.deepcopy(plan.configs[phase.model][None]), str(work_dir / phase.name)
+    result['test_dataloader'].update(
+        dataset=dict(type='UnlabeledDataset', dataset=data.unlabeled, pipeline=data.label_pipeline),
+        sampler=dict(type='UnfinishedSampler', label_dir=label_dir, store=plan.task.store),
+    )
+    result.update(
+        model=without_pretrained(result['model']),
+        load_from=None,
+        test_evaluator=dict(
+            **plan.task.writer(plan.settings),
+            label_dir=label_dir,
+            label_ratio=phase.label_ratio,
+            num_classes=plan.num_classes(phase.model),
+        ),
+        custom_hooks=[_commit_hook(plan.settings, phase)],
+    )
+    result['default_hooks'] = {
+        name: hook for name, hook in result.get('default_hooks', {}).items() if name in ('timer', 'logger')
+    }
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr'):
+        result[key] = None
+    result.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
+    # Images come in many sizes, and cudnn would try all its algorithms for each of them.
+    result['env_cfg'] = {**(result.get('env_cfg') or {}), 'cudnn_benchmark': False}
+    return _finish(result, phase, work_dir)
+
+
+def _commit_hook(settings: DMTSettings, phase: Phase) -> dict[str, Any]:
+    return dict(type='DMTHook', phase=phase.name, model=phase.model, metric=settings.metric, select=settings.select)
+
+
+def _set_length(result: dict, steps: int, settings: DMTSettings, base_loop: Mapping) -> None:
+    """Make a phase ``steps`` steps long: its loop, the schedulers that last to the end, and its checkpoints."""
+    loop = result.get('train_cfg') or {}
+    interval = loop.get('val_interval', steps)
+    if settings.select == 'val':
+        interval = min(interval, max(1, steps // 10))
+    result['train_cfg'] = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=min(interval, steps))
+    schedulers = result.get('param_scheduler') or []
+    for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
+        full = (None, loop.get('max_iters'), base_loop.get('max_iters'))
+        for key in {'end', 'T_max', 'total_steps'} & {*scheduler, 'end'}:
+            if scheduler.get(key) in full:
+                scheduler[key] = steps
+    checkpoint = result.setdefault('default_hooks', {}).setdefault('checkpoint', dict(type='CheckpointHook'))
+    # A killed run loses at most a quarter of a phase, however short it is.
+    interval = min(checkpoint.get('interval', 1000), max(1, steps // 4))
+    # Gradients accumulated so far are not in a checkpoint: it is written right after an update.
+    accumulated = (result.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    checkpoint['interval'] = interval + -interval % accumulated
+    # The hook deletes an old checkpoint before it writes the new one: with two, one is always whole.
+    checkpoint.update(by_epoch=False, save_last=True, max_keep_ckpts=max(2, checkpoint.get('max_keep_ckpts', 2)))
+    if settings.select == 'val':
+        checkpoint['save_best'] = settings.metric
+
+
+def _finish(result: dict, phase: Phase, work_dir: Path) -> Config:
+    seed = (result.get('randomness') or {}).get('seed')
+    if seed is not None:
+        result['randomness']['seed'] = phase_seed(seed, phase.name)
+    folder = str(work_dir / phase.name)
+    result.update(work_dir=folder, experiment_name=phase.name, resume=False)
+    if result.get('visualizer'):
+        result['visualizer']['name'] = f'visualizer_{folder}'  # instances are found by name: each phase its own
+    _end_workers(result)
+    # The name under which mmengine dumps the config; without a text it would look for such a file. Each checkpoint
+    # holds the config as text, and yapf takes seconds to lay out a long one.
+    return Config(result, cfg_text=f'# {phase.name}', filename=f'{phase.name}.py', format_python_code=False)
+
+
+def _end_workers(result: dict) -> None:
+    """Let no loader without workers say that they persist: torch refuses it, and mmpretrain's train tool says it."""
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = result.get(key)
+        if loader and not loader.get('num_workers'):
+            loader['persistent_workers'] = False
 
 
 def _stock(node: Any, task: Task) -> Any:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from mmdmt.core.schedule import Phase
-from mmdmt.datasets.stores import STORES
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import DMTSettings
+from mmdmt.labels.stores import STORES
 
 LABEL_ACCURACY = 'label accuracy'
 
@@ -22,22 +22,15 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return '\n'.join(lines)
 
 
-def score(manifest: Manifest, phase: Phase, metric: str) -> float | None:
-    """Validation metric of the checkpoint that a phase hands over; None if it is not complete or has none."""
-    record = manifest.record(phase.name) or {}
-    return record.get('metrics', {}).get(metric)
+def render(manifest: Manifest, settings: DMTSettings, best: Phase, behaviours: Sequence[str] = ()) -> str:
+    """Report of a complete run: all phases, then the models before and after DMT.
 
-
-def best_phase(manifest: Manifest, settings: DMTSettings) -> Phase:
-    """The train phase of the last iteration that scores best; the first one where nothing is validated."""
-    iterations = manifest.phases[-1].iteration
-    last = [phase for phase in manifest.phases if phase.kind == 'train' and phase.iteration == iterations]
-    return max(last, key=lambda phase: score(manifest, phase, settings.metric) or float('-inf'))
-
-
-def render(manifest: Manifest, settings: DMTSettings, behaviours: Sequence[str] = ()) -> str:
-    """Report of a complete run: all phases, then the models before and after DMT; ``behaviours``: see ``fidelity``."""
-    best = best_phase(manifest, settings)
+    Args:
+        manifest: The run.
+        settings: Its settings.
+        best: The train phase whose checkpoint is the result.
+        behaviours: See :mod:`mmdmt.engine.fidelity`.
+    """
     rows = [_row(manifest, phase, settings.metric) for phase in manifest.phases]
     header = ['phase', 'student', 'teacher', 'label ratio', 'coverage', LABEL_ACCURACY, settings.metric, 'time']
     if not any(row[header.index(LABEL_ACCURACY)] for row in rows):  # the data set does not know
@@ -47,7 +40,7 @@ def render(manifest: Manifest, settings: DMTSettings, behaviours: Sequence[str] 
     parts = [
         markdown_table(header, rows),
         markdown_table([settings.metric, *settings.models], _summary(manifest, settings)),
-        f'Best: model {best.model}, {settings.metric} {_number(score(manifest, best, settings.metric))} on the '
+        f'Best: model {best.model}, {settings.metric} {_number(manifest.score(best, settings.metric))} on the '
         f'validation set, in {manifest.work_dir / "best.pth"} (config for the stock tools: '
         f'{manifest.work_dir / "best.py"}). Time of all phases: {_duration(total)}.',
         'Checkpoints: the last one of each phase.'
@@ -60,7 +53,7 @@ def render(manifest: Manifest, settings: DMTSettings, behaviours: Sequence[str] 
             for phase in manifest.phases
             if 'taken_over' in (record := manifest.record(phase.name) or {})
         ),
-        *(f'Behaviour of the published code: {behaviour}.' for behaviour in behaviours),
+        *(f'Behavior of the published code: {behaviour}.' for behaviour in behaviours),
         f'The better of the last models is chosen by {settings.metric} on the validation set.'
         if len(settings.models) > 1
         else '',
@@ -68,36 +61,42 @@ def render(manifest: Manifest, settings: DMTSettings, behaviours: Sequence[str] 
     return '\n\n'.join(part for part in parts if part) + '\n'
 
 
-def describe_plan(manifest: Manifest, settings: DMTSettings, data: RunData, behaviours: Sequence[str] = ()) -> str:
+def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] = ()) -> str:
     """What a run is going to do: its phases, optimizer steps, images to label and the space that labels take."""
+    plan, settings = data.plan, data.plan.settings
     trains = [phase for phase in manifest.phases if phase.kind == 'train' and not settings.supervised_checkpoint(phase)]
     labels = [phase for phase in manifest.phases if phase.kind == 'label']
+    steps = {phase.name: data.phases[phase.name].steps for phase in trains}
+    to_label = {phase.name: data.models[phase.model].num_unlabeled for phase in labels}
     rows = [
         [
             phase.name,
             phase.model if phase.kind == 'train' else '',
             (phase.teacher or '') if phase.kind == 'train' else phase.model,
             '' if phase.label_ratio is None else f'{phase.label_ratio:g}',
-            str(data.steps(phase)) if phase in trains else '',
-            str(data.sizes[phase.model][1]) if phase.kind == 'label' else '',
+            str(steps.get(phase.name, '')),
+            str(to_label.get(phase.name, '')),
             'complete' if manifest.is_complete(phase.name) else 'given' if phase not in trains + labels else '',
         ]
         for phase in manifest.phases
     ]
     label_bytes = {model: data.label_bytes(model) for model in settings.models}
     each = [label_bytes[phase.model] for phase in labels]
-    keep = settings.keep_labels or STORES[data.task.store].always_kept
+    keep = settings.keep_labels or STORES[plan.task.store].always_kept
     held = sum(each) if keep else max(each, default=0)
     return '\n'.join(
         [
             markdown_table(['phase', 'student', 'teacher', 'label ratio', 'steps', 'images to label', 'state'], rows),
             '',
-            *(f'model {model}: {sizes[0]} labeled, {sizes[1]} unlabeled images' for model, sizes in data.sizes.items()),
-            f'{sum(data.steps(phase) for phase in trains)} optimizer steps, '
-            f'{sum(data.sizes[phase.model][1] for phase in labels)} images to label in {len(labels)} label phases',
+            *(
+                f'model {model}: {own.num_labeled} labeled, {own.num_unlabeled} unlabeled images'
+                for model, own in data.models.items()
+            ),
+            f'{sum(steps.values())} optimizer steps, {sum(to_label.values())} images to label in {len(labels)} label '
+            'phases',
             f'pseudo labels: at most {max(each, default=0) / 2**20:,.1f} MiB a label phase (before compression), '
             f'{held / 2**20:,.1f} MiB on disk at a time ' + ('(kept)' if keep else '(deleted when used)'),
-            *(f'behaviour of the published code: {behaviour}' for behaviour in behaviours),
+            *(f'behavior of the published code: {behaviour}' for behaviour in behaviours),
         ]
     )
 
@@ -113,7 +112,7 @@ def _row(manifest: Manifest, phase: Phase, metric: str) -> list[str]:
         '' if phase.label_ratio is None else f'{phase.label_ratio:g}',
         f'{labels["coverage"]:.4f}' if 'coverage' in labels else '',
         f'{labels["accuracy"]:.2f}' if 'accuracy' in labels else '',
-        _number(score(manifest, phase, metric)) if trains else '',
+        _number(manifest.score(phase, metric)) if trains else '',
         _duration(record['seconds']) if 'seconds' in record else 'not run',
     ]
 
@@ -124,7 +123,7 @@ def _summary(manifest: Manifest, settings: DMTSettings) -> list[list[str]]:
         phases = {
             phase.model: phase for phase in manifest.phases if phase.kind == 'train' and phase.iteration == iteration
         }
-        rows.append([name, *(_number(score(manifest, phases[model], settings.metric)) for model in settings.models)])
+        rows.append([name, *(_number(manifest.score(phases[model], settings.metric)) for model in settings.models)])
     return rows
 
 

@@ -1,9 +1,9 @@
 """The runner of a whole DMT run."""
 
+import copy
 import gc
 import itertools
 import logging
-import os
 import tempfile
 from functools import cached_property
 from pathlib import Path
@@ -18,17 +18,17 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import CheckpointLoader, Runner
 
 from mmdmt.core.schedule import Phase
-from mmdmt.datasets.stores import STORES
-from mmdmt.engine import report
+from mmdmt.engine import report, result
 from mmdmt.engine.environment import check_package_families
 from mmdmt.engine.fidelity import published_behaviours
 from mmdmt.engine.manifest import Manifest, latest_checkpoint
-from mmdmt.engine.phase_config import final_config, label_config, train_config
+from mmdmt.engine.phase_config import ResolvedPhase, final_config
+from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import RunData
-from mmdmt.engine.settings import DMTSettings
 from mmdmt.engine.take_over import take_over
-from mmdmt.engine.task import task_of
 from mmdmt.engine.tta import enable_tta
+from mmdmt.files import sweep, write_text
+from mmdmt.labels.stores import STORES
 
 
 @RUNNERS.register_module()
@@ -48,12 +48,11 @@ class DMTRunner:
 
     def __init__(self, cfg: Config) -> None:
         check_package_families()
-        self.cfg = cfg
-        self.task = task_of(cfg)
-        self.settings = DMTSettings.from_config(cfg)
+        self.plan = RunPlan.of(cfg)
+        self.cfg, self.settings = self.plan.cfg, self.plan.settings
         self.work_dir = Path(cfg.work_dir).resolve()
-        self.manifest = Manifest(self.work_dir, self.settings.phases())
-        self.data = RunData(cfg, self.settings)
+        self.manifest = Manifest(self.work_dir, self.plan.phases)
+        self.data = RunData(self.plan, self.work_dir)
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> 'DMTRunner':
@@ -79,12 +78,13 @@ class DMTRunner:
         if todo and is_main_process():
             self.data.check()
             self.manifest.start(self.cfg)
+            sweep(self.work_dir)
         barrier()
         self._logger.info(f'{len(self.manifest.phases)} phases, {len(todo)} of them to run, in {self.work_dir}')
-        for behaviour in self._behaviours:
-            self._logger.info(f'Behaviour of the published code: {behaviour}')
+        for behaviour in published_behaviours(self.plan):
+            self._logger.info(f'Behavior of the published code: {behaviour}')
         for item in todo:
-            self._run(item)
+            self._run(self.data.phases[item.name])
         if all(self.manifest.is_complete(item.name) for item in self.manifest.phases):
             self._finish()
 
@@ -94,7 +94,7 @@ class DMTRunner:
         with tempfile.TemporaryDirectory() as folder:
             self.data.prepare(Path(folder))
             self.data.check()
-            return report.describe_plan(self.manifest, self.settings, self.data, self._behaviours)
+            return report.describe_plan(self.manifest, self.data, published_behaviours(self.plan))
 
     def test(self, tta: bool = False) -> dict[str, float]:
         """Test ``load_from``, or the result of the run, on the test set; with ``tta``, in several views each."""
@@ -110,10 +110,6 @@ class DMTRunner:
         return Runner.from_cfg(self._with_checkpoint()).val()
 
     # Preparation
-
-    @property
-    def _behaviours(self) -> list[str]:
-        return published_behaviours(self.cfg, self.settings)
 
     def _chosen(self, name: str | None) -> list[Phase]:
         phases = self.manifest.phases
@@ -155,26 +151,18 @@ class DMTRunner:
 
     # Execution
 
-    def _run(self, phase: Phase) -> None:
+    def _run(self, resolved: ResolvedPhase) -> None:
         """Run one phase to its end, in its own Runner."""
+        phase = resolved.phase
         number = self.manifest.phases.index(phase) + 1
         self._logger.info(f'Phase {number} of {len(self.manifest.phases)}: {phase.name}')
-        folder = self.manifest.folder(phase.name)
-        if phase.kind == 'train':
-            cfg = self._train_config(phase, folder)
-        else:
-            assert phase.init is not None
-            cfg = label_config(
-                self.cfg, self.settings, phase, self.data.of[phase.model],
-                work_dir=folder, label_dir=folder, teacher=self.manifest.checkpoint(phase.init),
-            )  # fmt: skip
-        self._set_launcher(cfg)
+        cfg = self._bound(resolved)
         torch.backends.cudnn.benchmark = False  # a Runner only ever switches it on
         supervised = self.settings.supervised_checkpoint(phase)
         if supervised is not None:
             _release(take_over(_PhaseRunner, cfg, phase, supervised))
         else:
-            cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), self._hook(phase, number)]
+            cfg.custom_hooks.append(self._time_left(phase, number))
             self._execute(phase, _PhaseRunner.from_cfg(cfg))
         gc.collect()  # the loaders' workers end with their last reference
         if torch.cuda.is_available():
@@ -182,6 +170,44 @@ class DMTRunner:
             torch.cuda.reset_peak_memory_stats()
         barrier()
         self._discard_used_labels()
+
+    def _bound(self, resolved: ResolvedPhase) -> Config:
+        """The config of a phase as it is run now: with what earlier phases, or an interrupted attempt, have left."""
+        phase = resolved.phase
+        kept = None if phase.labels is None else self._kept_labels(phase.labels)
+        if kept is not None:  # the length of the phase depends on it
+            resolved = self.data.resolve(phase, kept)
+        cfg = copy.deepcopy(resolved.config)
+        if phase.init is not None:
+            cfg.load_from = str(self.manifest.checkpoint(phase.init))
+        if phase.kind == 'train':
+            self._continue(cfg)
+        self._set_launcher(cfg)
+        return cfg
+
+    def _kept_labels(self, label_phase: str) -> int | None:
+        """How many images the labels of a complete phase select; None where all images have some.
+
+        Raises:
+            FileNotFoundError: if the labels were deleted.
+        """
+        folder = self.manifest.folder(label_phase)
+        store = STORES[self.plan.task.store](folder)
+        if not store.names():
+            raise FileNotFoundError(
+                f'the pseudo labels in {folder} were deleted after use; delete that folder to make them anew'
+            )
+        return store.info().get('kept')
+
+    def _continue(self, cfg: Config) -> None:
+        """Let a train phase go on from the last checkpoint of an interrupted attempt, if there is one."""
+        folder = Path(cfg.work_dir)
+        interrupted = latest_checkpoint(folder) if is_main_process() else None
+        barrier()
+        interrupted = interrupted or latest_checkpoint(folder)
+        if interrupted is not None:
+            self._logger.info(f'Going on from {interrupted}')
+            cfg.load_from, cfg.resume = str(interrupted), True
 
     def _execute(self, phase: Phase, runner: Runner) -> None:
         try:
@@ -192,42 +218,15 @@ class DMTRunner:
         finally:
             _release(runner)
 
-    def _train_config(self, phase: Phase, folder: Path) -> Config:
-        label_dir, kept = None, None
-        if phase.labels is not None:
-            label_dir = self.manifest.folder(phase.labels)
-            store = STORES[self.task.store](label_dir)
-            if not store.names():
-                raise FileNotFoundError(
-                    f'the pseudo labels in {label_dir} were deleted after use; delete that folder to make them anew'
-                )
-            kept = store.info().get('kept')
-        cfg = train_config(
-            self.cfg, self.settings, phase, self.data.of[phase.model],
-            work_dir=folder, max_iters=self.data.steps(phase, kept), label_dir=label_dir,
-            init=None if phase.init is None else self.manifest.checkpoint(phase.init),
-        )  # fmt: skip
-        interrupted = latest_checkpoint(folder) if is_main_process() else None
-        barrier()
-        interrupted = interrupted or latest_checkpoint(folder)
-        if interrupted is not None:
-            self._logger.info(f'Going on from {interrupted}')
-            cfg.load_from, cfg.resume = str(interrupted), True
-        return cfg
-
-    def _hook(self, phase: Phase, number: int) -> dict[str, Any]:
+    def _time_left(self, phase: Phase, number: int) -> dict[str, Any]:
+        """Config of the hook that knows what comes after a phase."""
         later = [item for item in self.manifest.phases[number:] if not self.manifest.is_complete(item.name)]
         return dict(
-            type='DMTHook',
+            type='TimeLeftHook',
             phase=phase.name,
-            model=phase.model,
             position=(number, len(self.manifest.phases)),
-            metric=self.settings.metric,
-            select=self.settings.select,
-            ramp=self.settings.gamma_ramp and not phase.supervised,
-            gamma_scale=self.settings.gamma_scale_of(phase),
-            later_steps=sum(self.data.steps(item) for item in later if item.kind == 'train'),
-            later_images=sum(self.data.sizes[item.model][1] for item in later if item.kind == 'label'),
+            later_steps=sum(self.data.phases[item.name].steps for item in later),
+            later_images=sum(self.data.models[item.model].num_unlabeled for item in later if item.kind == 'label'),
             step_seconds=self._rate('steps'),
             image_seconds=self._rate('images'),
         )
@@ -245,7 +244,7 @@ class DMTRunner:
             return
         for phase in self.manifest.phases:
             if phase.labels is not None and self.manifest.is_complete(phase.name):
-                STORES[self.task.store](self.manifest.folder(phase.labels)).discard()
+                STORES[self.plan.task.store](self.manifest.folder(phase.labels)).discard()
 
     # Result
 
@@ -253,14 +252,10 @@ class DMTRunner:
         """Write ``best.pth``, its config and the report."""
         if not is_main_process():
             return
-        best = report.best_phase(self.manifest, self.settings)
-        checkpoint = CheckpointLoader.load_checkpoint(str(self.manifest.checkpoint(best.name)), map_location='cpu')
-        temporary = self.work_dir / f'best.{os.getpid()}.tmp'
-        torch.save({key: checkpoint[key] for key in ('meta', 'state_dict')}, temporary)
-        os.replace(temporary, self.work_dir / 'best.pth')
-        final_config(self.cfg, self.settings, best.model).dump(self.work_dir / 'best.py')
-        text = report.render(self.manifest, self.settings, self._behaviours)
-        (self.work_dir / 'report.md').write_text(text)
+        best = result.best_phase(self.manifest, self.settings.metric)
+        result.export(self.manifest, self.plan, best)
+        text = report.render(self.manifest, self.settings, best, published_behaviours(self.plan))
+        write_text(self.work_dir / 'report.md', text)
         self._logger.info('Report, also in ' + str(self.work_dir / 'report.md') + '\n' + text)
 
     def _with_checkpoint(self) -> Config:
@@ -269,7 +264,7 @@ class DMTRunner:
             raise FileNotFoundError(f'checkpoint {path} does not exist')
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
         model = checkpoint.get('meta', {}).get('dmt', {}).get('model', next(iter(self.settings.models)))
-        cfg = final_config(self.cfg, self.settings, model)
+        cfg = final_config(self.plan, model)
         cfg.merge_from_dict(dict(load_from=path, work_dir=str(self.work_dir)))
         self._set_launcher(cfg)
         return cfg

@@ -1,6 +1,5 @@
 """A first phase whose model was trained before."""
 
-import os
 import time
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.runner import CheckpointLoader, Runner
 
 from mmdmt.core.schedule import Phase
-from mmdmt.datasets.label_store import write_json
+from mmdmt.files import atomic, write_json
 
 CHECKPOINT = 'supervised.pth'
 
@@ -29,12 +28,10 @@ def take_over(runner_type: type[Runner], cfg: Config, phase: Phase, source: str)
     """
     start, folder = time.perf_counter(), Path(cfg.work_dir)
     if is_main_process():
-        folder.mkdir(parents=True, exist_ok=True)
         checkpoint = CheckpointLoader.load_checkpoint(source, map_location='cpu')
         meta = {**checkpoint.get('meta', {}), 'dmt': dict(phase=phase.name, model=phase.model, seconds=0.0)}
-        temporary = folder / f'{CHECKPOINT}.{os.getpid()}.tmp'
-        torch.save(dict(meta=meta, state_dict=checkpoint.get('state_dict', checkpoint)), temporary)
-        os.replace(temporary, folder / CHECKPOINT)
+        with atomic(folder / CHECKPOINT) as file:
+            torch.save(dict(meta=meta, state_dict=checkpoint.get('state_dict', checkpoint)), file)
     barrier()
     cfg.merge_from_dict(dict(load_from=str(folder / CHECKPOINT), resume=False, custom_hooks=[]))
     runner = runner_type.from_cfg(cfg)

@@ -6,7 +6,12 @@ from typing import Any, Protocol
 
 from mmengine.config import Config
 
-TASKS = {'mmseg': ('mmdmt.seg.task', 'SegmentationTask'), 'mmpretrain': ('mmdmt.cls.task', 'ClassificationTask')}
+from mmdmt.checked import Checked
+
+TASKS = {
+    'mmseg': ('mmdmt.seg.segmentation_task', 'SegmentationTask'),
+    'mmpretrain': ('mmdmt.cls.classification_task', 'ClassificationTask'),
+}
 
 
 class Task(Protocol):
@@ -15,9 +20,9 @@ class Task(Protocol):
     ``metric``: validation metric that counts unless the config says another.
     ``rankings``: what pseudo labels may be ranked by (``dmt.ranking``), the default first.
     ``schemes``: the schemes it has (``dmt.scheme``).
-    ``confidence_dtypes``: what confidences may be rounded to (``dmt.confidence_dtype``), the default first.
+    ``label_writer_settings``: what ``dmt.label_writer`` may hold.
     ``split_size``: key of ``dmt.split`` that says how many images are labeled.
-    ``store``: kind of its label store, see :mod:`mmdmt.datasets.stores`.
+    ``store``: name of its label store, see :mod:`mmdmt.labels.stores`.
     ``stock_types``: models and losses of this package, and the stock ones that predict the same.
     ``own_arguments``: arguments that these stock models do not have.
     """
@@ -25,7 +30,7 @@ class Task(Protocol):
     metric: str
     rankings: tuple[str, ...]
     schemes: tuple[str, ...]
-    confidence_dtypes: tuple[str, ...]
+    label_writer_settings: type[Checked]
     split_size: str
     store: str
     stock_types: Mapping[str, Mapping[str, Any]]
@@ -34,8 +39,8 @@ class Task(Protocol):
     def num_classes(self, model: Mapping) -> int:
         """Classes of a model config; ValueError if it does not say."""
 
-    def writer(self, settings: Any, model: Mapping) -> dict[str, Any]:
-        """Config of the metric that writes pseudo labels, by the ``DMTSettings`` of a run and the teacher's config."""
+    def writer(self, settings: Any) -> dict[str, Any]:
+        """Config of the metric that writes pseudo labels, by the ``DMTSettings`` of a run."""
 
     def selected(self, number: int, ratio: float) -> int:
         """How many of ``number`` unlabeled images a phase of a ratio sees."""
@@ -43,7 +48,7 @@ class Task(Protocol):
     def split(self, pool: Any, size: Any, split_id: int, seed: int) -> tuple[list[str], list[str]]:
         """Lines of the list files of the labeled and of the unlabeled images of a labeled dataset."""
 
-    def listed(self, list_file: str, pool: Any) -> dict[str, Any]:
+    def from_list(self, list_file: str, pool: Any) -> dict[str, Any]:
         """What a dataset config gets so that the dataset, a part of ``pool``, is that of a list file."""
 
     def check_pipeline(self, pipeline: Sequence, key: str) -> None:
@@ -52,9 +57,7 @@ class Task(Protocol):
     def check_labeled(self, dataset: Any, key: str, classes: int) -> None:
         """Check every image of a labeled dataset and its label."""
 
-    def check_samples(
-        self, labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_pipeline: Sequence, classes: int
-    ) -> None:
+    def check_samples(self, labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_pipeline: Sequence) -> None:
         """Load a first sample in each way that a run will."""
 
     def check_forward(self, model: Any, dataset: Any, key: str, classes: int) -> None:

@@ -1,7 +1,8 @@
 """What mmsegmentation needs for DMT; importing it registers all of it, ``mmdmt.engine`` registers the runner."""
 
-from mmdmt.datasets import PseudoLabelDataset, digits, transforms
+from mmdmt.datasets import PseudoLabelDataset
 from mmdmt.losses import DynamicMutualLoss
+from mmdmt.seg import digits, transforms
 from mmdmt.seg.class_iou import ClassIoUMetric
 from mmdmt.seg.deeplabv2_head import DeepLabV2Head
 from mmdmt.seg.segmentor import DMTCascadeEncoderDecoder, DMTEncoderDecoder

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import DefaultScope
+from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.models.utils.batch_augments import Mixup
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -236,7 +237,27 @@ def test_without_mixup_by_hand(forwards):
         sum(weight * value.item() for (_, weight), value in zip(pairs, single, strict=True)) / 6, rel=1e-5
     )
     assert losses['accuracy_top-1'][0].item() == pytest.approx(100 * 3 / 6)
-    assert model.head.loss_module.confidence is None
+    # The confidence is gone.
+    assert model.dynamic_loss(logits, labels).item() == pytest.approx(single.mean().item(), rel=1e-5)
+
+
+def test_dynamic_loss_is_that_of_the_head():
+    model = build()
+    assert model.dynamic_loss is model.head.loss_module
+    assert (model.dynamic_loss.gamma1, model.dynamic_loss.gamma2) == (GAMMA1, GAMMA2)
+
+
+class HalvingHead(LinearClsHead):
+    """A head that trains on every second image."""
+
+    def loss(self, feats, data_samples):
+        return super().loss(tuple(feat[::2] for feat in feats), data_samples[::2])
+
+
+def test_head_that_leaves_out_images_is_named_when_it_runs():
+    model = build({**linear(), 'type': HalvingHead})
+    with pytest.raises(ValueError, match=r'cannot serve head HalvingHead.*\(3,\).*\(6,\)'):
+        model.loss(*make_batch(model))
 
 
 def test_label_255_is_no_ignored_label():
@@ -399,7 +420,8 @@ def test_confidence_is_taken_back_after_an_error():
     images, samples = make_batch(model)
     with pytest.raises(RuntimeError, match='channels'):
         model.loss(images[:, :2], samples)
-    assert model.head.loss_module.confidence is None
+    logits, labels = logits_of(model, images), torch.tensor(labels_of(samples))
+    torch.testing.assert_close(model.dynamic_loss(logits, labels), F.cross_entropy(logits, labels))
 
 
 @pytest.mark.parametrize('mixup', [None, {}])
@@ -448,13 +470,16 @@ def test_autocast_cache_is_cleared_before_the_second_forward(monkeypatch):
 
 @pytest.mark.parametrize('mixup', [None, {}])
 def test_ramp_scales_both_gammas(fixed_mixup, mixup):
-    half = build(linear(loss=dynamic(GAMMA1 / 2, GAMMA2 / 2)), mixup=mixup)
-    model = build(mixup=mixup)
-    model.load_state_dict(half.state_dict())
+    scale = math.exp(-5 * 0.5**2)
+    scaled = build(linear(loss=dynamic(scale * GAMMA1, scale * GAMMA2)), mixup=mixup)
+    model = build(linear(loss=dynamic(ramp=True)), mixup=mixup)
+    model.load_state_dict(scaled.state_dict())
     images, samples = make_batch(model)
     full = model.loss(images, samples)['loss'].item()
-    model.head.loss_module.gamma_scale = 0.5
-    assert model.loss(images, samples)['loss'].item() == half.loss(images, samples)['loss'].item() > full
+    model.dynamic_loss.set_progress(0.5)
+    assert model.loss(images, samples)['loss'].item() == scaled.loss(images, samples)['loss'].item() > full
+    model.dynamic_loss.set_progress(1.0)
+    assert model.loss(images, samples)['loss'].item() == full
 
 
 def test_prediction_has_log_odds():
@@ -528,19 +553,6 @@ def test_batch_augments_are_refused(kwargs, mixup):
 def test_accuracy_with_mixup_is_refused():
     with pytest.raises(ValueError, match=r'head\.cal_acc=True has no meaning with mixup'):
         build(linear(cal_acc=True), mixup={})
-
-
-def test_class_weights_of_human_labels_with_mixup_are_refused():
-    loss = dict(type='DynamicMutualLoss', class_weight=[1.0, 2.0, 3.0], class_weight_of='human')
-    build(linear(loss=loss))
-    with pytest.raises(ValueError, match="class_weight_of='human' has no meaning with mixup"):
-        build(linear(loss=loss), mixup={})
-
-
-def test_correction_of_the_prior_is_refused():
-    loss = dict(type='DynamicMutualLoss', class_weight=[1.0, 2.0, 3.0], prior_corrected=True)
-    with pytest.raises(ValueError, match='prior_corrected is for segmentation'):
-        build(linear(loss=loss))
 
 
 @pytest.mark.parametrize('alpha', [0, -0.5, math.nan, math.inf])
@@ -634,9 +646,3 @@ def test_one_step_of_a_stock_backbone(name):
     assert prediction.pred_score.shape == (CLASSES,)
     stock = build({**linear(channels, {'type': 'CrossEntropyLoss'}), **head}, 'ImageClassifier', **common)
     stock.load_state_dict(model.state_dict(), strict=True)
-
-
-def test_gammas_of_another_number_of_classes_are_refused():
-    message = rf'gamma1 lists 2 numbers where head LinearClsHead has {CLASSES} classes'
-    with pytest.raises(ValueError, match=message):
-        build(linear(loss={'type': 'DynamicMutualLoss', 'gamma1': [1.0, 2.0], 'gamma2': 1.0}))

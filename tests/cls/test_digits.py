@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 
 from mmdmt.cls.digits import DigitsDataset
 from mmdmt.cls.image_list import InMemoryDataset
-from mmdmt.datasets.digit_rendering import digit_pool
+from mmdmt.seg.digit_rendering import digit_pool
 
 
 @pytest.fixture(autouse=True)

@@ -5,13 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from mmdmt.core.dynamic_loss import dynamic_mutual_loss
-from mmdmt.core.dynamic_weight import (
-    HUMAN,
-    dynamic_weight,
-    gamma_ramp,
-    weight_from_log_prob,
-    without_class_weight,
-)
+from mmdmt.core.dynamic_weight import HUMAN, dynamic_weight, gamma_ramp, weight_from_log_prob
 
 GAMMAS = [(0, 0), (5, 5), (2, 3), (0, 4), (3, 0), (0.5, 1.5)]
 VARIANTS = ['dmt', 'naive', 'flip']
@@ -85,12 +79,11 @@ def batch():
 
 @pytest.mark.parametrize('variant', VARIANTS)
 @pytest.mark.parametrize(('gamma1', 'gamma2'), GAMMAS)
-@pytest.mark.parametrize('weighted', [False, True])
-def test_loss_and_gradient_equal_slow_reference(batch, variant, gamma1, gamma2, weighted):
+@pytest.mark.parametrize('class_weight', [None, torch.tensor([0.5, 1.0, 2.0, 3.0])])
+@pytest.mark.parametrize('by_pixel', [False, True])
+def test_loss_and_gradient_equal_slow_reference(batch, variant, gamma1, gamma2, class_weight, by_pixel):
     logits, label, confidence = batch
-    options = {}
-    if weighted:
-        options = {'class_weight': torch.tensor([0.5, 1.0, 2.0, 3.0]), 'pixel_weight': torch.rand(label.shape)}
+    options = {'class_weight': class_weight, 'pixel_weight': torch.rand(label.shape) if by_pixel else None}
     fast_logits = logits.clone().requires_grad_()
     slow_logits = logits.double().requires_grad_()
 
@@ -109,6 +102,23 @@ def test_loss_and_gradient_equal_slow_reference(batch, variant, gamma1, gamma2, 
     assert torch.equal(decision.student_wins.flatten(), wins)
 
 
+@pytest.mark.parametrize(('gamma1', 'gamma2'), GAMMAS)
+def test_is_bit_for_bit_the_published_rule(batch, gamma1, gamma2):
+    """The rule of the paper in its shortest float32 form, cases and all."""
+    logits, label, confidence = batch
+    log_prob = logits.log_softmax(1)
+    best, student = log_prob.max(1)
+    own = log_prob.gather(1, torch.where(label == 255, 0, label)[:, None])[:, 0]
+    weight = torch.where(student == label, (gamma1 * own).exp(), (gamma2 * own).exp())
+    if gamma1 or gamma2:
+        weight = torch.where((student != label) & (confidence < best.exp()), 0, weight)
+    weight = torch.where(confidence > 1, 1, weight)
+    weight = torch.where(label == 255, 0, weight)
+    loss, decision = dynamic_mutual_loss(logits, label, confidence, gamma1, gamma2)
+    assert torch.equal(decision.weight, weight)
+    assert torch.equal(loss, torch.where(weight != 0, -weight * own, 0).sum() / (label != 255).sum())
+
+
 # Student (.7, .2, .1): human label, human void, unlabeled with any label in place of the student's.
 @pytest.mark.parametrize(
     ('threshold', 'label', 'loss'),
@@ -125,26 +135,6 @@ def test_online_by_hand(threshold, label, loss):
     assert decision.weight[0].tolist() == [float(one != 255) for one in label]
     assert decision.pseudo[0].tolist() == [False, False, True, True]
     assert not decision.disagree.any() and not decision.student_wins.any()
-
-
-def test_class_weights_are_taken_out_of_predictions_by_hand():
-    # p = (.6, .3, .1); trained with factors (1, 2, 4), a model says (.6, .6, .4) / 1.6.
-    logits = torch.tensor([0.6, 0.6, 0.4]).log().view(1, 3, 1, 1)
-    found = without_class_weight(logits, torch.tensor([1.0, 2.0, 4.0])).softmax(1).flatten().tolist()
-    assert found == pytest.approx([0.6, 0.3, 0.1], rel=1e-6)
-
-
-def test_prior_corrected_weights_are_of_the_corrected_probabilities():
-    # A model that says (.3, .6, .1) with factors (1, 4, 1) means (.3, .15, .1) / .55: class 0, where it says class 1.
-    logits, factors = torch.tensor([0.3, 0.6, 0.1]).log().view(1, 3, 1), torch.tensor([1.0, 4.0, 1.0])
-    label, confidence = torch.tensor([[0]]), torch.tensor([[0.2]])
-    plain = dynamic_mutual_loss(logits, label, confidence, 2, 2, class_weight=factors)[1]
-    loss, decision = dynamic_mutual_loss(logits, label, confidence, 2, 2, class_weight=factors, prior_corrected=True)
-    assert plain.student_wins.item() and plain.weight.item() == 0
-    assert not decision.disagree.item()
-    assert decision.weight.item() == pytest.approx((0.3 / 0.55) ** 2, rel=1e-5)
-    # The cross-entropy is that of the model's own probabilities.
-    assert loss.item() == pytest.approx((0.3 / 0.55) ** 2 * -math.log(0.3), rel=1e-5)
 
 
 def test_online_takes_a_confidence_above_the_threshold_only():
@@ -290,6 +280,14 @@ def test_no_valid_pixel_gives_zero_with_a_graph(confidence, class_weight):
     assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
+def test_no_weight_at_all_gives_zero():
+    logits = torch.tensor([[3.0, 0.0]], requires_grad=True)
+    loss, _ = dynamic_mutual_loss(logits, torch.tensor([1]), torch.tensor([0.6]), 2, 2)
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(logits.grad, torch.zeros(1, 2))
+
+
 def test_empty_batch_gives_zero():
     logits = torch.randn(0, 3, 4, 4, requires_grad=True)
     loss, _ = dynamic_mutual_loss(logits, torch.zeros(0, 4, 4).long(), torch.zeros(0, 4, 4), 5, 5)
@@ -430,142 +428,3 @@ def test_gamma_ramp(gamma_max, t, t_max, expected):
 def test_gamma_ramp_refuses(gamma_max, t, t_max, message):
     with pytest.raises(ValueError, match=message):
         gamma_ramp(gamma_max, t, t_max)
-
-
-# Options that are not in the paper
-
-
-def slow_option_pixel(probability, label, confidence, gamma1, gamma2, variant, power):
-    """Weight and trained label of one pseudo label, in Python floats; gammas are lists, one number a class."""
-    first, second = gamma1[label], gamma2[label]
-    weight, trained, *_ = slow_pixel_weight(probability, label, confidence, first, second, variant)
-    return weight * (confidence**power if confidence <= 1 else 1), trained
-
-
-CLASS_GAMMAS = [([0.0, 1.0, 2.0, 5.0], [0.0, 3.0, 2.0, 0.0]), ([4.0, 0.5, 0.0, 1.0], [4.0, 0.5, 0.0, 1.0])]
-
-
-@pytest.mark.parametrize(('variant', 'power'), [('dmt', 0), ('naive', 0), ('flip', 0), ('dmt', 1), ('naive', 2.5)])
-@pytest.mark.parametrize(('gamma1', 'gamma2'), [*CLASS_GAMMAS, ([0.0] * 4, [0.0] * 4)])
-@pytest.mark.parametrize('normaliser', ['valid', 'weighted'])
-@pytest.mark.parametrize('class_weight', [None, torch.tensor([0.5, 1.0, 2.0, 3.0])])
-def test_options_equal_slow_reference(batch, variant, power, gamma1, gamma2, normaliser, class_weight):
-    logits, label, confidence = batch
-    fast, slow = logits.clone().requires_grad_(), logits.double().requires_grad_()
-    gamma2 = gamma1 if variant == 'naive' else gamma2
-    loss, _ = dynamic_mutual_loss(
-        fast, label, confidence, torch.tensor(gamma1), torch.tensor(gamma2), variant, class_weight=class_weight,
-        confidence_power=power, normaliser=normaliser,
-    )  # fmt: skip
-    total, denominator = 0.0, 0.0
-    for image, row, column in (label != 255).nonzero().tolist():
-        log_prob = slow[image, :, row, column].log_softmax(0)
-        probability = [math.exp(value) for value in log_prob.tolist()]
-        own, sure = int(label[image, row, column]), float(confidence[image, row, column])
-        weight, trained = slow_option_pixel(probability, own, sure, gamma1, gamma2, variant, power)
-        scale = 1.0 if class_weight is None else float(class_weight[trained])
-        denominator += scale * (weight if normaliser == 'weighted' else 1)
-        total = total - weight * scale * log_prob[trained]
-    expected = total / denominator
-    loss.backward()
-    expected.backward()
-    assert loss.item() == pytest.approx(expected.item(), abs=2e-6)
-    assert (fast.grad - slow.grad).abs().max() <= 1e-6
-
-
-@pytest.mark.parametrize(
-    ('options', 'weight'),
-    [
-        ({'gamma1': torch.tensor([1.0, 0, 5]), 'gamma2': torch.tensor([9.0, 2, 0])}, [0.7, 0.04, 0, 1, 0, 0]),
-        # a class without any exponent is not weighted at all, as with gamma1 = gamma2 = 0
-        ({'gamma1': torch.tensor([1.0, 0, 5]), 'gamma2': torch.tensor([9.0, 0, 0])}, [0.7, 1, 1, 1, 0, 0]),
-        ({'gamma1': 2, 'gamma2': torch.tensor([9.0, 1, 0])}, [0.49, 0.2, 0, 1, 0, 0]),
-        ({'gamma1': 2, 'gamma2': 3, 'confidence_power': 1}, [0.9 * 0.49, 0.9 * 0.008, 0, 1, 0, 0]),
-        ({'gamma1': 0, 'gamma2': 0, 'confidence_power': 2}, [0.81, 0.81, 0.25, 1, 0, 0]),
-        ({'gamma1': 1, 'gamma2': 1, 'variant': 'naive', 'confidence_power': 1}, [0.63, 0.18, 0.1, 1, 0, 0]),
-    ],
-)
-def test_options_by_hand(options, weight):
-    decision = dynamic_weight(*pixels(LABELS, CONFIDENCES), **options)
-    torch.testing.assert_close(decision.weight, torch.tensor([weight]).float(), atol=1e-6, rtol=0)
-
-
-def test_weighted_normaliser_by_hand():
-    arguments = (*pixels(LABELS, CONFIDENCES), 2, 3)
-    total = -0.49 * math.log(0.7) - 0.008 * math.log(0.2) - math.log(0.1)
-    loss, _ = dynamic_mutual_loss(*arguments, normaliser='weighted')
-    assert loss.item() == pytest.approx(total / (0.49 + 0.008 + 0 + 1), abs=1e-6)
-    summed, _ = dynamic_mutual_loss(*arguments, normaliser='weighted', reduction='sum')
-    assert summed.item() == pytest.approx(total, abs=1e-6)
-    half, _ = dynamic_mutual_loss(*arguments, normaliser='weighted', pixel_weight=torch.full((1, 6), 0.5))
-    assert half.item() == pytest.approx(0.5 * loss.item(), abs=1e-6)
-    class_weight = torch.tensor([2.0, 10.0, 4.0])
-    loss, _ = dynamic_mutual_loss(*arguments, normaliser='weighted', class_weight=class_weight)
-    total = -2 * 0.49 * math.log(0.7) - 10 * 0.008 * math.log(0.2) - 4 * math.log(0.1)
-    assert loss.item() == pytest.approx(total / (2 * 0.49 + 10 * 0.008 + 4), abs=1e-6)
-
-
-@pytest.mark.parametrize('normaliser', ['valid', 'weighted'])
-def test_no_weight_at_all_gives_zero(normaliser):
-    logits = torch.tensor([[3.0, 0.0]], requires_grad=True)
-    loss, _ = dynamic_mutual_loss(logits, torch.tensor([1]), torch.tensor([0.6]), 2, 2, normaliser=normaliser)
-    loss.backward()
-    assert loss.item() == 0
-    assert torch.equal(logits.grad, torch.zeros(1, 2))
-
-
-@pytest.mark.parametrize('variant', VARIANTS)
-@pytest.mark.parametrize(('gamma1', 'gamma2'), GAMMAS)
-def test_options_off_are_bit_identical(batch, variant, gamma1, gamma2):
-    logits, label, confidence = batch
-    plain, decision = dynamic_mutual_loss(logits, label, confidence, gamma1, gamma2, variant)
-    off, other = dynamic_mutual_loss(
-        logits, label, confidence, gamma1, gamma2, variant, confidence_power=0.0, class_mean=None, normaliser='valid'
-    )
-    by_class, third = dynamic_mutual_loss(
-        logits, label, confidence, torch.full((4,), float(gamma1)), torch.full((4,), float(gamma2)), variant
-    )
-    assert torch.equal(plain, off)
-    torch.testing.assert_close(plain, by_class)  # a tensor's power is computed another way
-    for one, two, three in zip(decision, other, third, strict=True):
-        assert torch.equal(one, two)
-        torch.testing.assert_close(one, three)
-
-
-@pytest.mark.parametrize(('gamma1', 'gamma2'), GAMMAS)
-def test_without_options_it_is_bit_for_bit_the_published_rule(batch, gamma1, gamma2):
-    """The rule of the paper in its shortest float32 form, cases and all."""
-    logits, label, confidence = batch
-    log_prob = logits.log_softmax(1)
-    best, student = log_prob.max(1)
-    own = log_prob.gather(1, torch.where(label == 255, 0, label)[:, None])[:, 0]
-    weight = torch.where(student == label, (gamma1 * own).exp(), (gamma2 * own).exp())
-    if gamma1 or gamma2:
-        weight = torch.where((student != label) & (confidence < best.exp()), 0, weight)
-    weight = torch.where(confidence > 1, 1, weight)
-    weight = torch.where(label == 255, 0, weight)
-    loss, decision = dynamic_mutual_loss(logits, label, confidence, gamma1, gamma2)
-    assert torch.equal(decision.weight, weight)
-    assert torch.equal(loss, torch.where(weight != 0, -weight * own, 0).sum() / (label != 255).sum())
-
-
-@pytest.mark.parametrize(
-    ('option', 'message'),
-    [
-        ({'confidence_power': -1}, 'confidence_power .*-1'),
-        ({'confidence_power': 1, 'variant': 'flip'}, "confidence_power=1 needs variant 'dmt' or 'naive'; got 'flip'"),
-        ({'confidence_power': 1, 'variant': 'online'}, "got 'online'"),
-        ({'gamma1': torch.ones(2)}, r'gamma1 must be a number or have shape \[3\]; got \[2\]'),
-        ({'gamma2': torch.ones(3, 1)}, r'gamma2 .*\[3\]; got \[3, 1\]'),
-    ],
-)
-def test_bad_options_are_refused(option, message):
-    for function in (dynamic_weight, dynamic_mutual_loss):
-        arguments = {'gamma1': 2, 'gamma2': 2, **option}
-        with pytest.raises(ValueError, match=message):
-            function(torch.zeros(2, 3, 4), torch.zeros(2, 4).long(), torch.zeros(2, 4), **arguments)
-
-
-def test_unknown_normaliser_is_refused():
-    with pytest.raises(ValueError, match=r"normaliser must be one of \('valid', 'weighted'\); got 'all'"):
-        dynamic_mutual_loss(torch.zeros(2, 3), torch.zeros(2).long(), None, 2, 2, normaliser='all')

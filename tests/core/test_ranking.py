@@ -137,37 +137,6 @@ def test_integer_dtypes(label_dtype, code_dtype):
     assert filled(label, code, 2).kept(1).tolist() == [1, 1]
 
 
-@pytest.mark.parametrize('name', ['histogram.npz', 'histogram'])
-def test_save_and_load(tmp_path, name):
-    histogram = filled(LABELS, CODES, 3)
-    path = tmp_path / name
-    path.write_text('an older file')
-    histogram.save(path)
-    assert [file.name for file in tmp_path.iterdir()] == [name]
-    assert path.stat().st_size < 10_000
-    loaded = ClassHistogram.load(str(path))
-    assert loaded.num_classes == 3
-    assert torch.equal(loaded.counts, histogram.counts)
-
-
-def test_save_and_load_empty(tmp_path):
-    ClassHistogram(4).save(tmp_path / 'empty.npz')
-    assert ClassHistogram.load(tmp_path / 'empty.npz').counts.shape == (4, 65536)
-
-
-def test_failed_save_keeps_the_older_file(tmp_path, monkeypatch):
-    def fail(*_, **__):
-        raise OSError('disk full')
-
-    path = tmp_path / 'histogram.npz'
-    filled(LABELS, CODES, 3).save(path)
-    monkeypatch.setattr(np, 'savez_compressed', fail)
-    with pytest.raises(OSError, match='disk full'):
-        ClassHistogram(3).save(path)
-    assert [file.name for file in tmp_path.iterdir()] == ['histogram.npz']
-    assert ClassHistogram.load(path).counts.sum() == 14
-
-
 @pytest.mark.parametrize(
     ('labels', 'codes', 'message'),
     [

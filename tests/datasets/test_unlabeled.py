@@ -9,10 +9,10 @@ from mmengine.registry import DATASETS, DefaultScope
 
 import mmdmt.cls  # noqa: F401  (registers the transforms)
 from mmdmt.core.ranking import ClassHistogram
-from mmdmt.datasets.label_maps import LabelMaps
-from mmdmt.datasets.label_table import LabelRow, LabelTable
-from mmdmt.datasets.samplers import LabeledUnlabeledSampler
+from mmdmt.datasets.labeled_unlabeled_sampler import LabeledUnlabeledSampler
 from mmdmt.datasets.unlabeled import PseudoLabelDataset, UnlabeledDataset
+from mmdmt.labels.maps import LabelMaps
+from mmdmt.labels.table import LabelRow, LabelTable
 
 LABEL_PIPELINE = [{'type': 'LoadImageFromFile'}, {'type': 'PackDMTInputs'}]
 TRAIN_PIPELINE = [{'type': 'LoadImageFromFile'}, {'type': 'LoadDMTAnnotations'}, {'type': 'PackDMTInputs'}]

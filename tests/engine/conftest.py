@@ -34,7 +34,7 @@ def calls(monkeypatch):
     forward, loss = DynamicMutualLoss.forward, EncoderDecoder.loss
 
     def record_forward(self, cls_score, label, weight=None, reduction_override=None, **kwargs):
-        confidence = self.confidence
+        confidence = self._batch.confidence if self._batch else None
         value = forward(self, cls_score, label, weight, reduction_override=reduction_override, **kwargs)
         seen.losses[seen.phase].append(
             SimpleNamespace(

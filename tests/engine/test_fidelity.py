@@ -1,16 +1,16 @@
 import pytest
 from mmengine.config import Config
 
-from mmdmt.datasets.label_maps import LabelMaps
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.fidelity import published_behaviours
-from mmdmt.engine.settings import DMTSettings
+from mmdmt.engine.plan import RunPlan
+from mmdmt.labels.maps import LabelMaps
 
 
 def behaviours(path, options=None):
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options or {})
-    return published_behaviours(cfg, DMTSettings.from_config(cfg))
+    return published_behaviours(RunPlan.of(cfg))
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,8 @@ def test_none_is_on_by_default(root, name):
     ('options', 'texts'),
     [
         ({'dmt.select': 'val'}, ["dmt.select='val'"]),
-        ({'dmt.rank_stride': 16}, ['one in 16 pixels is ranked']),
-        ({'dmt.confidence_dtype': 'float16'}, ['half precision']),
+        ({'dmt.label_writer.rank_stride': 16}, ['one in 16 pixels is ranked']),
+        ({'dmt.label_writer.half': True}, ['half precision']),
         ({'model.decode_head.dilations': (6, 12)}, ['model a: dilations=(6, 12)', 'model b: dilations=(6, 12)']),
         ({'dmt.models.a.model.backbone.style': 'pytorch'}, ["model a: style='pytorch'"]),
         ({'dmt.models.b.model.data_preprocessor': dict(pad_val=-2.0)}, ['model b: pad_val=-2.0']),
@@ -40,16 +40,16 @@ def test_each_option_is_said(root, options, texts):
 
 def test_the_run_says_them_before_and_after(tiny_config, tmp_path):
     options = {
-        'dmt.rank_stride': 16,
+        'dmt.label_writer': dict(rank_stride=16),
         'dmt.scheme': 'self',
         'dmt.models': dict(_delete_=True, a=dict()),
         'dmt.label_ratios': (1.0,),
     }
     runner = DMTRunner(tiny_config(tmp_path, options))
-    sentence = 'dmt.rank_stride=16: one in 16 pixels is ranked'
-    assert f'behaviour of the published code: {sentence}' in runner.dry_run()
+    sentence = 'dmt.label_writer.rank_stride=16: one in 16 pixels is ranked'
+    assert f'behavior of the published code: {sentence}' in runner.dry_run()
     runner.train()
-    assert f'Behaviour of the published code: {sentence}.' in (tmp_path / 'report.md').read_text()
+    assert f'Behavior of the published code: {sentence}.' in (tmp_path / 'report.md').read_text()
     log = (tmp_path / 'dmt.log').read_text()
     assert log.index(sentence) < log.index('Phase 1 of 3')
     # 6 scenes of 64 x 64 pixels, of which a sixteenth is counted.

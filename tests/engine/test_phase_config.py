@@ -4,66 +4,36 @@ from pathlib import Path
 
 import pytest
 
-from mmdmt.engine import phase_config
-from mmdmt.engine.phase_config import merge, phase_seed, pop_pipeline, without_pretrained
-from mmdmt.engine.settings import DMTSettings
+from mmdmt.engine.phase_config import ModelData, final_config, phase_seed, resolve
+from mmdmt.engine.plan import RunPlan
 
-FOLDER = Path('phase')
+WORK_DIR = Path('work_dir')
 
 
 @pytest.fixture
 def derive(tiny_config):
     """``derive(phase name, options)``: the config of a phase, having looked that the input config stays as it is."""
 
-    def make(name, options=None):
-        cfg = tiny_config(Path('unused'), options)
+    def make(name, options=None, kept=None):
+        cfg = tiny_config(Path('unused'), {'dmt.supervised.iters': 40, 'dmt.semi.iters': 40, **(options or {})})
         before = copy.deepcopy(cfg.to_dict())
-        settings = DMTSettings.from_config(cfg)
-        phase = {phase.name: phase for phase in settings.phases()}[name]
-        data = phase_config.model_data(settings, phase.model, {})
-        if phase.kind == 'label':
-            result = phase_config.label_config(
-                cfg, settings, phase, data, work_dir=FOLDER / name, label_dir=FOLDER, teacher=Path('teacher.pth')
-            )
-        else:
-            baseline = phase.labels is None
-            result = phase_config.train_config(
-                cfg, settings, phase, data, work_dir=FOLDER / name, max_iters=40,
-                label_dir=None if baseline else Path('labels'), init=None if baseline else Path('init.pth'),
-            )  # fmt: skip
+        plan = RunPlan.of(cfg)
+        configs = copy.deepcopy(plan.configs)
+        result = resolved(plan, name, kept).config
         result.model.type = 'changed'  # a shared part of the input would show
         result.default_hooks.logger.interval = 'changed'
-        assert cfg.to_dict() == before
+        assert (cfg.to_dict(), plan.configs) == (before, configs)
         return result
 
     return make
 
 
-@pytest.mark.parametrize(
-    ('overrides', 'expected'),
-    [
-        ({'x': 2}, {'x': 2, 'd': {'p': 1, 'q': [1, 2]}}),
-        ({'d': {'p': 5}}, {'x': 1, 'd': {'p': 5, 'q': [1, 2]}}),
-        ({'d': {'q': [3]}}, {'x': 1, 'd': {'p': 1, 'q': [3]}}),
-        ({'d': {'_delete_': True, 'r': 0}}, {'x': 1, 'd': {'r': 0}}),
-        ({'x': {'new': {'deep': 1}}}, {'x': {'new': {'deep': 1}}, 'd': {'p': 1, 'q': [1, 2]}}),
-        ({'d': None}, {'x': 1, 'd': None}),
-    ],
-)
-def test_merge(overrides, expected):
-    base = {'x': 1, 'd': {'p': 1, 'q': [1, 2]}}
-    before = copy.deepcopy((base, overrides))
-    result = merge(base, overrides)
-    assert result == expected
-    if isinstance(result['d'], dict):
-        result['d'].setdefault('q', []).append('changed')
-    assert (base, overrides) == before
-
-
-def test_pop_pipeline_of_a_concatenation():
-    config = dict(type='ConcatDataset', datasets=[dict(type='A', pipeline=[1]), dict(type='B', pipeline=[2])])
-    assert pop_pipeline(config) == [1]
-    assert config['datasets'] == [dict(type='A'), dict(type='B')]
+def resolved(plan, name, kept=None):
+    phase = {phase.name: phase for phase in plan.phases}[name]
+    labeled, unlabeled = copy.deepcopy((plan.settings.labeled, plan.settings.unlabeled))
+    pipeline = unlabeled.pop('pipeline')
+    data = ModelData(labeled, unlabeled, pipeline, plan.settings.label_pipeline, num_labeled=4, num_unlabeled=6)
+    return resolve(plan, phase, data, WORK_DIR, kept)
 
 
 def test_model_without_type_is_merged(derive):
@@ -74,16 +44,7 @@ def test_model_without_type_is_merged(derive):
     )
 
 
-def test_model_with_type_replaces(tiny_config):
-    cfg = tiny_config(Path('unused'), {'dmt.models.b.model': dict(type='Other', decode_head=dict(num_classes=2))})
-    settings = DMTSettings.from_config(cfg)
-    found = phase_config.model_config(cfg, settings, 'b')
-    assert found['model'] == dict(type='Other', decode_head=dict(num_classes=2))
-    assert 'dmt' not in found
-    assert 'runner_type' not in found
-
-
-def test_overrides_of_kind_and_model_reach_only_their_phases(derive):
+def test_overrides_of_stage_and_model_reach_only_their_phases(derive):
     options = {
         'dmt.models.a.optim_wrapper.optimizer.lr': 1.0,
         'dmt.semi.optim_wrapper.optimizer.momentum': 0.5,
@@ -112,23 +73,17 @@ def test_seeds_differ_between_phases_and_are_stable(derive):
 
 
 @pytest.mark.parametrize(
-    ('name', 'load_from'), [('00_train_a', None), ('01_train_a', 'init.pth'), ('01_label_a', 'teacher.pth')]
+    ('name', 'load_from'), [('00_train_a', 'given.pth'), ('01_train_a', None), ('01_label_a', None)]
 )
 def test_only_the_first_phases_load_initial_weights(derive, name, load_from):
     init = dict(type='Pretrained', checkpoint='backbone.pth')
-    cfg = derive(name, {'model.pretrained': 'x.pth', 'model.backbone.init_cfg': init})
+    cfg = derive(name, {'load_from': 'given.pth', 'model.pretrained': 'x.pth', 'model.backbone.init_cfg': init})
     assert cfg.load_from == load_from
     assert cfg.resume is False
     if name == '00_train_a':
         assert (cfg.model.pretrained, cfg.model.backbone.init_cfg) == ('x.pth', init)
     else:
         assert (cfg.model.pretrained, cfg.model.backbone.init_cfg) == (None, None)
-
-
-def test_without_pretrained_keeps_other_initialisation():
-    kaiming = dict(type='Kaiming', layer='Conv2d')
-    model = dict(init_cfg=[kaiming, dict(type='Pretrained', checkpoint='x')], heads=[dict(pretrained='y', k=1)])
-    assert without_pretrained(model) == dict(init_cfg=[kaiming, None], heads=[dict(pretrained=None, k=1)])
 
 
 def test_length_of_a_phase(derive):
@@ -154,7 +109,7 @@ def test_data_of_train_phases(derive):
     assert baseline.train_dataloader.sampler.type == 'InfiniteSampler'
     labeled, pseudo = semi.train_dataloader.dataset.datasets
     assert (labeled.subset, pseudo.dataset.subset) == ('labeled', 'unlabeled')
-    assert (pseudo.type, pseudo.label_dir, pseudo.label_ratio) == ('PseudoLabelDataset', 'labels', 0.5)
+    assert (pseudo.type, pseudo.label_dir, pseudo.label_ratio) == ('PseudoLabelDataset', 'work_dir/01_label_b', 0.5)
     assert 'pipeline' not in pseudo.dataset
     assert semi.train_dataloader.sampler == dict(type='LabeledUnlabeledSampler', labeled=1, unlabeled=2)
     for cfg in (baseline, semi):
@@ -166,18 +121,43 @@ def test_label_phase_has_no_training_parts(derive):
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg'):
         assert cfg[key] is None, key
     assert set(cfg.default_hooks) == {'timer', 'logger'}
-    assert cfg.test_evaluator == dict(type='PseudoLabelWriter', label_dir=str(FOLDER), label_ratio=1.0, num_classes=11)
+    expected = dict(label_dir='work_dir/02_label_b', label_ratio=1.0, num_classes=11)
+    assert cfg.test_evaluator == dict(type='PseudoLabelWriter', **expected)
     assert [step.type for step in cfg.test_dataloader.dataset.pipeline] == ['LoadImageFromFile', 'PackDMTInputs']
     assert cfg.env_cfg.cudnn_benchmark is False
     assert derive('02_train_b').env_cfg.cudnn_benchmark is True
 
 
-def test_labels_are_made_without_the_class_weights_where_the_loss_says_so(derive):
-    weights = [float(number) for number in range(1, 12)]
-    loss = {'model.decode_head.loss_decode.class_weight': weights}
-    assert 'class_weight' not in derive('02_label_b', loss).test_evaluator
-    loss['model.decode_head.loss_decode.prior_corrected'] = True
-    assert derive('02_label_b', loss).test_evaluator.class_weight == weights
+def test_label_writer_options_reach_the_writer(derive):
+    writer = derive('02_label_b', {'dmt.label_writer': dict(rank_stride=16, half=True)}).test_evaluator
+    assert (writer.type, writer.rank_stride, writer.half) == ('PseudoLabelWriter', 16, True)
+
+
+def test_hooks_of_the_phases(derive):
+    cfg = derive('01_train_a', {'custom_hooks': [dict(type='EMAHook')], 'dmt.select': 'val'})
+    assert [hook.type for hook in cfg.custom_hooks] == ['EMAHook', 'ProgressHook', 'FiniteLossHook', 'DMTHook']
+    assert cfg.custom_hooks[-1] == dict(type='DMTHook', phase='01_train_a', model='a', metric='mIoU', select='val')
+    (hook,) = derive('01_label_a', {'custom_hooks': [dict(type='EMAHook')]}).custom_hooks
+    assert hook == dict(type='DMTHook', phase='01_label_a', model='a', metric='mIoU', select='last')
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'kept', 'steps'),
+    [
+        ('00_train_a', {'dmt.supervised': dict(_delete_=True, epochs=5)}, None, 10),  # 5 passes over 4 images by 2
+        ('01_train_a', {'dmt.semi.iters': None, 'dmt.semi.epochs': 3}, None, 9),  # 3 passes over 6 images by 2
+        ('01_train_a', {'dmt.semi.iters': None, 'dmt.semi.epochs': 1.5}, None, 5),  # 4.5, rounded up
+        ('01_train_a', {'dmt.semi.iters': None, 'dmt.semi.epochs': 3}, 5, 8),  # 3 passes over 5 images by 2: 7.5
+        ('01_train_a', {'dmt.semi.iters': None, 'dmt.semi.epochs': 0.1}, None, 1),  # at least one
+        ('01_train_a', {'dmt.semi.iters': 7, 'dmt.semi.epochs': 3}, 5, 7),  # iters take precedence
+        ('01_label_a', {}, None, 0),
+    ],
+)
+def test_steps_by_hand(tiny_config, name, options, kept, steps):
+    found = resolved(RunPlan.of(tiny_config(Path('unused'), options)), name, kept)
+    assert found.steps == steps
+    if steps:
+        assert found.config.train_cfg.max_iters == found.config.param_scheduler[0].end == steps
 
 
 def test_names_of_a_phase(derive):
@@ -189,18 +169,17 @@ def test_names_of_a_phase(derive):
 
 def test_final_config_holds_only_stock_types(tiny_config):
     auxiliary = dict(type='FCNHead', num_classes=11, loss_decode=[dict(type='DynamicMutualLoss', loss_weight=0.4)])
-    cfg = tiny_config(
-        Path('unused'), {'model.auxiliary_head': [auxiliary], 'dmt.models.b.load_from': 'x.pth', 'model.cut_mix': {}}
-    )
+    cfg = tiny_config(Path('unused'), {'model.auxiliary_head': [auxiliary], 'dmt.models.b.load_from': 'x.pth'})
     before = copy.deepcopy(cfg.to_dict())
-    final = phase_config.final_config(cfg, DMTSettings.from_config(cfg), 'b')
+    plan = RunPlan.of(cfg)
+    configs = copy.deepcopy(plan.configs)
+    final = final_config(plan, 'b')
     assert final.model.type == 'EncoderDecoder'
     assert final.model.decode_head.loss_decode == dict(type='CrossEntropyLoss', avg_non_ignore=True)
     assert final.model.auxiliary_head[0].loss_decode == [
         dict(type='CrossEntropyLoss', avg_non_ignore=True, loss_weight=0.4)
     ]
-    assert 'cut_mix' not in final.model
     assert 'DMT' not in repr(final.model)
     assert 'Dynamic' not in repr(final.model)
     assert not {'dmt', 'runner_type', 'load_from', 'work_dir', 'resume'} & set(final.keys())
-    assert cfg.to_dict() == before
+    assert (cfg.to_dict(), plan.configs) == (before, configs)

@@ -44,28 +44,41 @@ def test_unknown_key_is_named(tiny_config, key):
         ({'dmt.models': dict(_delete_=True, a=dict())}, r"'mutual' takes exactly 2 model name\(s\); got 1"),
         ({'dmt.models.c': dict()}, r"'mutual' takes exactly 2 model name\(s\); got 3"),
         ({'dmt.models': dict(_delete_=True)}, r'dmt\.models is missing or empty'),
-        ({'dmt.scheme': 'other'}, "scheme must be one of .*; got 'other'"),
+        ({'dmt.scheme': 'other'}, "dmt.scheme must be one of 'mutual', 'self', 'chain' or 'online', got 'other'"),
         ({'dmt.supervised': dict(_delete_=True, epochs=None)}, r'dmt\.supervised needs its length'),
         ({'dmt.semi.iters': None, 'dmt.semi.epochs': None}, r'dmt\.semi needs its length'),
-        ({'dmt.supervised.iters': 0}, r'dmt\.supervised\.iters must be a positive whole number, got 0'),
-        ({'dmt.supervised.iters': 2.5}, r'dmt\.supervised\.iters must be a positive whole number, got 2\.5'),
-        ({'dmt.supervised.iters': True}, r'dmt\.supervised\.iters must be a positive whole number, got True'),
-        ({'dmt.semi.epochs': -1}, r'dmt\.semi\.epochs must be a positive number, got -1'),
-        ({'dmt.semi.epochs': '4'}, r"dmt\.semi\.epochs must be a positive number, got '4'"),
-        ({'dmt.semi.labeled_per_batch': 0}, r'dmt\.semi\.labeled_per_batch must be a positive whole number, got 0'),
-        ({'dmt.semi.unlabeled_per_batch': None}, r'unlabeled_per_batch must be a positive whole number, got None'),
-        ({'dmt.select': 'first'}, r"dmt\.select='first' is not one of \('last', 'val'"),
+        ({'dmt.supervised.iters': 0}, r'dmt\.supervised\.iters must be above 0, got 0'),
+        ({'dmt.supervised.iters': 2.5}, r'dmt\.supervised\.iters must be a whole number, got 2\.5'),
+        ({'dmt.supervised.iters': True}, r'dmt\.supervised\.iters must be a whole number, got True'),
+        ({'dmt.semi.epochs': -1}, r'dmt\.semi\.epochs must be above 0, got -1'),
+        ({'dmt.semi.epochs': '4'}, r"dmt\.semi\.epochs must be a number, got '4'"),
+        ({'dmt.semi.labeled_per_batch': 0}, r'dmt\.semi\.labeled_per_batch must be above 0, got 0'),
+        ({'dmt.semi.unlabeled_per_batch': None}, r'unlabeled_per_batch must be a whole number, got None'),
+        ({'dmt.select': 'first'}, "dmt.select must be one of 'last' or 'val', got 'first'"),
         (
             {'dmt.scheme': 'online', 'dmt.models': dict(_delete_=True, a=dict())},
             r"'online' ranks no labels: it takes no label_ratios; got \[0.5, 1.0\]",
         ),
-        ({'dmt.confidence_dtype': 'bfloat16'}, r"confidence_dtype='bfloat16' is not one of \('float32', 'float16'\)"),
-        ({'dmt.rank_stride': 0}, r'dmt\.rank_stride must be a positive whole number, got 0'),
+        ({'dmt.label_writer': dict(half='yes')}, r"dmt\.label_writer\.half must be True or False, got 'yes'"),
+        ({'dmt.label_writer': dict(rank_stride=0)}, r'dmt\.label_writer\.rank_stride must be above 0, got 0'),
+        ({'dmt.label_writer': dict(stride=2)}, r'dmt\.label_writer has unknown key.* stride; allowed are half, rank'),
+        ({'dmt.label_writer': 16}, r'dmt\.label_writer must be a dict, got 16'),
+        ({'dmt.reinitialise': 'no'}, r"dmt\.reinitialise must be True or False, got 'no'"),
+        ({'dmt.keep_labels': 1}, r'dmt\.keep_labels must be True or False, got 1'),
+        ({'dmt.metric': 3}, r'dmt\.metric must be a text, got 3'),
+        ({'dmt.label_ratios': 0.5}, r'dmt\.label_ratios must be a list, got 0\.5'),
+        ({'dmt.label_ratios': (0.5, True)}, r'dmt\.label_ratios\.1 must be a number, got True'),
+        ({'dmt.label_ratios': ('0.5', 1)}, r"dmt\.label_ratios\.0 must be a number, got '0\.5'"),
+        ({'dmt.semi.optim_wrapper': 'SGD'}, r"dmt\.semi\.optim_wrapper must be a dict, got 'SGD'"),
+        ({'dmt.semi.param_scheduler': 3}, r'dmt\.semi\.param_scheduler must be a dict or a list, got 3'),
+        ({'dmt.models.a.load_from': 3}, r'dmt\.models\.a\.load_from must be a text, got 3'),
+        ({'dmt.models.b.find_unused_parameters': 'no'}, r"b\.find_unused_parameters must be True or False, got 'no'"),
+        ({'dmt.split': dict(ratio='20')}, r"dmt\.split\.ratio must be a number, got '20'"),
+        ({'dmt.split': dict(ratio=True)}, r'dmt\.split\.ratio must be a number, got True'),
+        ({'dmt.split': dict(ratio=0.5)}, r'dmt\.split\.ratio must be at least 1, got 0\.5'),
+        ({'dmt.split': dict(ratio=2, split_id=-1)}, r'dmt\.split\.split_id must be at least 0, got -1'),
+        ({'dmt.split': dict(ratio=2, difference_maximised=2)}, r'difference_maximised must be at most 1, got 2'),
         ({'dmt.models.a': 3}, r'dmt\.models\.a must be a dict, got 3'),
-        ({'dmt.gamma_scale': 0.5}, r'dmt\.gamma_scale must list 2 numbers, one an iteration, got 0\.5'),
-        ({'dmt.gamma_scale': (0.5, 1.0, 1.0)}, r'dmt\.gamma_scale must list 2 numbers.*got \(0\.5, 1\.0, 1\.0\)'),
-        ({'dmt.gamma_scale': (0.5, -1)}, r'dmt\.gamma_scale must hold finite numbers, not negative, got -1'),
-        ({'dmt.gamma_scale': (True, 1)}, r'dmt\.gamma_scale must hold .* got True'),
         ({'dmt.split.seed': 1}, r'dmt\.split\.ratio is missing'),
         (
             {'dmt.split': dict(ratio=2, difference_maximised=0.9), 'dmt.scheme': 'self',
@@ -121,8 +134,7 @@ def test_defaults_follow_the_task(tiny_config, classification):
             {'dmt.scheme': 'online', 'dmt.label_ratios': ()},
             r"dmt\.scheme='online' is not one of \('mutual', 'self', 'chain'\)",
         ),
-        ({'dmt.rank_stride': 16}, r'dmt\.rank_stride=16: there are no pixels to rank'),
-        ({'dmt.confidence_dtype': 'float16'}, r"confidence_dtype='float16' is not one of \('float32',\)"),
+        ({'dmt.label_writer': dict(rank_stride=16)}, r'unknown key\(s\) rank_stride; allowed are none'),
         ({'dmt.split.ratio': 8}, r'dmt\.split has unknown key\(s\) ratio; allowed are .*num_labeled'),
         ({'default_scope': 'mmdet'}, r"default_scope='mmdet' is not one of \('mmseg', 'mmpretrain'\)"),
     ],
@@ -140,12 +152,3 @@ def test_segmentation_ranks_by_class_only(tiny_config):
 def test_reinitialise(classification):
     found = classification({'dmt.scheme': 'self', 'dmt.reinitialise': True, 'dmt.label_ratios': (1.0,)})
     assert [phase.init for phase in found.phases()] == [None, '00_train_a', None]
-
-
-def test_gamma_scale_of_phases(tiny_config):
-    scaled, plain = settings(tiny_config, {'dmt.gamma_scale': [0.25, 1]}), settings(tiny_config)
-    factors = {phase.name: scaled.gamma_scale_of(phase) for phase in scaled.phases() if phase.kind == 'train'}
-    assert factors == {
-        '00_train_a': 1, '00_train_b': 1, '01_train_b': 0.25, '01_train_a': 0.25, '02_train_b': 1, '02_train_a': 1,
-    }  # fmt: skip
-    assert {plain.gamma_scale_of(phase) for phase in plain.phases()} == {1.0}

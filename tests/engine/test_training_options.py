@@ -19,9 +19,9 @@ from mmseg.models.losses import DiceLoss
 from mmseg.registry import MODELS
 
 from mmdmt.core.confidence import encode
-from mmdmt.datasets.label_maps import LabelMaps
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.amp import enable_amp
+from mmdmt.labels.maps import LabelMaps
 from tests.steps import CLASSES, LOSS, SELF_TAUGHT, by_hand, checkpoint, pseudo_labeled
 
 CLASS_WEIGHT = [0.3, *(1 + 0.1 * index for index in range(10))]  # none of them exact in bfloat16
@@ -65,27 +65,6 @@ def test_ohem(train, calls, thresh):
         total, divisor = by_hand(call)
         assert divisor == valid.sum() > chosen.sum() > 0
         assert call.value.item() == pytest.approx(total / divisor, rel=1e-5)
-
-
-def test_cut_mix(train, calls, tmp_path):
-    """Of two pseudo-labeled images each gets half of the other's label and confidence, the labeled image nothing."""
-    train({})
-    plain = {phase: calls.losses[phase][0] for phase in ('00_train_a', '01_train_a')}
-    calls.losses.clear()
-    train({'model.cut_mix': dict(area=0.5), 'work_dir': str(tmp_path / 'mixed')})
-    supervised, mixed = (calls.losses[phase][0] for phase in ('00_train_a', '01_train_a'))
-    assert torch.equal(supervised.logits, plain['00_train_a'].logits)
-    before = plain['01_train_a']
-    pseudo = (before.confidence <= 1).flatten(1).any(1)
-    assert pseudo.tolist().count(True) == 2
-    (first, second), (human,) = pseudo.nonzero()[:, 0].tolist(), (~pseudo).nonzero()[:, 0].tolist()
-    assert torch.equal(mixed.label[human], before.label[human])
-    for own, other in ((first, second), (second, first)):
-        kept = (mixed.confidence[own] == before.confidence[own]) & (mixed.label[own] == before.label[own])
-        taken = (mixed.confidence[own] == before.confidence[other]) & (mixed.label[own] == before.label[other])
-        assert (kept | taken).all()
-        assert (~kept).float().mean() == pytest.approx(0.5, abs=0.1)
-    assert mixed.value != before.value
 
 
 def test_several_losses_in_one_head(train, calls):

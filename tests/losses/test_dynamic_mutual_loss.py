@@ -8,7 +8,7 @@ from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.structures import DataSample
 from torch.nn import functional as F
 
-from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
+from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss, Statistics, teacher_confidence
 
 # Five pixels, two classes. In order: human; both agree; teacher wins; student wins; ignored.
 PROBABILITY = [[0.5, 0.5], [0.8, 0.2], [0.25, 0.75], [0.25, 0.75], [0.9, 0.1]]
@@ -22,9 +22,15 @@ def logits():
 
 
 def build(confidence=CONFIDENCE, **kwargs):
+    """A loss that has the confidence for as long as it lives."""
     loss = MODELS.build({'type': 'DynamicMutualLoss', **kwargs})
-    loss.confidence = confidence
+    loss.served = teacher_confidence([('its head', loss)], confidence)
+    loss.served.__enter__()
     return loss
+
+
+def figures(statistics):
+    return [float(figure) for figure in statistics]
 
 
 def random_batch(seed=0, num_classes=5):
@@ -65,7 +71,7 @@ def test_by_hand(kwargs, weights, last):
     assert loss(scores, LABEL, reduction_override='sum').item() == pytest.approx(sum(terms), rel=1e-5)
     single = loss(scores, LABEL, reduction_override='none')
     assert single.flatten().tolist() == pytest.approx([*terms, 0], rel=1e-5)
-    assert [float(value) for value in loss.statistics] == pytest.approx([2 / 3, 1 / 3, sum(weights[1:]) / 3])
+    assert figures(loss.statistics) == pytest.approx([2 / 3, 1 / 3, sum(weights[1:]) / 3])
     assert loss.statistics._fields == ('disagree', 'student_wins', 'mean_weight')
     value.backward()
     assert not any(value.requires_grad for value in loss.statistics)
@@ -75,7 +81,7 @@ def test_by_hand(kwargs, weights, last):
 def test_statistics_of_a_batch_without_pseudo_labels_are_zero(confidence):
     loss = build(confidence)
     assert loss(logits(), LABEL).item() == pytest.approx(sum(CROSS_ENTROPY) / 4)
-    assert [float(value) for value in loss.statistics] == [0, 0, 0]
+    assert figures(loss.statistics) == [0, 0, 0]
 
 
 def test_online_logs_the_share_that_it_trains_on():
@@ -83,7 +89,7 @@ def test_online_logs_the_share_that_it_trains_on():
     loss = build(torch.zeros(1, 1, 3), variant='online', threshold=0.9)
     value = loss(scores, torch.full((1, 1, 3), 255))
     assert value.item() == pytest.approx(-(math.log(0.95) + math.log(0.98)) / 2, rel=1e-5)
-    assert [float(figure) for figure in loss.statistics] == [0, 0, pytest.approx(2 / 3)]
+    assert figures(loss.statistics) == [0, 0, pytest.approx(2 / 3)]
 
 
 def test_ignored_batch_costs_nothing_and_can_be_trained_on():
@@ -102,34 +108,27 @@ def test_class_weight_by_hand():
     assert loss(logits(), label).item() == pytest.approx(sum(terms) / (3 + 2 + 3 + 3), rel=1e-5)
 
 
-@pytest.mark.parametrize(('of', 'factors'), [('all', [3, 2, 3, 3]), ('human', [3, 1, 1, 3])])
-def test_class_weight_of_human_labels_by_hand(of, factors):
+def test_class_weight_scales_pseudo_labels_as_human_ones():
     # Student (.7, .2, .1): human 0, pseudo 1 and 0, human 0; without weighting, so that the factors stand alone.
     scores = torch.tensor([0.7, 0.2, 0.1]).log().view(1, 3, 1, 1).repeat(1, 1, 1, 4)
     label, confidence = torch.tensor([[[0, 1, 0, 0]]]), torch.tensor([[[2.0, 0.5, 0.5, 2.0]]])
-    loss = build(confidence, gamma1=0.0, gamma2=0.0, class_weight=[3, 2, 1], class_weight_of=of)
-    terms = [factor * -math.log(p) for factor, p in zip(factors, (0.7, 0.2, 0.7, 0.7), strict=True)]
-    assert loss(scores, label).item() == pytest.approx(sum(terms) / sum(factors), rel=1e-5)
-    loss.confidence = None  # labels of humans only
-    human = [factor * -math.log(p) for factor, p in zip((3, 2, 3, 3), (0.7, 0.2, 0.7, 0.7), strict=True)]
-    assert loss(scores, label).item() == pytest.approx(sum(human) / 11, rel=1e-5)
+    terms = [factor * -math.log(p) for factor, p in zip((3, 2, 3, 3), (0.7, 0.2, 0.7, 0.7), strict=True)]
+    for given in (confidence, None):
+        loss = build(given, gamma1=0.0, gamma2=0.0, class_weight=[3, 2, 1])
+        assert loss(scores, label).item() == pytest.approx(sum(terms) / 11, rel=1e-5)
 
 
-def test_prior_corrected_loss_and_weigh_agree():
+def test_loss_and_weigh_agree():
     scores, label, confidence = random_batch()
     class_weight = [0.3, 1.0, 2.5, 1.0, 0.6]
-    loss = build(confidence, class_weight=class_weight, prior_corrected=True)
+    loss = build(confidence, class_weight=class_weight)
     value = loss(scores, label)
-    logged = loss.statistics
-    result = loss.weigh(scores, label, confidence, ignore_index=255)
-    assert [float(figure) for figure in logged] == pytest.approx([float(figure) for figure in loss.statistics])
+    decision = loss.weigh(scores, label, confidence, ignore_index=255)
+    assert figures(loss.statistics) == pytest.approx(figures(Statistics.of(decision)))
     factor = torch.tensor(class_weight)[torch.where(label == 255, 0, label)]
     single = F.cross_entropy(scores, label, reduction='none', ignore_index=255)
-    expected = (result.weight * factor * single).sum() / factor[label != 255].sum()
+    expected = (decision.weight * factor * single).sum() / factor[label != 255].sum()
     torch.testing.assert_close(value, expected)
-    plain = build(confidence, class_weight=class_weight)
-    plain(scores, label)
-    assert float(plain.statistics.disagree) != float(logged.disagree)
 
 
 @pytest.mark.parametrize('ignore_index', [0, 3])
@@ -145,16 +144,41 @@ def test_ignore_index_of_a_head_that_gives_none_is_255():
     torch.testing.assert_close(value, build()(logits(), LABEL))
 
 
-@pytest.mark.parametrize('scale', [0.0, 0.3, 1.0])
-def test_gamma_scale_is_a_factor_of_both_gammas(scale):
+# exp(-5 (1 - progress)^2)
+RAMP = [(0, 0.006737947), (0.5, 0.2865048), (0.75, 0.7316156), (1, 1)]
+
+
+@pytest.mark.parametrize(('progress', 'scale'), RAMP)
+def test_ramp_scales_both_gammas(progress, scale):
     scores, label, confidence = random_batch()
-    ramped = build(confidence, gamma1=4.0, gamma2=3.0)
-    assert ramped.gamma_scale == 1.0
-    ramped.gamma_scale = scale
+    whole = build(confidence, gamma1=4.0, gamma2=3.0)(scores, label)
+    ramped = build(confidence, gamma1=4.0, gamma2=3.0, ramp=True)
+    assert torch.equal(ramped(scores, label), whole)  # nothing has said how far it is
+    ramped.set_progress(progress)
     scaled = build(confidence, gamma1=4.0 * scale, gamma2=3.0 * scale)
     torch.testing.assert_close(ramped(scores, label), scaled(scores, label))
-    if scale < 1:
-        assert ramped(scores, label) > build(confidence, gamma1=4.0, gamma2=3.0)(scores, label)
+    if progress < 1:
+        assert ramped(scores, label) > whole
+    else:
+        assert torch.equal(ramped(scores, label), whole)
+
+
+@pytest.mark.parametrize('progress', [0, 0.5, 1])
+def test_without_ramp_progress_changes_nothing(progress):
+    scores, label, confidence = random_batch()
+    loss = build(confidence, gamma1=4.0, gamma2=3.0)
+    before = loss(scores, label)
+    loss.set_progress(progress)
+    assert torch.equal(loss(scores, label), before)
+
+
+@pytest.mark.parametrize('progress', [-0.1, 1.1, math.nan])
+def test_progress_outside_of_a_phase_is_refused(progress):
+    loss = build(gamma1=2.0, gamma2=1.0, ramp=True)
+    before = loss(logits(), LABEL).item()
+    with pytest.raises(ValueError, match=f'={progress}'):
+        loss.set_progress(progress)
+    assert loss(logits(), LABEL).item() == before
 
 
 def test_loss_weight_is_a_factor():
@@ -185,9 +209,9 @@ def test_stock_head_with_ohem_trains_on_the_hardest_pixels():
     features = torch.randn(2, 4, 5, 6, generator=torch.Generator().manual_seed(1))
     _, label, confidence = random_batch(num_classes=3)
     label, confidence = label[:, :5, :6], confidence[:, :5, :6]
-    ohem.loss_decode.confidence = confidence
     samples = [SimpleNamespace(gt_sem_seg=SimpleNamespace(data=one[None])) for one in label]
-    value = ohem.loss((features,), samples, None)['loss_dmt']
+    with teacher_confidence([('decode_head FCNHead', ohem.loss_decode)], confidence):
+        value = ohem.loss((features,), samples, None)['loss_dmt']
 
     reference = build(confidence, gamma1=1.0, gamma2=1.0)
     single = reference(ohem((features,)), label, reduction_override='none').flatten()
@@ -198,40 +222,93 @@ def test_stock_head_with_ohem_trains_on_the_hardest_pixels():
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        ({'gamma1': -1.0}, 'gamma1=-1.0'),
+        ({'gamma1': -1.0}, r'gamma1=-1\.0 must be a finite number, not negative'),
         ({'gamma2': -0.5}, 'gamma2=-0.5'),
         ({'gamma1': math.nan}, 'gamma1=nan'),
         ({'gamma2': math.inf}, 'gamma2=inf'),
+        ({'gamma1': [1.0, 2.0]}, r'gamma1=\[1\.0, 2\.0\] must be a finite number, not negative'),
+        ({'gamma2': [1.0]}, r'gamma2=\[1\.0\] must be a finite number, not negative'),
+        ({'gamma1': True}, 'gamma1=True must be a finite number, not negative'),
+        ({'gamma2': '5'}, "gamma2='5' must be a finite number, not negative"),
         ({'variant': 'DMT'}, "variant='DMT' is not one of"),
-        ({'variant': 'naive', 'gamma1': 1.0, 'gamma2': 2.0}, 'gamma1=1.0, gamma2=2.0'),
-        ({'class_weight_of': 'pseudo'}, r"class_weight_of='pseudo' is not one of \('all', 'human'\)"),
-        ({'prior_corrected': True}, 'prior_corrected needs class_weight, all above 0, got class_weight=None'),
-        ({'prior_corrected': True, 'class_weight': [1.0, 0.0]}, r'got class_weight=\[1.0, 0.0\]'),
+        ({'variant': 'naive', 'gamma1': 1.0, 'gamma2': 2.0}, 'variant naive has one gamma, got gamma1=1.0, gamma2=2.0'),
+        ({'ramp': 'yes'}, "ramp='yes' must be True or False"),
+        ({'ramp': 1}, 'ramp=1 must be True or False'),
         ({'threshold': 1.0}, r'threshold=1.0 must be in \[0, 1\)'),
         ({'threshold': -0.1}, 'threshold=-0.1'),
         ({'loss_name': 'dmt'}, "loss_name='dmt' must start with loss_"),
     ],
 )
 def test_bad_arguments_are_refused_at_once(kwargs, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f'DynamicMutualLoss: {message}'):
         DynamicMutualLoss(**kwargs)
 
 
 def test_labels_of_another_shape_are_refused_and_the_head_named():
-    loss = build()
-    loss.owner = 'decode_head[1] SomeHead'
-    with pytest.raises(ValueError, match=r'decode_head\[1\] SomeHead.*\(1, 1, 3\).*\(1, 1, 5\)'):
-        loss(logits()[..., :3], LABEL[..., :3])
+    first, second = DynamicMutualLoss(), DynamicMutualLoss()
+    with teacher_confidence([('decode_head[1] SomeHead', first), ('auxiliary_head OtherHead', second)], CONFIDENCE):
+        with pytest.raises(ValueError, match=r'decode_head\[1\] SomeHead.*\(1, 1, 3\).*\(1, 1, 5\)'):
+            first(logits()[..., :3], LABEL[..., :3])
+        with pytest.raises(ValueError, match=r'cannot serve auxiliary_head OtherHead: .*\(1, 1, 3\).*\(1, 1, 5\)'):
+            second(logits()[..., :3], LABEL[..., :3])
     with pytest.raises(ValueError, match='class_weight'):
         build(class_weight=[1.0, 2.0, 3.0])(logits(), LABEL)
 
 
+PLAIN, WEIGHTED = sum(CROSS_ENTROPY) / 4, (CROSS_ENTROPY[0] + 0.64 * CROSS_ENTROPY[1] + 0.25 * CROSS_ENTROPY[2]) / 4
+
+
+def test_confidence_is_gone_after_the_block_and_the_statistics_stay():
+    loss = DynamicMutualLoss(gamma1=2.0, gamma2=1.0)
+    with teacher_confidence([('head', loss)], CONFIDENCE):
+        assert loss(logits(), LABEL).item() == pytest.approx(WEIGHTED, rel=1e-5)
+    assert figures(loss.statistics) == pytest.approx([2 / 3, 1 / 3, (0.64 + 0.25) / 3])
+    assert loss(logits(), LABEL).item() == pytest.approx(PLAIN, rel=1e-5)
+    assert loss(logits()[..., :3], LABEL[..., :3]).item() == pytest.approx(sum(CROSS_ENTROPY[:3]) / 3, rel=1e-5)
+    assert figures(loss.statistics) == pytest.approx([2 / 3, 1 / 3, (0.64 + 0.25) / 3])
+
+
+def test_confidence_is_gone_after_a_block_that_raises():
+    loss = DynamicMutualLoss(gamma1=2.0, gamma2=1.0)
+    with pytest.raises(RuntimeError, match='out of memory'), teacher_confidence([('head', loss)], CONFIDENCE):
+        raise RuntimeError('out of memory')
+    assert loss(logits(), LABEL).item() == pytest.approx(PLAIN, rel=1e-5)
+
+
+@pytest.mark.parametrize('confidence', [CONFIDENCE, None])
+def test_statistics_of_an_earlier_batch_are_forgotten(confidence):
+    loss = DynamicMutualLoss(gamma1=2.0, gamma2=1.0)
+    with teacher_confidence([('head', loss)], CONFIDENCE):
+        loss(logits(), LABEL)
+    assert loss.statistics is not None
+    with teacher_confidence([('head', loss)], confidence):
+        assert loss.statistics is None
+        value = loss(logits(), LABEL).item()
+    assert value == pytest.approx(PLAIN if confidence is None else WEIGHTED, rel=1e-5)
+    assert (loss.statistics is None) == (confidence is None)
+
+
+def test_several_losses_are_served_at_once():
+    losses = [DynamicMutualLoss(gamma1=2.0, gamma2=1.0), DynamicMutualLoss(gamma1=0.0, gamma2=0.0), DynamicMutualLoss()]
+    with teacher_confidence((('head', loss) for loss in losses[:2]), CONFIDENCE):
+        values = [loss(logits(), LABEL).item() for loss in losses]
+    assert values == pytest.approx([WEIGHTED, PLAIN, PLAIN], rel=1e-5)
+    assert figures(losses[0].statistics) == pytest.approx([2 / 3, 1 / 3, (0.64 + 0.25) / 3])
+    assert figures(losses[1].statistics) == pytest.approx([2 / 3, 1 / 3, 1])
+    assert losses[2].statistics is None
+    assert [loss(logits(), LABEL).item() for loss in losses] == pytest.approx([PLAIN] * 3, rel=1e-5)
+
+
 def test_repr_shows_what_defines_the_loss():
-    assert "gamma1=5.0, gamma2=3.0, variant='flip'" in repr(build(gamma2=3.0, variant='flip'))
+    loss = build(gamma2=3.0, variant='flip', ramp=True)
+    assert "gamma1=5.0, gamma2=3.0, variant='flip', ramp=True" in repr(loss)
 
 
 def test_has_no_state():
-    assert not build().state_dict()
+    loss = build(ramp=True)
+    loss.set_progress(0.5)
+    loss(logits(), LABEL)
+    assert not loss.state_dict()
 
 
 def test_mixed_precision_computes_the_loss_in_float32():
@@ -254,6 +331,13 @@ def test_mixed_precision_computes_the_loss_in_float32():
     for one, other in zip(first, second, strict=True):
         assert torch.equal(one, other)
     assert torch.equal(first[1], build(confidence)(first[0].float(), label))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_gammas_and_class_weights_are_not_rounded_to_the_precision_of_the_logits(dtype):
+    scores, label, confidence = random_batch()
+    loss = build(confidence, gamma1=1.7, gamma2=2.3, class_weight=[0.1, 1.7, 2.3, 4.9, 7.7])
+    assert loss(scores.to(dtype), label).item() == loss(scores.to(dtype).float(), label).item()
 
 
 # The first four of the five pixels above, as images.
@@ -281,7 +365,7 @@ def test_images_by_hand(avg_factor, divisor):
     value = loss(scores, IMAGE_LABEL, avg_factor=avg_factor)
     terms = [weight * ce for weight, ce in zip(IMAGE_WEIGHTS, CROSS_ENTROPY, strict=True)]
     assert value.item() == pytest.approx(sum(terms) / divisor, rel=1e-5)
-    assert [float(figure) for figure in loss.statistics] == pytest.approx([2 / 3, 1 / 3, (0.64 + 0.25) / 3])
+    assert figures(loss.statistics) == pytest.approx([2 / 3, 1 / 3, (0.64 + 0.25) / 3])
     value.backward()
     # of weight * cross-entropy, with the weight detached: weight * (p - y) / divisor
     expected = [[weight * (p[0] - 1), weight * p[1]] for weight, p in zip(IMAGE_WEIGHTS, PROBABILITY, strict=False)]
@@ -335,11 +419,10 @@ def test_class_255_of_images_is_weighted_and_counted():
     loss = build(confidence, gamma1=2.0, gamma2=2.0)
     value = loss(scores, label)
     assert value.item() == pytest.approx(-(top**2) * math.log(top) / 2, rel=1e-4)  # the student wins the other image
-    assert [float(figure) for figure in loss.statistics] == pytest.approx([0.5, 0.5, top**2 / 2])
-    loss.statistics = None
-    weights = loss.weigh(scores, label, confidence)
-    assert weights.weight.tolist() == pytest.approx([top**2, 0])
-    assert [float(figure) for figure in loss.statistics] == pytest.approx([0.5, 0.5, top**2 / 2])
+    assert figures(loss.statistics) == pytest.approx([0.5, 0.5, top**2 / 2])
+    decision = loss.weigh(scores, label, confidence)
+    assert decision.weight.tolist() == pytest.approx([top**2, 0])
+    assert figures(Statistics.of(decision)) == pytest.approx([0.5, 0.5, top**2 / 2])
 
 
 def soft_labels(seed=3):
@@ -406,16 +489,24 @@ def test_weigh_by_hand(kwargs, weights, label):
     assert result.weight.tolist() == pytest.approx(weights)
     assert result.label.tolist() == label
     assert not result.weight.requires_grad
-    assert [float(figure) for figure in loss.statistics] == pytest.approx([2 / 3, 1 / 3, sum(weights[1:]) / 3])
+    assert figures(Statistics.of(result)) == pytest.approx([2 / 3, 1 / 3, sum(weights[1:]) / 3])
+    assert not any(figure.requires_grad for figure in Statistics.of(result))
+    assert loss.statistics is None
 
 
-@pytest.mark.parametrize('scale', [0.0, 0.5])
-def test_weigh_scales_both_gammas(scale):
-    loss = build(None, gamma1=2.0, gamma2=1.0)
-    loss.gamma_scale = scale
+def test_weigh_without_any_exponent_has_no_case_of_weight_0():
+    decision = build(None, gamma1=0.0, gamma2=0.0).weigh(image_logits(), IMAGE_LABEL, IMAGE_CONFIDENCE)
+    assert decision.weight.tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(('progress', 'scale'), RAMP)
+def test_weigh_scales_both_gammas(progress, scale):
+    loss = build(None, gamma1=2.0, gamma2=1.0, ramp=True)
+    assert loss.weigh(image_logits(), IMAGE_LABEL, IMAGE_CONFIDENCE).weight.tolist() == pytest.approx(IMAGE_WEIGHTS)
+    loss.set_progress(0.9)  # of the phase before
+    loss.set_progress(progress)
     weights = loss.weigh(image_logits(), IMAGE_LABEL, IMAGE_CONFIDENCE).weight
-    # without any exponent there is no case of weight 0 either
-    assert weights.tolist() == pytest.approx([1, 1, 1, 1] if scale == 0 else [1, 0.8, 0.5, 0])
+    assert weights.tolist() == pytest.approx([1, 0.8 ** (2 * scale), 0.25**scale, 0])
 
 
 def test_loss_of_weighed_soft_labels_is_the_loss_of_hard_labels_with_confidence():
@@ -425,7 +516,7 @@ def test_loss_of_weighed_soft_labels_is_the_loss_of_hard_labels_with_confidence(
     result = soft.weigh(scores, label, confidence)
     target = F.one_hot(result.label, 5) * result.weight[:, None]
     torch.testing.assert_close(soft(scores, target), hard(scores, label))
-    for one, other in zip(soft.statistics, hard.statistics, strict=True):
+    for one, other in zip(Statistics.of(result), hard.statistics, strict=True):
         torch.testing.assert_close(one, other)
 
 
@@ -433,9 +524,9 @@ def test_loss_of_weighed_soft_labels_is_the_loss_of_hard_labels_with_confidence(
     ('gamma1', 'gamma2', 'weighs'), [(0.0, 0.0, False), (0.0, 1.0, True), (1.0, 0.0, True), (5.0, 5.0, True)]
 )
 def test_weighs_where_a_gamma_is_not_zero(gamma1, gamma2, weighs):
-    loss = build(None, gamma1=gamma1, gamma2=gamma2)
+    loss = build(None, gamma1=gamma1, gamma2=gamma2, ramp=True)
     assert loss.weighs is weighs
-    loss.gamma_scale = 0.0  # the ramp may rise again
+    loss.set_progress(0.0)
     assert loss.weighs is weighs
 
 
@@ -479,8 +570,8 @@ def test_stock_classification_head_with_confidence():
     _, label, confidence = random_images()
     confidence[::3] = 2.0
     head = cls_head({'type': 'DynamicMutualLoss', 'gamma1': 2.0, 'gamma2': 1.0})
-    head.loss_module.confidence = confidence
-    value = head.loss((FEATURES,), cls_samples(label))['loss']
+    with teacher_confidence([('head LinearClsHead', head.loss_module)], confidence):
+        value = head.loss((FEATURES,), cls_samples(label))['loss']
     total = 0.0
     for scores, own, teacher in zip(head((FEATURES,)).softmax(1).tolist(), label.tolist(), confidence, strict=True):
         student, probability = max(scores), scores[own]
@@ -497,122 +588,9 @@ def test_stock_classification_head_with_confidence():
 
 
 def test_confidence_of_another_batch_of_images_is_refused():
-    loss = build(IMAGE_CONFIDENCE)
-    loss.owner = 'head LinearClsHead'
-    with pytest.raises(ValueError, match=r'head LinearClsHead.*\(3,\).*\(4,\)'):
+    loss = DynamicMutualLoss()
+    with (
+        teacher_confidence([('head LinearClsHead', loss)], IMAGE_CONFIDENCE),
+        pytest.raises(ValueError, match=r'head LinearClsHead.*\(3,\).*\(4,\)'),
+    ):
         loss(image_logits()[:3], IMAGE_LABEL[:3])
-
-
-# Options that are not in the paper
-
-
-@pytest.mark.parametrize(
-    ('kwargs', 'weights'),
-    [
-        ({'gamma1': [2.0, 9.0], 'gamma2': [1.0, 9.0]}, [0.8**2, 0.25, 0]),
-        ({'gamma1': 2.0, 'gamma2': [1.0, 9.0]}, [0.8**2, 0.25, 0]),
-        ({'gamma1': [0.0, 3.0], 'gamma2': [0.0, 3.0]}, [1, 1, 1]),
-        ({'gamma1': 2.0, 'gamma2': 1.0, 'confidence_power': 2.0}, [0.7**2 * 0.8**2, 0.9**2 * 0.25, 0]),
-        ({'gamma1': 0.0, 'gamma2': 0.0, 'confidence_power': 1.0}, [0.7, 0.9, 0.6]),
-        # of class 0, the pseudo labels have weights 0.64, 0.25, 0
-        ({'gamma1': 2.0, 'gamma2': 1.0, 'class_normalised': True}, [0.64 * 3 / 0.89, 0.25 * 3 / 0.89, 0]),
-        ({'gamma1': 9.0, 'gamma2': 9.0, 'class_normalised': True}, [10 * 0.8**9, 10 * 0.25**9, 0]),
-    ],
-)
-def test_options_by_hand(kwargs, weights):
-    ce = CROSS_ENTROPY
-    total = ce[0] + sum(weight * one for weight, one in zip(weights, ce[1:], strict=True))
-    assert build(**kwargs)(logits(), LABEL).item() == pytest.approx(total / 4, rel=1e-5)
-    weighted = build(**kwargs, normaliser='weighted')
-    assert weighted(logits(), LABEL).item() == pytest.approx(total / (1 + sum(weights)), rel=1e-5)
-    assert weighted.statistics.mean_weight.item() == pytest.approx(sum(weights) / 3, rel=1e-5)
-    images = build(IMAGE_CONFIDENCE, **kwargs)
-    assert images.weigh(image_logits(), IMAGE_LABEL, IMAGE_CONFIDENCE).weight.tolist() == pytest.approx([1, *weights])
-
-
-@pytest.mark.parametrize('scale', [0.5, 2.0])
-def test_gammas_of_classes_are_scaled(scale):
-    scaled, other = build(gamma1=[2.0, 9.0], gamma2=[1.0, 9.0]), build(gamma1=2.0 * scale, gamma2=scale)
-    scaled.gamma_scale = scale
-    torch.testing.assert_close(scaled(logits(), LABEL), other(logits(), LABEL))
-
-
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_gammas_of_classes_are_not_rounded_to_the_precision_of_the_logits(dtype):
-    scores, label, confidence = random_batch()
-    gammas = [0.1, 1.7, 2.3, 4.9, 7.7]
-    value = build(confidence, gamma1=gammas, gamma2=gammas)(scores.to(dtype), label)
-    exact = build(confidence, gamma1=gammas, gamma2=gammas)(scores.to(dtype).float(), label)
-    assert value.item() == exact.item()
-
-
-def test_class_means_are_kept_over_the_steps_and_are_no_part_of_the_state_dict():
-    loss = build(gamma1=2.0, gamma2=1.0, class_normalised=True)
-    first = loss(logits(), LABEL).item()
-    assert loss(logits(), LABEL).item() == pytest.approx(first, rel=1e-6)
-    scores, label, confidence = random_batch(num_classes=2)
-    loss.confidence = confidence
-    loss(scores, label)
-    loss.confidence = CONFIDENCE
-    assert loss(logits(), LABEL).item() != pytest.approx(first, rel=1e-3)
-    assert not loss.state_dict()
-
-
-def test_without_confidence_class_means_and_normaliser_change_nothing():
-    scores, label, _ = random_batch()
-    loss = build(None, class_normalised=True, normaliser='weighted', confidence_power=1.0)
-    torch.testing.assert_close(loss(scores, label), F.cross_entropy(scores, label, ignore_index=255))
-    assert loss.class_mean.sums is None
-
-
-@pytest.mark.parametrize('avg_factor', [None, 4])
-def test_weighted_normaliser_of_images_and_of_mixed_images_by_hand(avg_factor):
-    loss = build(IMAGE_CONFIDENCE, gamma1=2.0, gamma2=1.0, normaliser='weighted')
-    total = sum(weight * ce for weight, ce in zip(IMAGE_WEIGHTS, CROSS_ENTROPY, strict=True))
-    value = loss(image_logits(), IMAGE_LABEL, avg_factor=avg_factor)
-    assert value.item() == pytest.approx(total / sum(IMAGE_WEIGHTS), rel=1e-5)
-    scores = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log()
-    target = torch.tensor([[0.09375, 0.03125], [0, 0.625]])
-    total = -0.09375 * math.log(0.75) - 0.03125 * math.log(0.25) - 0.625 * math.log(0.5)
-    assert loss(scores, target, avg_factor=avg_factor).item() == pytest.approx(total / 0.75, rel=1e-5)
-    assert loss(scores, 0 * target, avg_factor=avg_factor).item() == 0
-    summed = loss(scores, target, avg_factor=avg_factor, reduction_override='sum')
-    assert summed.item() == pytest.approx(total, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ('kwargs', 'weighs'),
-    [
-        ({'gamma1': [0.0, 0.0], 'gamma2': 0.0}, False),
-        ({'gamma1': [0.0, 0.1], 'gamma2': 0.0}, True),
-        ({'gamma1': 0.0, 'gamma2': 0.0, 'confidence_power': 1.0}, True),
-        ({'gamma1': 0.0, 'gamma2': 0.0, 'normaliser': 'weighted'}, False),
-    ],
-)
-def test_options_that_weigh(kwargs, weighs):
-    assert build(None, **kwargs).weighs is weighs
-
-
-@pytest.mark.parametrize(
-    ('kwargs', 'message'),
-    [
-        ({'gamma1': [1.0, -1.0]}, r'gamma1=\[1\.0, -1\.0\] must be a finite number, not negative, or one a class'),
-        ({'gamma2': [math.nan]}, r'gamma2=\[nan\]'),
-        ({'gamma1': [1.0, 2.0], 'gamma2': 1.0, 'variant': 'naive'}, 'variant naive has one gamma'),
-        ({'confidence_power': -1.0}, r'confidence_power=-1\.0 must be a finite number, not negative'),
-        ({'confidence_power': math.inf}, 'confidence_power=inf'),
-        ({'confidence_power': 1.0, 'variant': 'flip'}, "for the variants dmt and naive, got 'flip'"),
-        ({'class_normalised': True, 'variant': 'online'}, 'class_normalised is not for variant online'),
-        ({'normaliser': 'all'}, r"normaliser='all' is not one of \('valid', 'weighted'\)"),
-    ],
-)
-def test_bad_options_are_refused(kwargs, message):
-    with pytest.raises(ValueError, match=f'DynamicMutualLoss: .*{message}'):
-        build(**kwargs)
-
-
-def test_gammas_of_another_number_of_classes_are_refused():
-    loss = build(gamma1=[1.0, 2.0], gamma2=[1.0, 2.0, 3.0])
-    loss.owner = 'decode_head FCNHead'
-    with pytest.raises(ValueError, match='gamma2 lists 3 numbers where decode_head FCNHead has 2 classes'):
-        loss.check_classes(2)

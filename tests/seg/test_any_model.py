@@ -20,10 +20,10 @@ from mmseg.registry import MODELS
 from torch import nn
 from torch.nn import functional as F
 
-from mmdmt.engine.phase_config import model_config
+from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.settings import DMTSettings
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
-from mmdmt.seg.task import SegmentationTask
+from mmdmt.seg.segmentation_task import SegmentationTask
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / 'docs/any_model.md'
@@ -515,7 +515,7 @@ def test_page_joins_a_stock_model_by_eight_lines(tmp_path):
     assert list(settings.models) == ['a', 'b']
     for model in settings.models:
         with torch.device('meta'):
-            built = build(model_config(cfg, settings, model)['model'])
+            built = build(RunPlan.of(cfg).configs[model][None]['model'])
         losses = [one.loss_weight for one in built.modules() if isinstance(one, DynamicMutualLoss)]
         assert losses == [1.0, 0.4]
 

@@ -6,9 +6,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from mmdmt.engine.checks import check_weights
-from mmdmt.engine.phase_config import model_config
-from mmdmt.engine.settings import DMTSettings
+from mmdmt.engine.model_checks import check_weights
+from mmdmt.engine.plan import RunPlan
 from tools import convert_coco_deeplabv2 as tool
 
 CONFIGS = Path(__file__).parents[2] / 'configs/dmt'
@@ -38,7 +37,7 @@ def model():
 
     def build(name):
         cfg = Config.fromfile(CONFIGS / name)
-        own = model_config(cfg, DMTSettings.from_config(cfg), 'a')
+        own = RunPlan.of(cfg).configs['a'][None]
         with DefaultScope.overwrite_default_scope('mmseg'), torch.device('meta'):
             return MODELS.build(own['model']), own
 

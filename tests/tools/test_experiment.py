@@ -18,12 +18,12 @@ import pytest
 from mmengine.config import Config
 from mmengine.fileio import get
 
-from mmdmt.core.statistics import gap_closure
-from mmdmt.datasets.label_maps import LabelMaps
-from mmdmt.engine.experiment_config import check_plan
-from mmdmt.engine.experiment_plan import ExperimentPlan
-from mmdmt.engine.experiment_run import JobRun, collect, collect_labels
-from mmdmt.engine.experiment_table import render_labels
+from mmdmt.experiments.configs import check_plan
+from mmdmt.experiments.job_run import JobRun, collect, collect_labels
+from mmdmt.experiments.plan import ExperimentPlan
+from mmdmt.experiments.statistics import gap_closure
+from mmdmt.experiments.table import render_labels
+from mmdmt.labels.maps import LabelMaps
 from tests.conftest import TINY
 from tests.runs import assert_same_weights, mtimes
 

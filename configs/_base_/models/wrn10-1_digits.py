@@ -9,4 +9,4 @@ model = dict(
         type='LinearClsHead',
         num_classes=10,
         in_channels=64,
-        loss=dict(type='DynamicMutualLoss', gamma1=4.0, gamma2=4.0)))
+        loss=dict(type='DynamicMutualLoss', gamma1=4.0, gamma2=4.0, ramp=True)))

@@ -10,4 +10,4 @@ model = dict(
         type='LinearClsHead',
         num_classes=10,
         in_channels=128,
-        loss=dict(type='DynamicMutualLoss', gamma1=4.0, gamma2=4.0)))
+        loss=dict(type='DynamicMutualLoss', gamma1=4.0, gamma2=4.0, ramp=True)))

@@ -1,0 +1,188 @@
+"""What the pseudo labels of a segmentation run were worth, measured where the unlabeled images do have masks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine import fileio
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
+from mmengine.runner import load_checkpoint
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmdmt.analysis.label_quality import LabelQuality, Prediction
+from mmdmt.config_dicts import copy_config, merge, without_pretrained
+from mmdmt.core.confidence import decode, encode
+from mmdmt.core.ranking import IGNORED
+from mmdmt.core.schedule import Phase
+from mmdmt.datasets.unlabeled import UnlabeledDataset
+from mmdmt.engine.manifest import Manifest
+from mmdmt.engine.plan import RunPlan
+from mmdmt.engine.run_data import RunData
+from mmdmt.labels.maps import LabelMaps
+
+
+def why_not(plan: RunPlan) -> str | None:
+    """Why a run cannot be analyzed, None if it can."""
+    settings, scope = plan.settings, plan.cfg.get('default_scope', 'mmseg')
+    if scope != 'mmseg':
+        return f'default_scope={scope!r}: the analysis is of segmentation runs only'
+    if settings.scheme == 'online':
+        return "dmt.scheme='online' has no pseudo labels of a teacher to analyse"
+    if settings.reinitialise or settings.scheme == 'chain':
+        return 'dmt.reinitialise: a student that begins with new weights has nothing yet to weigh by'
+    return None
+
+
+def check_mask(info: dict) -> None:
+    """Refuse an unlabeled image without a mask: FileNotFoundError."""
+    path = info.get('seg_map_path')
+    if not path or not fileio.exists(path):
+        raise FileNotFoundError(
+            f'unlabeled image {info["img_path"]} has no mask ({path}): the analysis needs the true labels of the '
+            'unlabeled images; say by --masks (data_prefix.seg_map_path of dmt.unlabeled) where they lie'
+        )
+
+
+class Analysis:
+    """Analysis of a finished or partly finished DMT run.
+
+    For each phase that trained, or is about to train, on pseudo labels: the labels are those that its teacher gives
+    now, the same as it gave then; the weights those that the run's own loss gives them with the student as it was
+    when the phase began, both without augmentation. Nothing in the run changes.
+
+    Args:
+        cfg: The config of the run, with its ``work_dir``.
+        masks: Prefix of the masks of the unlabeled images (``data_prefix.seg_map_path``), if the config has none.
+
+    Raises:
+        FileNotFoundError: if there is no run, no phase to analyse yet, or no masks of the unlabeled images.
+        ValueError: if the run has another config, or is not one that can be analysed.
+    """
+
+    def __init__(self, cfg: Config, masks: str | None = None) -> None:
+        self.plan = RunPlan.of(cfg)
+        reason = why_not(self.plan)
+        if reason is not None:
+            raise ValueError(reason)
+        init_default_scope('mmseg')
+        self.manifest = Manifest(Path(cfg.work_dir).resolve(), self.plan.phases)
+        if not self.manifest.path.is_file():
+            raise FileNotFoundError(f'{self.manifest.work_dir} holds no DMT run (no dmt.json): give its --work-dir')
+        self.manifest.check(self.plan.cfg, resume=True)
+        self.phases = [phase for phase in self.manifest.phases if phase.labels and not self.manifest.missing(phase)]
+        if not self.phases:
+            raise FileNotFoundError(f'{self.manifest.work_dir}: no label phase is complete yet')
+        data = RunData(self.plan, self.manifest.work_dir)
+        data.prepare(self.manifest.work_dir / 'splits')
+        where = {} if masks is None else dict(data_prefix=dict(seg_map_path=masks))
+        self.datasets = {
+            model: UnlabeledDataset(copy_config(merge(own.unlabeled, where)), own.label_pipeline)
+            for model, own in data.models.items()
+        }
+
+    def run(self, images: int) -> dict[str, Any]:
+        """Look at ``images`` evenly spaced unlabeled images (all, if there are fewer).
+
+        Returns:
+            ``images``: how many; ``label_ratios``, ``classes``: what the lists below are about; ``phases``: by name
+            of the train phase its ``iteration``, ``teacher``, ``student``, ``label_ratio``, ``accuracy_by_ratio``
+            and what ``LabelQuality.figures`` has.
+        """
+        if images < 1:
+            raise ValueError(f'images must be at least 1, got {images}')
+        first = next(iter(self.datasets.values()))
+        indices = np.unique(np.linspace(0, len(first) - 1, min(images, len(first))).round().astype(int)).tolist()
+        for idx in indices:
+            check_mask(first.dataset.get_data_info(idx))
+        qualities: dict[str, LabelQuality] = {}
+        for iteration in sorted({phase.iteration for phase in self.phases}):
+            qualities.update(self._iteration([p for p in self.phases if p.iteration == iteration], indices))
+        return dict(
+            images=len(indices),
+            label_ratios=list(self.plan.settings.label_ratios),
+            classes=list(first.metainfo.get('classes') or range(next(iter(qualities.values())).num_classes)),
+            phases={phase.name: self._figures(phase, qualities[phase.name]) for phase in self.phases},
+        )
+
+    @torch.no_grad()
+    def _iteration(self, phases: Sequence[Phase], indices: Sequence[int]) -> dict[str, LabelQuality]:
+        """Look at all directions of an iteration together: their students and teachers are the same models."""
+        teacher_of = {phase.name: self._start_of_labels(phase) for phase in phases}
+        models = {name: self._model(name) for name in {*teacher_of.values(), *(str(phase.init) for phase in phases)}}
+        qualities = {
+            phase.name: LabelQuality(self.plan.num_classes(phase.model), self._thresholds(phase, phase.label_ratio))
+            for phase in phases
+        }
+        first = next(iter(self.datasets.values()))
+        for idx in indices:
+            logits = {name: _logits(model, self.datasets[self._student(name)][idx]) for name, model in models.items()}
+            true_label = _true_label(first.dataset.get_data_info(idx))
+            for phase in phases:
+                student = logits[str(phase.init)]
+                half = self.plan.settings.label_writer.get('half', False)
+                label, code = encode(logits[teacher_of[phase.name]], half)
+                thresholds = qualities[phase.name].thresholds
+                selected = torch.where(code >= thresholds[label.long()], label.long(), IGNORED)
+                loss = models[str(phase.init)].dynamic_loss
+                weight = loss.weigh(student, selected, decode(code), ignore_index=IGNORED).weight
+                truth = _resize(true_label, label.shape[1:])
+                prediction = Prediction.of(student, label.long())
+                qualities[phase.name].update(truth[None], label, code, prediction, weight)
+        return qualities
+
+    def _figures(self, phase: Phase, quality: LabelQuality) -> dict[str, Any]:
+        ratios = self.plan.settings.label_ratios
+        return dict(
+            iteration=phase.iteration,
+            teacher=phase.teacher,
+            student=phase.model,
+            label_ratio=phase.label_ratio,
+            accuracy_by_ratio=[quality.accuracy(self._thresholds(phase, ratio)) for ratio in ratios],
+            **quality.figures(),
+        )
+
+    def _start_of_labels(self, phase: Phase) -> str:
+        """Train phase whose model made the labels of a phase."""
+        return next(str(label.init) for label in self.manifest.phases if label.name == phase.labels)
+
+    def _student(self, name: str) -> str:
+        """Model of a train phase."""
+        return next(phase.model for phase in self.manifest.phases if phase.name == name)
+
+    def _thresholds(self, phase: Phase, ratio: float | None) -> Tensor:
+        """Those that the run itself selects by: of all its unlabeled images."""
+        assert phase.labels is not None and ratio is not None
+        thresholds = LabelMaps(self.manifest.folder(phase.labels)).histogram().thresholds(ratio)
+        return torch.from_numpy(thresholds.astype(np.int64))
+
+    def _model(self, name: str) -> Any:
+        """Model that a train phase has trained, with the loss of the phases with pseudo labels."""
+        config = self.plan.configs[self._student(name)]['semi']
+        own = without_pretrained(config['model'])
+        own.setdefault('data_preprocessor', config.get('data_preprocessor'))
+        model = MODELS.build(Config(dict(model=own)).model)
+        load_checkpoint(model, str(self.manifest.checkpoint(name)), map_location='cpu', logger='silent')
+        return model.to(get_device()).eval()
+
+
+def _logits(model: nn.Module, sample: dict) -> Tensor:
+    """Logits of an image at its own size, float32 [1, C, H, W], as its labels are made of them."""
+    (prediction,) = model.test_step(pseudo_collate([sample]))
+    return prediction.seg_logits.data[None].float().cpu()
+
+
+def _true_label(info: dict) -> Tensor:
+    """Class map of a human, int64 [H, W]."""
+    mask = TRANSFORMS.build(dict(type='LoadAnnotations')).transform({**info, 'seg_fields': []})['gt_seg_map']
+    return torch.from_numpy(mask.astype(np.int64))
+
+
+def _resize(label: Tensor, size: Sequence[int]) -> Tensor:
+    """The nearest pixels, for labels that are made at another size than the files'."""
+    return F.interpolate(label[None, None].float(), size=tuple(size), mode='nearest')[0, 0].long()

@@ -1,0 +1,90 @@
+"""Settings that a user writes, with types that are checked, and messages that name the key."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Model = TypeVar('Model', bound='Checked')
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(gt=0)]
+NotNegativeInt = Annotated[int, Field(ge=0)]
+
+# What is allowed, by the kind of error that pydantic reports; the braces hold what its context says.
+EXPECTED = {
+    'bool_type': 'True or False',
+    'int_type': 'a whole number',
+    'float_type': 'a number',
+    'finite_number': 'a finite number',
+    'string_type': 'a text',
+    'dict_type': 'a dict',
+    'model_type': 'a dict',
+    'list_type': 'a list',
+    'tuple_type': 'a list',
+    'literal_error': 'one of {expected}',
+    'greater_than': 'above {gt:g}',
+    'greater_than_equal': 'at least {ge:g}',
+    'less_than_equal': 'at most {le:g}',
+    'too_short': 'a list of at least {min_length}',
+}
+
+
+class Checked(BaseModel):
+    """Base of settings: no unknown keys, no conversion of one type into another, and no change once they are read.
+
+    Whole numbers count as numbers; lists and tuples are alike.
+    """
+
+    model_config = ConfigDict(strict=True, extra='forbid', frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode='before')
+    @classmethod
+    def _refuse_unknown_keys(cls, content: Any) -> Any:
+        if isinstance(content, Mapping):
+            message = _unknown_keys(content, cls.model_fields)
+            if message is not None:
+                raise ValueError(message)
+        return content
+
+    @classmethod
+    def read(cls: type[Model], content: Any, key: str) -> Model:
+        """Settings from what a config holds under ``key``.
+
+        Raises:
+            ValueError: naming the key, the value found and what is allowed; up to three of them, a line each.
+        """
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise ValueError('\n'.join(_say(key, item) for item in error.errors()[:3])) from None
+
+
+def check_keys(key: str, content: Any, allowed: Iterable[str]) -> None:
+    """Refuse what is no dict or has a key that is not allowed: ValueError naming key, finding and allowed."""
+    if not isinstance(content, Mapping):
+        raise ValueError(f'{key} must be a dict, got {content!r}')
+    message = _unknown_keys(content, allowed)
+    if message is not None:
+        raise ValueError(f'{key} {message}')
+
+
+def _unknown_keys(content: Mapping, allowed: Iterable[str]) -> str | None:
+    unknown = sorted(map(str, set(content) - set(allowed)))
+    if not unknown:
+        return None
+    return f'has unknown key(s) {", ".join(unknown)}; allowed are {", ".join(sorted(allowed)) or "none"}'
+
+
+def _say(key: str, error: Mapping[str, Any]) -> str:
+    """One line about an error that pydantic found."""
+    place = '.'.join(part for part in (key, *map(str, error['loc'])) if part) or 'it'
+    if error['type'] == 'missing':
+        return f'{place} is missing'
+    context = error.get('ctx', {})
+    if error['type'] == 'value_error':  # of a validator, which says what is wrong with the place
+        return f'{place} {context["error"]}'
+    expected = EXPECTED.get(error['type'])
+    if expected is None:
+        return f'{place}: {error["msg"]}, got {error["input"]!r}'
+    return f'{place} must be {expected.format(**context)}, got {error["input"]!r}'

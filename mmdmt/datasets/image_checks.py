@@ -1,0 +1,71 @@
+"""What is checked of the images of any dataset before the first training step."""
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from mmengine import fileio
+from PIL import Image
+
+from mmdmt.datasets.unlabeled import UnlabeledDataset
+
+WORKERS = 4
+
+
+def check_disjoint(labeled: Sequence[str], unlabeled: Sequence[str]) -> None:
+    """Refuse an image that is labeled and unlabeled at once.
+
+    Raises:
+        ValueError: naming some of them, and how many there are.
+    """
+    shared = sorted(set(labeled) & set(unlabeled))
+    if shared:
+        shown = ', '.join(shared[:3])
+        raise ValueError(f'dmt.labeled and dmt.unlabeled share {len(shared)} of their images: {shown}')
+
+
+def image_size(path: str, key: str) -> tuple[int, int]:
+    """Height and width of an image file.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it cannot be read as an image.
+    """
+    if not fileio.exists(path):
+        raise FileNotFoundError(f'{key}: image {path} does not exist')
+    try:
+        with Image.open(path if Path(path).is_file() else io.BytesIO(fileio.get(path))) as image:
+            return image.height, image.width
+    except OSError as error:
+        raise ValueError(f'{key}: {path} cannot be read as an image ({error})') from None
+
+
+def check_images(dataset: Any, key: str) -> None:
+    """Check that every image of an unlabeled dataset exists and can be read.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file.
+    """
+    infos = (dataset.get_data_info(idx) for idx in range(len(dataset)))
+    paths = [info['img_path'] for info in infos if 'img' not in info]  # not of images in memory
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(lambda path: image_size(path, key), paths))
+
+
+def load_unlabeled(dataset: Any, pipeline: Sequence, key: str, **extra: Any) -> Any:
+    """Data sample of the first unlabeled image, with ``extra`` data information, through a pipeline.
+
+    Raises:
+        ValueError: if the pipeline fails or gives no image, naming its config key.
+    """
+    try:
+        images = UnlabeledDataset(dataset, pipeline)
+        packed = images.pipeline({**images.get_data_info(0), **extra})
+    except Exception as error:
+        raise ValueError(f'{key} fails on the first unlabeled image: {type(error).__name__}: {error}') from error
+    for name in ('inputs', 'data_samples'):
+        if name not in packed:
+            raise ValueError(f'{key} gives no {name!r}: does it load the image and end with PackDMTInputs?')
+    return packed['data_samples']

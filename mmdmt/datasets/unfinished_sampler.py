@@ -1,0 +1,37 @@
+"""The sampler of label phases."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.dist import broadcast_object_list, get_dist_info
+from mmengine.registry import DATA_SAMPLERS
+from torch.utils.data import Sampler
+
+from mmdmt.labels.stores import STORES
+
+
+@DATA_SAMPLERS.register_module()
+class UnfinishedSampler(Sampler):
+    """The images that a label store lacks, in order, each on exactly one process.
+
+    Args:
+        dataset: An ``UnlabeledDataset``.
+        label_dir: Folder of the label store.
+        store: Its kind: ``maps`` (of segmentation) or ``table`` (of classification).
+        seed: Not used; mmengine gives one to every sampler.
+    """
+
+    def __init__(self, dataset: Any, label_dir: str, store: str = 'maps', seed: int | None = None) -> None:
+        done = STORES[store](label_dir).names()
+        indices = [idx for idx in range(len(dataset)) if dataset.name(idx) not in done]
+        # One process may already write labels while another still builds its loader: all take the first one's view.
+        shared = [indices]
+        broadcast_object_list(shared)
+        rank, world_size = get_dist_info()
+        self.indices = shared[0][rank::world_size]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)

@@ -1,0 +1,9 @@
+"""Hooks of the phases, one concern each; importing it registers them."""
+
+from mmdmt.engine.hooks.channels_last_hook import ChannelsLastHook
+from mmdmt.engine.hooks.dmt_hook import DMTHook
+from mmdmt.engine.hooks.finite_loss_hook import FiniteLossHook
+from mmdmt.engine.hooks.progress_hook import ProgressHook
+from mmdmt.engine.hooks.time_left_hook import TimeLeftHook
+
+__all__ = ['ChannelsLastHook', 'DMTHook', 'FiniteLossHook', 'ProgressHook', 'TimeLeftHook']

@@ -1,0 +1,89 @@
+"""The hook that commits a phase and hands its result over."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from mmdmt.files import write_json
+
+
+@HOOKS.register_module()
+class DMTHook(Hook):
+    """Commit a phase at its end, and hand its result over to the phases that need it.
+
+    The alternation of the two models is in the plan, not in this hook: :func:`mmdmt.core.schedule.plan` says which
+    phase trains which model on whose labels, and ``DMTRunner`` runs the phases one after the other, each as an ordinary
+    mmengine run. This hook ties such a run to the plan. It names the model in every checkpoint. Last of all it writes
+    ``phase.json``, which makes the phase complete and names the checkpoint that the next phases start from.
+
+    Args:
+        phase: Name of the phase.
+        model: Name of its model.
+        metric: Name of the validation metric that counts.
+        select: ``last`` or ``val``, see :class:`~mmdmt.engine.settings.DMTSettings`.
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self, phase: str, model: str, metric: str, select: str = 'last') -> None:
+        self.phase, self.model, self.metric, self.select = phase, model, metric, select
+        self._start = time.perf_counter()
+        self._seconds_before = 0.0
+        self._validated_iter: int | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent on the phase, up to the last checkpoint of a killed attempt included."""
+        return self._seconds_before + time.perf_counter() - self._start
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take over the time of an interrupted attempt of the same phase."""
+        mark = checkpoint.get('meta', {}).get('dmt', {})
+        if mark.get('phase') == self.phase:
+            self._seconds_before = mark.get('seconds', 0.0)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Say in the checkpoint which model it is: the overrides of that model are needed to use it."""
+        checkpoint['meta']['dmt'] = dict(phase=self.phase, model=self.model, seconds=self.seconds)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Note the step that was validated."""
+        self._validated_iter = runner.iter
+
+    def after_train(self, runner: Runner) -> None:
+        """Commit a train phase: its checkpoint is what the next phases start from."""
+        if runner.val_loop is not None and self._validated_iter != runner.iter:
+            runner.val_loop.run()  # resumed from the last checkpoint, which was written before the validation
+        info = runner.message_hub
+        metrics = {
+            key.removeprefix('val/'): float(value.current())  # some are NumPy scalars
+            for key, value in info.log_scalars.items()
+            if key.startswith('val/') and key not in ('val/data_time', 'val/time')
+        }
+        record = dict(checkpoint=f'iter_{runner.max_iters}.pth', metrics=metrics, steps=runner.max_iters)
+        if self.select == 'val' and 'best_ckpt' in info.runtime_info:
+            record['checkpoint'] = Path(info.get_info('best_ckpt')).name
+            record['metrics'] = {self.metric: float(info.get_info('best_score'))}
+            record['metrics_last'] = metrics
+        self._commit(runner, record)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Commit a label phase."""
+        self._commit(runner, {key.removeprefix('pseudo_label/'): value for key, value in (metrics or {}).items()})
+
+    @master_only
+    def _commit(self, runner: Runner, record: dict[str, Any]) -> None:
+        folder = Path(runner.work_dir)
+        if torch.cuda.is_available():
+            record['gpu_memory_mib'] = torch.cuda.max_memory_allocated() // 2**20
+        record = dict(phase=self.phase, model=self.model, select=self.select, seconds=round(self.seconds, 1), **record)
+        write_json(folder / 'phase.json', record)
+        for path in folder.glob('*.pth'):
+            if path.name != record.get('checkpoint'):
+                path.unlink()

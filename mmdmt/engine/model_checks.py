@@ -1,0 +1,118 @@
+"""What is checked of models before the first training step, so that a mistake costs seconds and not hours."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.registry import MODELS
+from mmengine.runner import CheckpointLoader
+
+from mmdmt.config_dicts import copy_config
+from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
+
+
+def check_model(config: Mapping, key: str) -> Any:
+    """Build a model, so that a head that cannot be served is refused now.
+
+    Raises:
+        ValueError: from the model, with the reason.
+    """
+    try:
+        return MODELS.build(copy_config(config))
+    except (ValueError, TypeError, KeyError, AssertionError) as error:
+        raise ValueError(f'{key}: the model cannot be built: {error}') from error
+
+
+def check_schedule(schedulers: Any, steps: int, phase: str) -> None:
+    """Check that every scheduler of a phase begins before its last step.
+
+    Raises:
+        ValueError: naming the phase, its length and the scheduler.
+    """
+    for index, scheduler in enumerate([schedulers] if isinstance(schedulers, Mapping) else schedulers or []):
+        begin = scheduler.get('begin', 0)
+        if begin >= steps:
+            raise ValueError(
+                f'phase {phase} has {steps} steps, where param_scheduler.{index} ({scheduler.get("type")}) begins at '
+                f'step {begin}: shorten the warm-up before it, or make the phase longer'
+            )
+
+
+def check_variant(model: Any, key: str, scheme: str) -> None:
+    """Check that the losses of a model and the scheme of the run are both online, or both not.
+
+    Raises:
+        ValueError: saying which variant and scheme belong together.
+    """
+    for module in model.modules():
+        if isinstance(module, DynamicMutualLoss) and (module.variant == 'online') != (scheme == 'online'):
+            raise ValueError(
+                f'{key}: a DynamicMutualLoss has variant={module.variant!r} where dmt.scheme={scheme!r}: variant '
+                "'online' and scheme 'online' need each other"
+            )
+
+
+def check_weights(config: Mapping, key: str, weights_help: str, model: Any) -> None:
+    """Check that all initial weights are there and fit, downloading those that are named by a URL or a model zoo.
+
+    Raises:
+        FileNotFoundError: naming the file and where to get it.
+        ValueError: if no tensor of ``load_from`` fits the model.
+    """
+    load_from = config.get('load_from')
+    for source in [load_from, *_pretrained(config.get('model'))]:
+        if not source:
+            continue
+        if '://' not in source and not Path(source).is_file():
+            raise FileNotFoundError(f'{key}: initial weights {source!r} do not exist. {weights_help}'.rstrip())
+        try:
+            checkpoint = CheckpointLoader.load_checkpoint(source, map_location='cpu')
+        except Exception as error:
+            raise FileNotFoundError(
+                f'{key}: initial weights {source!r} cannot be loaded ({type(error).__name__}: {error}). '
+                f'{weights_help} Without a network, download them elsewhere and put them into the cache of torch.hub '
+                '(~/.cache/torch/hub/checkpoints), or name a local file.'
+            ) from error
+        if source == load_from:
+            _check_fit(checkpoint.get('state_dict', checkpoint), model, f'{key}.load_from={source!r}')
+
+
+def check_supervised(path: str, key: str, model: Any) -> None:
+    """Check that a checkpoint has all weights of a model.
+
+    Raises:
+        FileNotFoundError: if it cannot be loaded.
+        ValueError: if a tensor is missing or has another shape, naming one.
+    """
+    try:
+        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    except Exception as error:
+        raise FileNotFoundError(f'{key}={path!r} cannot be loaded ({type(error).__name__}: {error})') from error
+    given = checkpoint.get('state_dict', checkpoint)
+    own = model.state_dict()
+    unfit = [name for name in own if name not in given or given[name].shape != own[name].shape]
+    if unfit:
+        raise ValueError(
+            f'{key}={path!r} lacks {len(unfit)} of the {len(own)} tensors of the model, or has them in other shapes, '
+            f'e.g. {unfit[0]!r}: it must be a checkpoint of this very model'
+        )
+
+
+def _check_fit(state_dict: Mapping, model: Any, key: str) -> None:
+    own = model.state_dict()
+    fitting = [name for name, value in state_dict.items() if name in own and own[name].shape == value.shape]
+    if not fitting:
+        raise ValueError(
+            f'{key}: none of its {len(state_dict)} tensors fits the model (first: {next(iter(state_dict), None)!r}; '
+            f'the model has e.g. {next(iter(own))!r}): is it a checkpoint of this model, converted if need be?'
+        )
+
+
+def _pretrained(node: Any) -> list[str]:
+    if isinstance(node, Mapping):
+        own = [node['checkpoint']] if node.get('type') == 'Pretrained' and node.get('checkpoint') else []
+        own += [node['pretrained']] if isinstance(node.get('pretrained'), str) else []
+        return own + [source for value in node.values() for source in _pretrained(value)]
+    if isinstance(node, list | tuple):
+        return [source for value in node for source in _pretrained(value)]
+    return []

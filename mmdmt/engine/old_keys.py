@@ -1,0 +1,83 @@
+"""Keys that configs had in earlier versions: those that lost their place and those that have another one."""
+
+import copy
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from mmdmt.config_dicts import dicts_in, dicts_of_type
+
+LAST_COMMIT = '6ca36a1'
+"""The last commit that had the removed keys."""
+
+LOSS_KEYS = frozenset('confidence_power class_normalised normaliser class_weight_of prior_corrected'.split())
+SEGMENTORS = ('DMTEncoderDecoder', 'DMTCascadeEncoderDecoder')
+
+
+def current(cfg: Config) -> Config:
+    """A config in terms of this version: itself, or a copy in which moved keys have their new places.
+
+    Raises:
+        ValueError: if it sets a removed key, naming the key and where its results are.
+    """
+    removed = next(_removed(cfg._cfg_dict), None)
+    if removed is not None:
+        raise ValueError(
+            f'{removed} was removed: it won on no two data sets (docs/results.md). Leave it out, or use commit '
+            f'{LAST_COMMIT}, the last one that has it'
+        )
+    if not isinstance(cfg.get('dmt'), Mapping) or not {'gamma_ramp', 'rank_stride', 'confidence_dtype'} & set(cfg.dmt):
+        return cfg
+    cfg = copy.deepcopy(cfg)
+    _move_ramp(cfg)
+    _move_writer_options(cfg)
+    return cfg
+
+
+def _removed(node: Any) -> Iterator[str]:
+    """What a config sets of what was removed."""
+    if 'gamma_scale' in (node.get('dmt') or ()):
+        yield 'dmt.gamma_scale'
+    for found in dicts_in(node):
+        name = found.get('type')
+        if name == 'NormEvalHook':
+            yield 'NormEvalHook'
+        if name in ('DynamicMutualLoss', None):
+            yield from (f'{key} of DynamicMutualLoss' for key in sorted(LOSS_KEYS & found.keys()))
+            for key in ('gamma1', 'gamma2'):
+                if isinstance(found.get(key), list | tuple):
+                    yield f'{key}={found[key]!r}, a gamma for each class,'
+        if name in (*SEGMENTORS, None) and 'cut_mix' in found:
+            yield 'cut_mix of the segmentor'
+
+
+def _move_ramp(cfg: Config) -> None:
+    ramp = cfg.dmt.pop('gamma_ramp', None)
+    if ramp is None:
+        return
+    if not isinstance(ramp, bool):
+        raise ValueError(f'dmt.gamma_ramp must be True or False, got {ramp!r}')
+    _say('dmt.gamma_ramp', f'ramp={ramp} of DynamicMutualLoss')
+    for loss in dicts_of_type(cfg._cfg_dict, 'DynamicMutualLoss'):
+        loss['ramp'] = ramp
+
+
+def _move_writer_options(cfg: Config) -> None:
+    options: dict[str, Any] = {}
+    if 'rank_stride' in cfg.dmt:
+        options['rank_stride'] = cfg.dmt.pop('rank_stride')
+    if 'confidence_dtype' in cfg.dmt:
+        dtype = cfg.dmt.pop('confidence_dtype')
+        if dtype not in ('float32', 'float16'):
+            raise ValueError(f"dmt.confidence_dtype={dtype!r} is not one of ('float32', 'float16')")
+        options['half'] = dtype == 'float16'
+    if options:
+        _say('dmt.rank_stride or dmt.confidence_dtype', f'dmt.label_writer={options}')
+        cfg.dmt.label_writer = {**cfg.dmt.get('label_writer', {}), **options}
+
+
+def _say(old: str, new: str) -> None:
+    print_log(f'{old} has moved: write {new}', logger='current', level=logging.WARNING)

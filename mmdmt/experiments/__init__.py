@@ -1,0 +1,1 @@
+"""Comparing methods over seeds and data sets, by a plan."""

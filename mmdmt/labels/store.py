@@ -1,0 +1,99 @@
+"""What the pseudo labels of one label phase have in common on disk, whatever they label."""
+
+import hashlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from mmdmt.files import write_json
+
+
+def sample_name(sample_idx: int, img_path: str) -> str:
+    """Name of an image in a store: its index in the unlabeled dataset, which is unique, and its stem, to be read."""
+    return f'{sample_idx:06d}_{Path(img_path).stem}'
+
+
+class Selection(Protocol):
+    """The pseudo labels that a ratio selects."""
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """Indices of the images, ascending, in the unlabeled dataset."""
+
+    def fields(self, position: int, name: str) -> dict[str, Any]:
+        """What the data info of the image at ``indices[position]``, called ``name``, gets."""
+
+
+class LabelStore(ABC):
+    """Folder that holds the pseudo labels of one teacher.
+
+    ``labels.json`` is written last, so its presence means that the store is complete.
+
+    Args:
+        root: The folder. It is made when something is first written.
+    """
+
+    always_kept = False
+    """Whether used labels are kept because they are small."""
+
+    def __init__(self, root: str | os.PathLike) -> None:
+        self.root = Path(root)
+
+    @abstractmethod
+    def names(self) -> set[str]:
+        """Names of the images that are labeled so far."""
+
+    @abstractmethod
+    def select(self, names: Sequence[str], ratio: float, ranking: str) -> Selection:
+        """The labels of a complete store that a ratio selects.
+
+        Args:
+            names: Names of all images, in the order of the unlabeled dataset.
+            ratio: Share to select, in (0, 1].
+            ranking: What is ranked together: ``class`` or ``all``.
+        """
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Delete labels that have been used, as far as they take space; the store stays complete."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all images are labeled."""
+        return (self.root / 'labels.json').is_file()
+
+    def finish(self, **info: Any) -> None:
+        """Mark the store complete; ``info`` goes into ``labels.json`` beside what :meth:`info` promises."""
+        names = self.names()
+        write_json(self.root / 'labels.json', dict(num_images=len(names), names=_digest(names), **info))
+
+    def info(self) -> dict[str, Any]:
+        """Content of ``labels.json``: num_images, a digest of the names, and what the writer added.
+
+        Raises:
+            FileNotFoundError: if the store is not complete.
+        """
+        path = self.root / 'labels.json'
+        if not self.complete:
+            raise FileNotFoundError(f'{path}: the pseudo labels are not complete; run their label phase first')
+        return json.loads(path.read_text())
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Refuse labels that were made for another list of images.
+
+        Raises:
+            ValueError: naming the store and both counts.
+        """
+        info = self.info()
+        if info['names'] != _digest(names):
+            raise ValueError(
+                f'{self.root} holds labels of {info["num_images"]} images, but not of the {len(names)} images that '
+                'the unlabeled dataset lists now (names or order differ): run its label phase again'
+            )
+
+
+def _digest(names: Sequence[str] | set[str]) -> str:
+    return hashlib.sha256('\n'.join(sorted(names)).encode()).hexdigest()

@@ -1,0 +1,71 @@
+"""The metric that writes pseudo labels of whole images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.dist import barrier, is_main_process
+from mmengine.registry import METRICS
+
+from mmdmt.labels.store import sample_name
+from mmdmt.labels.table import LabelRow, LabelTable
+from mmdmt.labels.writer import LabelWriter
+
+
+@METRICS.register_module()
+class ImageLabelWriter(LabelWriter):
+    """Write a table of image labels.
+
+    ``pseudo_label/coverage`` is the share of the images that the ratio keeps; where the data set knows the true class
+    of all images, ``pseudo_label/accuracy`` is the percentage of right labels among those kept, and
+    ``pseudo_label/accuracy_all`` among all.
+
+    Args:
+        num_classes: Classes of the model.
+        ranking: What is ranked together: ``all`` or ``class``.
+        kwargs: Arguments of :class:`LabelWriter`.
+    """
+
+    def __init__(self, num_classes: int, ranking: str = 'all', **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_classes, self.ranking = num_classes, ranking
+        self._store = LabelTable(self.label_dir)
+
+    @property
+    def store(self) -> LabelTable:
+        """The label store."""
+        return self._store
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Write the labels of a batch; the samples need ``pred_label``, ``log_odds``, ``img_path``, ``sample_idx``."""
+        self.store.append(
+            [
+                LabelRow(
+                    name=sample_name(sample['sample_idx'], sample['img_path']),
+                    label=int(sample['pred_label']),
+                    log_odds=float(sample['log_odds']),
+                    true_label=sample.get('true_label'),
+                )
+                for sample in data_samples
+            ]
+        )
+
+    def complete(self) -> dict[str, float]:
+        """Put the table together; figures about it."""
+        rows = self.store.rows()
+        barrier()  # the main process is about to replace what the others read
+        right: np.ndarray = np.array([row.label == row.true_label for row in rows])
+        kept = self.store.select_rows(rows, self.label_ratio, self.ranking).indices
+        figures = {'coverage': len(kept) / len(rows)}
+        if all(row.true_label is not None for row in rows):
+            figures.update(accuracy=100 * right[kept].mean().item(), accuracy_all=100 * right.mean().item())
+        if is_main_process():
+            counts = np.bincount([row.label for row in rows], minlength=self.num_classes)
+            self.store.finish(
+                num_classes=self.num_classes,
+                label_ratio=self.label_ratio,
+                kept=len(kept),
+                images_by_class=counts.tolist(),
+                **figures,
+            )
+        return figures

@@ -1,0 +1,62 @@
+"""What the metrics that write pseudo labels have in common."""
+
+from abc import abstractmethod
+
+from mmengine.dist import barrier
+from mmengine.evaluator import BaseMetric
+
+from mmdmt.labels.store import LabelStore
+
+
+class LabelWriter(BaseMetric):
+    """Write the predictions of a test run as pseudo labels, each image once, and at the end complete the store.
+
+    Args:
+        label_dir: Folder of the label store.
+        label_ratio: Share of the labels that the phase after this one uses, for the figures.
+        collect_device: See ``BaseMetric``.
+        prefix: See ``BaseMetric``.
+    """
+
+    default_prefix = 'pseudo_label'
+
+    def __init__(
+        self, label_dir: str, label_ratio: float, collect_device: str = 'cpu', prefix: str | None = None
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.label_dir = label_dir
+        self.label_ratio = label_ratio
+
+    @property
+    @abstractmethod
+    def store(self) -> LabelStore:
+        """The label store."""
+
+    @abstractmethod
+    def complete(self) -> dict[str, float]:
+        """Mark the store complete, once all images are in it (called by all processes); figures about it."""
+
+    def compute_metrics(self, results: list) -> dict:
+        """Not used: :meth:`evaluate` needs no results of single images."""
+        return {}
+
+    def evaluate(self, size: int) -> dict:
+        """Complete the store, once all processes have written their images.
+
+        Args:
+            size: Number of images to label.
+
+        Returns:
+            ``pseudo_label/images`` and the figures of the kind of store, ``pseudo_label/coverage`` among them.
+
+        Raises:
+            RuntimeError: if the store does not hold ``size`` images.
+        """
+        barrier()
+        found = len(self.store.names())
+        if found != size:
+            raise RuntimeError(f'{self.label_dir} holds labels of {found} images where {size} were to be labeled')
+        barrier()  # none may complete the store while another still counts
+        figures = self.complete()
+        barrier()
+        return {f'{self.prefix}/{name}': value for name, value in (*figures.items(), ('images', size))}

@@ -1,0 +1,60 @@
+"""Modules under the names that they had before: configs that name one in ``custom_imports`` go on working."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+MOVED = {
+    'mmdmt.cls.checks': 'mmdmt.cls.label_checks',
+    'mmdmt.cls.task': 'mmdmt.cls.classification_task',
+    'mmdmt.core.experiment': 'mmdmt.experiments.jobs',
+    'mmdmt.core.label_quality': 'mmdmt.analysis.label_quality',
+    'mmdmt.core.statistics': 'mmdmt.experiments.statistics',
+    'mmdmt.datasets.checks': 'mmdmt.datasets.building',
+    'mmdmt.datasets.digit_rendering': 'mmdmt.seg.digit_rendering',
+    'mmdmt.datasets.digits': 'mmdmt.seg.digits',
+    'mmdmt.datasets.label_maps': 'mmdmt.labels.maps',
+    'mmdmt.datasets.label_store': 'mmdmt.labels.store',
+    'mmdmt.datasets.label_table': 'mmdmt.labels.table',
+    'mmdmt.datasets.samplers': 'mmdmt.datasets',
+    'mmdmt.datasets.stores': 'mmdmt.labels.stores',
+    'mmdmt.datasets.transforms': 'mmdmt.seg.transforms',
+    'mmdmt.engine.analysis': 'mmdmt.analysis.label_analysis',
+    'mmdmt.engine.analysis_report': 'mmdmt.analysis.report',
+    'mmdmt.engine.channels_last': 'mmdmt.engine.hooks',
+    'mmdmt.engine.checks': 'mmdmt.engine.model_checks',
+    'mmdmt.engine.experiment_config': 'mmdmt.experiments.configs',
+    'mmdmt.engine.experiment_plan': 'mmdmt.experiments.plan',
+    'mmdmt.engine.experiment_run': 'mmdmt.experiments.job_run',
+    'mmdmt.engine.experiment_table': 'mmdmt.experiments.table',
+    'mmdmt.engine.hook': 'mmdmt.engine.hooks',
+    'mmdmt.engine.pseudo_label_writer': 'mmdmt.labels',
+    'mmdmt.seg.checks': 'mmdmt.seg.mask_checks',
+    'mmdmt.seg.task': 'mmdmt.seg.segmentation_task',
+}
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Finds a moved module as the module that it is now."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(MOVED[spec.name])
+        self._spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec  # the import system has put that of the old name there
+
+
+def keep_old_names() -> None:
+    """Let modules be imported under their old names, too."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.append(_Finder())

@@ -1,0 +1,88 @@
+"""What a DMT run needs to know of mmsegmentation."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmdmt.checked import Checked, PositiveInt
+from mmdmt.core.splits import nested_split
+from mmdmt.datasets.building import image_paths
+from mmdmt.datasets.unlabeled import UnlabeledDataset
+from mmdmt.labels.maps import BYTES_PER_PIXEL
+from mmdmt.seg import mask_checks
+
+
+class LabelMapSettings(Checked):
+    """Options of :class:`mmdmt.labels.PseudoLabelWriter`, for comparisons with the published code."""
+
+    rank_stride: PositiveInt = 1
+    """Rank one in so many pixels of each image instead of all; there 16."""
+    half: bool = False
+    """Round confidences to half precision."""
+
+
+class SegmentationTask:
+    """Semantic segmentation: see :class:`mmdmt.engine.task.Task`."""
+
+    metric = 'mIoU'
+    rankings = ('class',)
+    schemes = ('mutual', 'self', 'chain', 'online')
+    label_writer_settings = LabelMapSettings
+    split_size = 'ratio'
+    store = 'maps'
+    # Segmentors and losses of this package, and the stock ones that predict the same with the same weights.
+    stock_types = {
+        'DMTEncoderDecoder': dict(type='EncoderDecoder'),
+        'DMTCascadeEncoderDecoder': dict(type='CascadeEncoderDecoder'),
+        'DynamicMutualLoss': dict(type='CrossEntropyLoss', avg_non_ignore=True),
+    }
+    own_arguments: frozenset[str] = frozenset()
+
+    check_pipeline = staticmethod(mask_checks.check_pipeline)
+    check_labeled = staticmethod(mask_checks.check_labeled)
+
+    def num_classes(self, model: Mapping) -> int:
+        """Classes of a segmentor config: those of its (last) decode head."""
+        head = model['decode_head']
+        head = head if isinstance(head, Mapping) else head[-1]
+        # That of K-Net says it of the head it starts from.
+        number = head.get('num_classes', (head.get('kernel_generate_head') or {}).get('num_classes'))
+        if not isinstance(number, int):
+            raise ValueError(f'model.decode_head ({head.get("type")}) must say its num_classes')
+        return number
+
+    def writer(self, settings: Any) -> dict[str, Any]:
+        """Config of the metric that writes label maps."""
+        return dict(type='PseudoLabelWriter', **settings.label_writer)
+
+    def selected(self, number: int, ratio: float) -> int:
+        """All images: what is selected is their pixels."""
+        return number
+
+    def split(self, pool: Any, size: float, split_id: int, seed: int) -> tuple[list[str], list[str]]:
+        """The published split of a mmseg dataset: one image in ``size`` is labeled; lines of list files."""
+        if not hasattr(pool, 'img_suffix'):
+            raise ValueError(f'dmt.split needs dmt.labeled to be one mmseg dataset, got {type(pool).__name__}')
+        prefix = pool.data_prefix['img_path']
+        names = [os.path.relpath(path, prefix)[: -len(pool.img_suffix)] for path in image_paths(pool)]
+        return nested_split(names, size, split_id, seed)
+
+    def from_list(self, list_file: str, pool: Any) -> dict[str, Any]:
+        """What a dataset config gets so that the dataset is that of a list file."""
+        return dict(ann_file=list_file)
+
+    def check_samples(self, labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_pipeline: Sequence) -> None:
+        """Load a first sample in each way that a run will."""
+        mask_checks.check_pipeline(train_pipeline, 'dmt.unlabeled.pipeline')
+        mask_checks.check_sample(labeled, 'dmt.labeled')
+        mask_checks.check_unlabeled_sample(unlabeled, label_pipeline, train_pipeline)
+
+    def check_forward(self, model: Any, dataset: Any, key: str, classes: int) -> None:
+        """Nothing: a head that cannot be served is refused when it is built."""
+
+    def label_bytes(self, unlabeled: Any, label_pipeline: Sequence) -> int:
+        """Bytes that the labels by one teacher take at most, from some of the images at the size they get labels."""
+        dataset = UnlabeledDataset(unlabeled, label_pipeline)
+        looked_at = range(0, len(dataset), max(1, len(dataset) // 16))
+        shapes = [dataset[idx]['data_samples'].ori_shape for idx in looked_at]
+        return round(sum(height * width for height, width in shapes) / len(shapes) * len(dataset) * BYTES_PER_PIXEL)

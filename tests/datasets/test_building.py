@@ -1,0 +1,123 @@
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.dataset import BaseDataset
+
+from mmdmt.datasets.building import build_dataset, image_paths
+
+
+def accept(pipeline, key):
+    pass
+
+
+@pytest.fixture
+def images(image_folder):
+    """Config of a dataset of the images p and q."""
+    return image_folder('images', ['p', 'q'])
+
+
+class Infos(BaseDataset):
+    """A dataset of given data infos."""
+
+    def __init__(self, infos, **kwargs):
+        self.infos = infos
+        super().__init__(**kwargs)
+
+    def load_data_list(self):
+        return self.infos
+
+
+def test_config_stays_as_it_is(images):
+    images['pipeline'] = [dict(type='LoadImageFromFile')]
+    before = copy.deepcopy(images)
+    dataset = build_dataset(images, 'dmt.labeled', accept)
+    assert [Path(path).name for path in image_paths(dataset)] == ['p.png', 'q.png']
+    assert dataset[0]['img'].shape == (2, 3, 3)
+    assert images == before
+
+
+@pytest.mark.parametrize(
+    ('change', 'name', 'path'),
+    [
+        (dict(ann_file='no.txt'), 'ann_file', '{root}/no.txt'),
+        (dict(ann_file='/no/list.txt'), 'ann_file', '/no/list.txt'),
+        (dict(data_prefix=dict(img_path='no')), 'img_path', '{root}/no'),
+        (dict(data_prefix=dict(img_path='images', seg_map_path='no')), 'seg_map_path', '{root}/no'),
+        (dict(data_prefix='no'), 'data_prefix', '{root}/no'),
+        (dict(data_prefix=dict(img_path='digits://no/images')), 'img_path', 'digits://no/images'),
+    ],
+    ids=str,
+)
+def test_missing_file_is_named(images, tmp_path, change, name, path):
+    with pytest.raises(FileNotFoundError) as error:
+        build_dataset({**images, **change}, 'dmt.labeled', accept)
+    path = path.format(root=tmp_path)
+    assert str(error.value).startswith(f'dmt.labeled: {name} {path!r} does not exist; set data_root (now ')
+
+
+def test_masks_of_unlabeled_images_need_not_exist(images):
+    images['data_prefix']['seg_map_path'] = 'no'
+    assert len(build_dataset(images, 'dmt.unlabeled', accept)) == 2
+
+
+def test_paths_without_a_root_are_taken_as_they_are(images, tmp_path, monkeypatch):
+    images['data_root'] = None
+    with pytest.raises(FileNotFoundError, match=r"img_path 'images' does not exist; set data_root \(now ''\)"):
+        build_dataset(images, 'dmt.labeled', accept)
+    monkeypatch.chdir(tmp_path)
+    assert len(build_dataset(images, 'dmt.labeled', accept)) == 2
+
+
+@pytest.mark.parametrize('key', ['dmt.labeled', 'val_dataloader.dataset'])
+def test_parts_of_a_concatenation_are_named(images, image_folder, key):
+    """Each with its key; pipelines are looked at of what is trained on only, before any file."""
+    other = image_folder('others', ['r'], pipeline=['load'])
+    inner = dict(type='ConcatDataset', datasets=[other, images])
+    config, seen = dict(type='ConcatDataset', datasets=[images, inner]), []
+    images['data_prefix'] = dict(img_path='gone')
+    with pytest.raises(FileNotFoundError, match=rf'^{key}\.datasets\.0: img_path'):
+        build_dataset(config, key, lambda pipeline, place: seen.append((pipeline, place)))
+    images['data_prefix'], other['ann_file'] = dict(img_path='images'), 'no.txt'
+    with pytest.raises(FileNotFoundError, match=rf'^{key}\.datasets\.1\.datasets\.0: ann_file'):
+        build_dataset(config, key, lambda pipeline, place: seen.append((pipeline, place)))
+    first, second = ((), f'{key}.datasets.0.pipeline'), (['load'], f'{key}.datasets.1.datasets.0.pipeline')
+    assert seen == ([first, first, second] if key == 'dmt.labeled' else [])
+
+
+def test_refused_transform_comes_before_a_missing_file(images):
+    def refuse(pipeline, key):
+        raise ValueError(f'{key} is refused')
+
+    with pytest.raises(ValueError, match=r'^dmt\.labeled\.pipeline is refused$'):
+        build_dataset({**images, 'ann_file': 'no.txt'}, 'dmt.labeled', refuse)
+
+
+@pytest.mark.parametrize('serialize_data', [True, False])
+def test_empty_dataset_is_named(serialize_data, image_folder, tmp_path):
+    (tmp_path / 'empty.txt').write_text('')
+    (tmp_path / 'nothing').mkdir()
+    nothing = image_folder('nothing', [])
+    listed = {**nothing, 'ann_file': 'empty.txt', 'serialize_data': serialize_data}
+    with pytest.raises(ValueError, match=r'^dmt\.labeled lists no image \(empty\.txt\)$'):
+        build_dataset(listed, 'dmt.labeled', accept)
+    both = dict(type='ConcatDataset', datasets=[listed, {**nothing, 'serialize_data': serialize_data}])
+    with pytest.raises(ValueError, match=r"lists no image \(empty\.txt and \{'img_path': 'nothing'\}\)$"):
+        build_dataset(both, 'dmt.labeled', accept)
+
+
+def test_other_errors_of_a_dataset_are_its_own(images):
+    with pytest.raises(ValueError, match='new classes .* is not a subset|not a subset'):
+        build_dataset(
+            dict(type='DigitScenesDataset', subset='val', metainfo=dict(classes=['x'])), 'dmt.labeled', accept
+        )
+    with pytest.raises(TypeError, match='no_such_argument'):
+        build_dataset({**images, 'no_such_argument': 1}, 'dmt.labeled', accept)
+
+
+def test_dataset_that_does_not_say_its_paths():
+    infos = [dict(img_path='a/x.png'), dict(img=np.zeros((1, 1, 3)))]
+    assert image_paths(Infos(infos[:1])) == ['a/x.png']
+    with pytest.raises(ValueError, match=r'^dataset Infos gives no img_path, .* use DMTCIFAR10 or DMTCIFAR100\)$'):
+        image_paths(Infos(infos))

@@ -1,0 +1,151 @@
+"""One check at a time; that a run makes all of them before its first step is in test_run_data.py."""
+
+import pytest
+import torch
+from torch import nn
+
+from mmdmt.engine.model_checks import check_model, check_schedule, check_supervised, check_variant, check_weights
+from mmdmt.losses import DynamicMutualLoss
+
+KEY = 'dmt.models.a'
+
+
+@pytest.fixture
+def model():
+    return nn.Linear(2, 3)
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Write a checkpoint and return its path."""
+
+    def save(content, name='given.pth'):
+        torch.save(content, tmp_path / name)
+        return str(tmp_path / name)
+
+    return save
+
+
+def test_model_is_built_and_its_config_stays():
+    class Popping(nn.Module):
+        def __init__(self, options):
+            super().__init__()
+            self.size = options.pop('size')
+
+    config = dict(type=Popping, options=dict(size=3))
+    assert check_model(config, KEY).size == 3
+    assert config == dict(type=Popping, options=dict(size=3))
+
+
+@pytest.mark.parametrize(
+    ('config', 'message'),
+    [
+        (dict(type=nn.Linear, in_features=2), 'missing 1 required positional argument'),
+        (dict(type='NoSuchModel'), 'NoSuchModel is not in the'),
+        (dict(in_features=2), 'must contain the key "type"'),
+        (dict(type=nn.Conv2d, in_channels=3, out_channels=4, kernel_size=3, groups=2), 'divisible by groups'),
+        (None, 'should be a dict'),
+    ],
+    ids=str,
+)
+def test_model_that_cannot_be_built(config, message):
+    with pytest.raises(ValueError, match=rf'^dmt\.models\.a: the model cannot be built: .*{message}'):
+        check_model(config, KEY)
+
+
+@pytest.mark.parametrize(
+    'schedulers',
+    [
+        None,
+        [],
+        dict(type='PolyLR'),
+        dict(type='PolyLR', begin=9, end=99),
+        [dict(type='LinearLR', begin=0, end=9), dict(type='PolyLR', begin=9)],
+    ],
+    ids=str,
+)
+def test_schedulers_that_begin_within_a_phase(schedulers):
+    check_schedule(schedulers, 10, '00_train_a')
+
+
+@pytest.mark.parametrize(
+    ('schedulers', 'message'),
+    [
+        (dict(type='PolyLR', begin=10), r'param_scheduler\.0 \(PolyLR\) begins at step 10'),
+        ([dict(type='LinearLR'), dict(type='PolyLR', begin=11)], r'param_scheduler\.1 \(PolyLR\) begins at step 11'),
+    ],
+)
+def test_scheduler_that_begins_after_a_phase(schedulers, message):
+    with pytest.raises(ValueError, match=f'^phase 00_train_a has 10 steps, where {message}: shorten the warm-up'):
+        check_schedule(schedulers, 10, '00_train_a')
+
+
+@pytest.mark.parametrize('variant', ['dmt', 'naive', 'flip', 'online'])
+@pytest.mark.parametrize('scheme', ['mutual', 'self', 'chain', 'online'])
+def test_online_variant_and_scheme_need_each_other(model, variant, scheme):
+    served = nn.Sequential(model, nn.ModuleList([DynamicMutualLoss(variant=variant)]))
+    if (variant == 'online') == (scheme == 'online'):
+        check_variant(served, KEY, scheme)
+    else:
+        with pytest.raises(ValueError, match=rf"variant='{variant}' where dmt\.scheme='{scheme}'"):
+            check_variant(served, KEY, scheme)
+    check_variant(model, KEY, scheme)  # without such a loss, anything goes
+
+
+@pytest.mark.parametrize('wrapped', [True, False])
+def test_weights_that_fit_in_part(model, save, wrapped):
+    weights = {'weight': torch.zeros(3, 2), 'bias': torch.zeros(7), 'other': torch.zeros(1)}
+    path = save(dict(state_dict=weights) if wrapped else weights)
+    check_weights(dict(load_from=path, model={}), KEY, '', model)
+    path = save(dict(state_dict=dict(weights, weight=torch.zeros(2, 3))) if wrapped else {'x': torch.zeros(1)})
+    with pytest.raises(ValueError, match=r"^dmt\.models\.a\.load_from='.*given\.pth': none of its [13] tensors fits"):
+        check_weights(dict(load_from=path), KEY, '', model)
+
+
+def test_no_weights_are_named(model):
+    config = dict(load_from=None, model=dict(pretrained=None, init_cfg=dict(type='Pretrained', checkpoint=''), x='y'))
+    check_weights(config, KEY, '', model)
+
+
+@pytest.mark.parametrize(
+    'named',
+    [
+        dict(pretrained='no.pth'),
+        dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='no.pth'))),
+        dict(
+            heads=[dict(type='A'), dict(init_cfg=[dict(type='Kaiming'), dict(type='Pretrained', checkpoint='no.pth')])]
+        ),
+    ],
+    ids=['pretrained', 'init_cfg', 'in lists'],
+)
+def test_weights_of_a_part_are_looked_for(model, save, named):
+    with pytest.raises(FileNotFoundError) as error:
+        check_weights(dict(model=named), KEY, 'Get it.', model)
+    assert str(error.value) == "dmt.models.a: initial weights 'no.pth' do not exist. Get it."
+
+
+def test_weights_of_a_part_need_not_have_the_names_of_the_whole(model, save):
+    check_weights(dict(model=dict(pretrained=save({'conv1.weight': torch.zeros(1)}))), KEY, '', model)
+
+
+@pytest.mark.parametrize('source', ['http://127.0.0.1:9/no.pth', 'open-mmlab://no_such_weights'])
+def test_weights_that_cannot_be_downloaded(model, source):
+    with pytest.raises(FileNotFoundError) as error:
+        check_weights(dict(model=dict(pretrained=source)), KEY, 'Get it.', model)
+    for part in (f'{KEY}: initial weights {source!r} cannot be loaded', 'Get it. Without a network', 'torch/hub'):
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize('wrapped', [True, False])
+def test_supervised_checkpoint_has_all_tensors(model, save, wrapped):
+    weights = {'more': torch.zeros(1), **model.state_dict()}
+    check_supervised(save(dict(state_dict=weights) if wrapped else weights), KEY, model)
+    del weights['bias']
+    weights['weight'] = torch.zeros(2, 2)
+    with pytest.raises(ValueError, match=rf"^{KEY}='.*given\.pth' lacks 2 of the 2 tensors .* e\.g\. 'weight'"):
+        check_supervised(save(dict(state_dict=weights) if wrapped else weights), KEY, model)
+
+
+def test_supervised_checkpoint_that_is_not_there(model, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no\.pth' cannot be loaded \(FileNotFoundError"):
+        check_supervised(str(tmp_path / 'no.pth'), KEY, model)

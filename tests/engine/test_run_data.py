@@ -1,0 +1,285 @@
+"""Every bad input gives one clear error before the first training step."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS, DefaultScope
+from mmseg.models import SegDataPreProcessor  # noqa: F401  registers the models that the configs name
+
+from mmdmt.engine import DMTRunner
+from mmdmt.engine.run_data import _pop_pipeline
+
+SIZE = (24, 32)
+
+
+def mask(value=1, size=SIZE):
+    return np.full(size, value, np.uint8)
+
+
+@pytest.fixture
+def refused(folder_config):
+    """``refused(error, *parts of its text)``: both ``dry_run`` and ``train`` refuse, and train nothing."""
+
+    def check(error, *parts):
+        for operation in (DMTRunner.dry_run, DMTRunner.train):
+            runner = DMTRunner(folder_config)
+            with pytest.raises(error) as caught:
+                operation(runner)
+            for part in parts:
+                assert part in str(caught.value)
+            assert not list(runner.work_dir.glob('**/*.pth'))
+            assert not [folder for folder in runner.work_dir.glob('0*') if folder.is_dir()]
+            assert not runner.manifest.path.exists()
+
+    return check
+
+
+def test_good_data_pass(folder_config, tmp_path):
+    text = DMTRunner(folder_config).dry_run()
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in text.splitlines() if line.startswith('|')]
+    assert rows[0] == ['phase', 'student', 'teacher', 'label ratio', 'steps', 'images to label', 'state']
+    assert rows[2] == ['00_train_a', 'a', '', '', '4', '', '']
+    assert rows[4] == ['01_label_a', '', 'a', '0.5', '', '4', '']
+    assert rows[5] == ['01_train_b', 'b', 'a', '0.5', '4', '', '']
+    assert len(rows) == 2 + 10
+    assert 'model a: 3 labeled, 4 unlabeled images' in text
+    assert '24 optimizer steps, 16 images to label in 4 label phases' in text
+    assert not (tmp_path / 'run').exists()
+
+
+def test_steps_from_epochs(folder_config):
+    folder_config.dmt.supervised = dict(epochs=3)
+    folder_config.dmt.semi = dict(epochs=5, labeled_per_batch=1, unlabeled_per_batch=3)
+    # 3 passes over 3 images, 2 a step: 4.5; 5 passes over 4 images, 3 a step: 6.7
+    assert '38 optimizer steps' in DMTRunner(folder_config).dry_run()  # 2 * 5 + 4 * 7
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'val'])
+def test_image_without_mask(refused, folder_data, subset):
+    (folder_data / f'masks/{subset}1.png').unlink()
+    key = 'dmt.labeled' if subset == 'labeled' else 'val_dataloader.dataset'
+    refused(FileNotFoundError, key, f'{subset}1.png has no mask at', f'masks/{subset}1.png')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'val'])
+def test_mask_of_another_size(refused, folder_data, write_image, subset):
+    write_image(folder_data / f'masks/{subset}1.png', mask(size=(24, 31)))
+    refused(ValueError, f'masks/{subset}1.png is (24, 31) (height, width) where its image', 'is (24, 32)')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'val'])
+def test_unknown_label(refused, folder_data, write_image, subset):
+    write_image(folder_data / f'masks/{subset}1.png', mask(3))
+    refused(ValueError, f'masks/{subset}1.png holds label(s) [3]; allowed are 0..2 and 255 (ignored)')
+
+
+@pytest.mark.parametrize('content', [b'', b'\x89PNG\r\n\x1a\n', None], ids=['empty', 'signature only', 'cut off'])
+@pytest.mark.parametrize('subset', ['labeled', 'val'])
+def test_broken_mask(refused, folder_data, subset, content):
+    path = folder_data / f'masks/{subset}1.png'
+    path.write_bytes(path.read_bytes()[:100] if content is None else content)
+    refused(ValueError, f'masks/{subset}1.png cannot be read')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'unlabeled', 'val'])
+def test_broken_image(refused, folder_data, subset):
+    (folder_data / f'images/{subset}1.png').write_bytes(b'no image')
+    refused(ValueError, f'images/{subset}1.png cannot be read as an image')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'unlabeled', 'val'])
+def test_missing_image(refused, folder_data, subset):
+    (folder_data / f'images/{subset}1.png').unlink()
+    refused(FileNotFoundError, f'images/{subset}1.png does not exist')
+
+
+def test_image_both_labeled_and_unlabeled(refused, folder_data):
+    (folder_data / 'unlabeled.txt').write_text('labeled2\nunlabeled0\n')
+    refused(ValueError, 'dmt.labeled and dmt.unlabeled share 1 of their images', 'labeled2.png')
+
+
+def test_image_unlabeled_and_labeled_for_the_second_model_only(refused, folder_config, folder_data):
+    (folder_data / 'labeled_b.txt').write_text('labeled0\nval0\n')
+    (folder_data / 'unlabeled.txt').write_text('val0\nunlabeled0\n')
+    folder_config.dmt.models.b = dict(labeled=dict(ann_file='labeled_b.txt'))
+    refused(ValueError, 'dmt.labeled and dmt.unlabeled share 1 of their images', 'val0.png')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'unlabeled', 'val'])
+def test_empty_list(refused, folder_data, subset):
+    (folder_data / f'{subset}.txt').write_text('')
+    key = 'val_dataloader.dataset' if subset == 'val' else f'dmt.{subset}'
+    refused(ValueError, f'{key} lists no image ({subset}.txt)')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'unlabeled', 'val'])
+def test_missing_list(refused, folder_data, subset):
+    (folder_data / f'{subset}.txt').unlink()
+    key = 'val_dataloader.dataset' if subset == 'val' else f'dmt.{subset}'
+    refused(FileNotFoundError, f'{key}: ann_file', f'{subset}.txt', 'set data_root (now')
+
+
+def test_missing_data_root(refused, folder_config):
+    folder_config.dmt.unlabeled.data_root = 'no_such_folder'
+    refused(FileNotFoundError, 'dmt.unlabeled: ann_file', "data_root (now 'no_such_folder')")
+
+
+def test_other_number_of_classes(refused, folder_config):
+    folder_config.model.decode_head.num_classes = 5
+    refused(ValueError, 'dmt.labeled has 3 classes where the model has num_classes=5')
+
+
+def test_missing_weights(refused, folder_config):
+    folder_config.dmt.models.b = dict(load_from='no_such.pth', weights_help='Get it with tools/get.py.')
+    refused(FileNotFoundError, 'dmt.models.b', "'no_such.pth' do not exist. Get it with tools/get.py.")
+
+
+@pytest.mark.parametrize('content', [b'', b'no checkpoint'])
+def test_broken_weights(refused, folder_config, tmp_path, content):
+    path = tmp_path / 'broken.pth'
+    path.write_bytes(content)
+    folder_config.dmt.models.b = dict(load_from=str(path), weights_help='Get it with tools/get.py.')
+    refused(FileNotFoundError, 'dmt.models.b', 'broken.pth', 'cannot be loaded', 'Get it with tools/get.py.')
+
+
+@pytest.mark.parametrize(
+    'state_dict',
+    [{'other.weight': torch.zeros(3)}, {'backbone.stem.0.weight': torch.zeros(1), 'x': torch.zeros(2)}, {}],
+    ids=['other names', 'other shapes', 'nothing'],
+)
+def test_weights_that_do_not_fit(refused, folder_config, tmp_path, state_dict):
+    path = tmp_path / 'other.pth'
+    torch.save({'state_dict': state_dict}, path)
+    folder_config.dmt.models.a = dict(load_from=str(path))
+    refused(ValueError, 'dmt.models.a.load_from=', 'other.pth', f'none of its {len(state_dict)} tensors fits')
+
+
+@pytest.mark.parametrize(
+    ('change', 'error', 'message'),
+    [
+        (None, FileNotFoundError, 'cannot be loaded (FileNotFoundError'),
+        (lambda weights: weights.popitem(), ValueError, 'lacks 1 of the'),
+        (lambda weights: weights.update({'backbone.conv1.weight': torch.zeros(1)}), ValueError, 'lacks 1 of the'),
+    ],
+    ids=['missing', 'incomplete', 'shape'],
+)
+def test_supervised_checkpoint_of_another_model(refused, folder_config, tmp_path, change, error, message):
+    if change is not None:
+        with DefaultScope.overwrite_default_scope('mmseg'):
+            weights = MODELS.build(copy.deepcopy(folder_config.model.to_dict())).state_dict()
+        change(weights)
+        torch.save({'state_dict': weights}, tmp_path / 'given.pth')
+    folder_config.dmt.models.b = dict(supervised_checkpoint=str(tmp_path / 'given.pth'))
+    refused(error, 'dmt.models.b.supervised_checkpoint=', message)
+
+
+def test_missing_backbone_weights(refused, folder_config):
+    folder_config.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='no_such_backbone.pth')
+    refused(FileNotFoundError, 'dmt.models.a', "'no_such_backbone.pth' do not exist")
+
+
+@pytest.mark.parametrize(
+    ('transform', 'reason'),
+    [
+        (dict(type='Albu', transforms=[]), 'transform Albu cannot be used with DMT'),
+        (dict(type='RandomRotFlip'), 'transform RandomRotFlip cannot be used with DMT'),
+        (dict(type='Resize', scale=(8, 8), backend='pillow'), "transform Resize needs backend='cv2'"),
+        (
+            dict(type='RandomApply', transforms=[dict(type='RandomRotFlip')]),
+            'transform RandomRotFlip cannot be used with DMT',
+        ),
+        (
+            dict(type='RandomChoice', transforms=[[dict(type='RandomFlip', prob=0.5)], [dict(type='RandomRotFlip')]]),
+            'transform RandomRotFlip cannot be used with DMT',
+        ),
+    ],
+)
+@pytest.mark.parametrize('subset', ['labeled', 'unlabeled'])
+def test_refused_transform(refused, folder_config, subset, transform, reason):
+    folder_config.dmt[subset].pipeline.insert(2, transform)
+    refused(ValueError, f'dmt.{subset}.pipeline', reason)
+
+
+def test_labeled_pipeline_without_confidence(refused, folder_config):
+    folder_config.dmt.labeled.pipeline[1].type = 'LoadAnnotations'
+    refused(ValueError, 'dmt.labeled.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'unlabeled'])
+def test_pipeline_that_drops_confidence(refused, folder_config, subset):
+    folder_config.dmt[subset].pipeline[-1].type = 'PackSegInputs'
+    refused(ValueError, f'dmt.{subset}.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')
+
+
+@pytest.mark.parametrize('subset', ['labeled', 'unlabeled'])
+def test_transform_that_parts_confidence_from_labels(refused, folder_config, subset):
+    folder_config.dmt[subset].pipeline.insert(-1, dict(type='Pad', size=(200, 200)))
+    refused(ValueError, 'gt_seg_map is (200, 200) but gt_confidence', 'mmcv Pad does')
+
+
+@pytest.mark.parametrize(
+    ('pipeline', 'transform', 'message'),
+    [
+        ('unlabeled.pipeline', dict(type='LoadAnnotations'), "KeyError: 'seg_map_path'"),
+        ('label_pipeline', dict(type='LoadAnnotations'), "KeyError: 'seg_map_path'"),
+        ('label_pipeline', dict(type='NoSuch'), 'NoSuch is not in the'),
+    ],
+)
+def test_pipeline_of_unlabeled_images_that_fails(refused, folder_config, pipeline, transform, message):
+    transforms = folder_config.dmt.unlabeled.pipeline if 'unlabeled' in pipeline else folder_config.dmt.label_pipeline
+    transforms.insert(1, transform)
+    refused(ValueError, f'dmt.{pipeline} fails on the first unlabeled image', message)
+
+
+def test_label_pipeline_without_index(refused, folder_config):
+    folder_config.dmt.label_pipeline[-1].type = 'PackSegInputs'
+    refused(ValueError, 'dmt.label_pipeline must end with PackDMTInputs')
+
+
+def test_labels_of_another_size(refused, folder_config):
+    folder_config.dmt.label_pipeline[1:1] = [dict(type='Resize', scale=(16, 16)), dict(type='SetOriginalShape')]
+    refused(
+        ValueError, 'dmt.unlabeled.pipeline fails', 'is (24, 32) (height, width) where its pseudo label', '(16, 16)'
+    )
+
+
+def test_labels_at_training_size_pass(folder_config):
+    resize = dict(type='Resize', scale=(32, 16))
+    folder_config.dmt.label_pipeline[1:1] = [resize, dict(type='SetOriginalShape')]
+    folder_config.dmt.unlabeled.pipeline.insert(1, resize)
+    assert '24 optimizer steps' in DMTRunner(folder_config).dry_run()
+
+
+def test_model_that_cannot_be_built(refused, folder_config):
+    folder_config.model.backbone.depth = 19
+    refused(ValueError, 'dmt.models.a: the model cannot be built', 'invalid depth 19')
+
+
+@pytest.mark.parametrize(('variant', 'scheme'), [('online', 'mutual'), ('dmt', 'online')])
+def test_online_loss_and_scheme_need_each_other(refused, folder_config, variant, scheme):
+    folder_config.model.decode_head.loss_decode.variant = variant
+    if scheme == 'online':
+        folder_config.dmt.scheme = scheme
+        folder_config.dmt.models = dict(a=dict())
+        folder_config.dmt.pop('label_ratios')
+    refused(ValueError, f"dmt.models.a: a DynamicMutualLoss has variant='{variant}'", f"dmt.scheme='{scheme}'")
+
+
+def test_warm_up_longer_than_a_phase(refused, folder_config):
+    folder_config.dmt.semi.iters = 3
+    warm_up = [dict(type='LinearLR', start_factor=0.1, begin=0, end=3), dict(type='PolyLR', begin=3, end=20000)]
+    folder_config.dmt.models.b = dict(param_scheduler=[dict(one, by_epoch=False) for one in warm_up])
+    refused(ValueError, 'phase 01_train_b has 3 steps, where param_scheduler.1 (PolyLR) begins at step 3')
+
+
+def test_split_that_leaves_nothing(refused, folder_config):
+    folder_config.dmt.split = dict(ratio=1)
+    refused(ValueError, 'dmt.split.ratio=1.0 leaves none of the 3 images unlabeled')
+
+
+def test_pipeline_of_a_concatenation():
+    config = dict(type='ConcatDataset', datasets=[dict(type='A', pipeline=[1]), dict(type='B', pipeline=[2])])
+    assert _pop_pipeline(config) == [1]
+    assert config['datasets'] == [dict(type='A'), dict(type='B')]

@@ -1,0 +1,100 @@
+"""What a runner refuses before it computes anything; whole runs are in tests/test_end_to_end*.py."""
+
+import json
+import socket
+
+import pytest
+import torch
+from mmengine.registry import RUNNERS
+
+from mmdmt.engine import DMTRunner
+
+
+@pytest.fixture
+def make(tiny_config, tmp_path):
+    return lambda options=None: DMTRunner(tiny_config(tmp_path / 'run', options))
+
+
+def complete(runner, name, **record):
+    folder = runner.manifest.folder(name)
+    folder.mkdir(parents=True)
+    if 'checkpoint' in record:
+        torch.save({'state_dict': {}}, folder / record['checkpoint'])
+    (folder / 'phase.json').write_text(json.dumps(record))
+
+
+def files(runner):
+    return sorted(path.relative_to(runner.work_dir).as_posix() for path in runner.work_dir.rglob('*') if path.is_file())
+
+
+def test_registry_builds_it(tiny_config, tmp_path):
+    runner = RUNNERS.build(tiny_config(tmp_path))
+    assert type(runner) is DMTRunner
+    assert runner.work_dir == tmp_path.resolve()
+    assert [phase.name for phase in runner.manifest.phases][:2] == ['00_train_a', '00_train_b']
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('x', r"^--phase 'x' is not one of 00_train_a, 00_train_b, 01_label_a, 01_train_b, 01_label_b, 01_train_a, "),
+        ('02_train_b', r'^phase 02_train_b needs phase\(s\) 01_train_b and 02_label_a to be complete in .*run$'),
+        ('01_label_b', r'^phase 01_label_b needs phase\(s\) 00_train_b to be complete in .*run$'),
+    ],
+)
+def test_phase_that_cannot_be_run(make, name, message):
+    runner = make()
+    with pytest.raises(ValueError, match=message):
+        runner.train(phase=name)
+    assert not runner.work_dir.exists()
+
+
+def test_run_of_the_same_work_dir(make):
+    """It is continued where ``resume`` or a phase says so, and only with the same config."""
+    runner = make()
+    runner.manifest.start(runner.cfg)
+    for phase in runner.manifest.phases[:2]:
+        complete(runner, phase.name)
+    before = files(runner)
+    with pytest.raises(FileExistsError, match='run already holds a DMT run: add --resume'):
+        make().train()
+    changed = {'optim_wrapper.optimizer.lr': 0.5}
+    for refused in (lambda: make({**changed, 'resume': True}).train(), lambda: make(changed).train('00_train_a')):
+        with pytest.raises(ValueError, match=r'another config \(optim_wrapper\.optimizer\.lr: 0\.05 -> 0\.5\)'):
+            refused()
+    assert files(runner) == before
+    make().train('00_train_a')  # complete: there is nothing to do
+    assert files(runner) == sorted([*before, 'dmt.log'])
+
+
+def test_deleted_labels_are_named(make):
+    runner = make()
+    complete(runner, '00_train_b', checkpoint='iter_4.pth')
+    complete(runner, '01_label_a', coverage=0.5)
+    with pytest.raises(FileNotFoundError) as error:
+        runner.train(phase='01_train_b')
+    folder = runner.work_dir / '01_label_a'
+    assert str(error.value) == (
+        f'the pseudo labels in {folder} were deleted after use; delete that folder to make them anew'
+    )
+    assert not (runner.work_dir / '01_train_b').exists()
+
+
+@pytest.mark.parametrize('operation', [DMTRunner.test, DMTRunner.val])
+def test_result_that_is_not_there(make, tmp_path, operation):
+    with pytest.raises(FileNotFoundError, match=r'^checkpoint .*run/best\.pth does not exist$'):
+        operation(make())
+    with pytest.raises(FileNotFoundError, match=r'^checkpoint given\.pth does not exist$'):
+        operation(make({'load_from': 'given.pth'}))
+
+
+def test_files_of_killed_processes_are_swept_before_a_phase(make, monkeypatch):
+    """Of phases too that are not run now."""
+    runner = make()
+    complete(runner, '00_train_a')
+    left = runner.work_dir / f'00_train_a/.x.pth.{socket.gethostname()}.{2**22 + 1}.tmp'  # above any process number
+    left.touch()
+    monkeypatch.setattr(runner, '_run', lambda resolved: None)
+    runner.train(phase='00_train_b')
+    assert not left.exists()
+    assert runner.manifest.path.is_file()

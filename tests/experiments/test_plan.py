@@ -1,0 +1,114 @@
+import pytest
+
+from mmdmt.experiments.plan import DataSet, ExperimentPlan, Method
+
+PLAN = """
+seeds = (0, 1)
+data_sets = dict(
+    camvid=dict(
+        config='{config}', data_root='elsewhere', oracle=dict(a='{config}', b='{config}'),
+        options={{'dmt.semi.iters': 3}}, frequent_classes=('road', 'car'), label_images=7),
+    digits=dict(config='{config}', oracle='{config}'))
+methods = dict(
+    cbst=dict(loss=dict(gamma1=0.0), self_training=('a', 'b')),
+    flip=dict(config='{folder}/flip_{{data_set}}.py', options={{'dmt.label_ratios': (1.0,)}}))
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Read the plan above with some text in it replaced."""
+    for name in ('dmt', 'flip_camvid', 'flip_digits'):
+        (tmp_path / f'{name}.py').write_text('x = 1\n')
+
+    def read(**replaced):
+        text = PLAN.format(config=tmp_path / 'dmt.py', folder=tmp_path)
+        for old, new in replaced.pop('text', []):
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / 'plan.py'
+        path.write_text(text)
+        return ExperimentPlan.from_file(path)
+
+    return read
+
+
+def test_plan(read, tmp_path):
+    plan, config = read(), str(tmp_path / 'dmt.py')
+    assert (plan.seeds, plan.control, plan.seed_keys) == ((0, 1), True, None)
+    assert plan.data_sets == {
+        'camvid': DataSet(
+            config=config,
+            options={'dmt.semi.iters': 3},
+            data_root='elsewhere',
+            oracle={'a': config, 'b': config},
+            frequent_classes=('road', 'car'),
+            label_images=7,
+        ),
+        'digits': DataSet(config=config, oracle={'-': config}),
+    }
+    assert plan.methods['cbst'] == Method(loss={'gamma1': 0.0}, self_training=('a', 'b'))
+    assert plan.methods['flip'].options == {'dmt.label_ratios': (1.0,)}
+    assert plan.method_config('camvid', 'cbst') == config
+    assert plan.method_config('camvid', 'flip') == str(tmp_path / 'flip_camvid.py')
+
+
+@pytest.mark.parametrize('name', ['cifar10', 'digits', 'plain_camvid', 'real_images'])
+def test_shipped_plans(root, monkeypatch, name):
+    monkeypatch.chdir(root)  # paths in a plan are relative to where the tool is started
+    plan = ExperimentPlan.from_file(f'configs/experiments/{name}.py')
+    assert plan.control
+    assert any(method.loss == dict(gamma1=0.0, gamma2=0.0) for method in plan.methods.values())
+
+
+def test_variables_of_the_file(read):
+    plan = read(text=[('methods = dict(', '_none = dict(gamma1=0.0)\nmethods = dict(other=dict(loss=_none),')])
+    assert plan.methods['other'].loss == {'gamma1': 0.0}
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('seeds = (0, 1)', 'seeds = (0, 1, 0)', r'seeds must hold each value once, got 0 2 times in \(0, 1, 0\)'),
+        ('seeds = (0, 1)', 'seeds = ()', r'seeds must be a list of at least 1, got \(\)'),
+        ('seeds = (0, 1)', '', 'plan.py: seeds is missing'),
+        ('seeds = (0, 1)', 'seeds = (0, 0.5)', 'seeds.1 must be a whole number, got 0.5'),
+        ('seeds = (0, 1)', 'seeds = (0,)\nsedes = 1', 'plan.py: it has unknown key.* sedes; allowed are control,'),
+        ('data_sets = dict(', 'data_sets = dict()\nx = dict(', 'unknown key.* x'),
+        ('methods = dict(', 'data_sets = {}\nmethods = dict(', 'data_sets must have at least one entry, got {}'),
+        ('methods = dict(', 'methods = {}\nif True: dict(', 'methods must have at least one entry, got {}'),
+        ('cbst=dict(', "cbst=dict(gamma=1, ", 'methods.cbst has unknown key.* gamma; allowed are config, labels_only'),
+        ('cbst=dict(', "cbst=dict(labels_only=1, ", 'methods.cbst.labels_only must be True or False, got 1'),
+        ('cbst=dict(', "oracle=dict(", "methods must not hold 'oracle': baseline, control, oracle are names of what"),
+        ('cbst=', "**{'a/b': dict()}, cbst=", "methods must hold names that are usable as a folder .* got 'a/b'"),
+        ("('a', 'b'))", "('a', 'a'))", r"methods.cbst.self_training must hold each value once, got 'a' 2 times"),
+        ("('a', 'b'))", "'ab')", "methods.cbst.self_training must be a list, got 'ab'"),
+        ('loss=dict(gamma1=0.0)', 'loss=0', 'methods.cbst.loss must be a dict, got 0'),
+        ('digits=dict(config=', 'digits=dict(confg=', 'data_sets.digits has unknown key.* confg'),
+        ('digits=dict(config=', 'digits=dict(data_root=', 'data_sets.digits.config is missing'),
+        ('label_images=7', 'label_images=-1', 'data_sets.camvid.label_images must be at least 0, got -1'),
+        ('label_images=7', 'label_images=0.5', 'data_sets.camvid.label_images must be a whole number, got 0.5'),
+        ("methods =", "control = 'yes'\nmethods =", "control must be True or False, got 'yes'"),
+    ],
+)  # fmt: skip
+def test_bad_plans(read, old, new, message):
+    with pytest.raises(ValueError, match=message):
+        read(text=[(old, new)])
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('flip_{data_set}', 'flop_{data_set}', r"methods.flip.config names config '.*flop_camvid.py', which does not"),
+        ("config='", "config='no/", "data_sets.camvid.config names config 'no/.*', which does not exist"),
+        ("oracle='", "oracle='no/", "data_sets.digits.oracle.- names config 'no/.*', which does not exist"),
+    ],
+)
+def test_missing_files(read, old, new, message):
+    with pytest.raises(ValueError, match=message):
+        read(text=[(old, new)])
+
+
+def test_missing_plan(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'no_plan\.py does not exist'):
+        ExperimentPlan.from_file(tmp_path / 'no_plan.py')

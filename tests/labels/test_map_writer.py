@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+
+from mmdmt.labels.map_writer import PseudoLabelWriter
+from mmdmt.labels.maps import LabelMaps
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write one image of logits [C, H, W] and complete the store, which is returned."""
+
+    def write(logits, label_ratio, **kwargs):
+        writer = PseudoLabelWriter(
+            num_classes=len(logits), label_dir=str(tmp_path / 'store'), label_ratio=label_ratio, **kwargs
+        )
+        writer.process(None, [dict(seg_logits=dict(data=logits), sample_idx=0, img_path='x.png')])
+        figures = writer.evaluate(1)
+        return LabelMaps(tmp_path / 'store'), figures
+
+    return write
+
+
+# One class, with log-odds 0, 1, 2, ... row by row.
+LOGITS = torch.stack([torch.arange(8.0).view(2, 4), torch.zeros(2, 4)])
+
+
+@pytest.mark.parametrize(('stride', 'counted'), [(1, range(8)), (2, (0, 2, 4, 6)), (3, (0, 3, 6)), (5, (0, 5))])
+def test_one_in_stride_pixels_is_counted_row_by_row(write, stride, counted):
+    store, _ = write(LOGITS, 0.5, rank_stride=stride)
+    codes = np.flatnonzero(store.histogram().counts[0].numpy())
+    assert codes.tolist() == [round((value + 6) / 32 * 65535) for value in counted]
+    # All pixels are stored, whatever is counted.
+    label, code = store.read('000000_x')
+    assert label.shape == code.shape == (2, 4)
+    assert len(np.unique(code)) == 8
+
+
+def test_rank_stride_counts_labels_of_an_interrupted_run_alike(write, tmp_path):
+    """An image that is there already is read back for the histogram."""
+    counts = write(LOGITS, 0.5, rank_stride=3)[0].histogram().counts
+    writer = PseudoLabelWriter(num_classes=2, label_dir=str(tmp_path / 'store'), label_ratio=0.5, rank_stride=3)
+    writer.evaluate(1)
+    assert torch.equal(LabelMaps(tmp_path / 'store').histogram().counts, counts)
+
+
+def test_half_precision_keeps_all_that_it_cannot_tell_apart(write):
+    logits = torch.stack([torch.tensor([[1.0, 9, 10, 11]]), torch.zeros(1, 4)])
+    assert write(logits, 0.25)[1]['pseudo_label/coverage'] == 0.25
+    assert write(logits, 0.25, half=True)[1]['pseudo_label/coverage'] == 0.75

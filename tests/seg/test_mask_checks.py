@@ -1,0 +1,153 @@
+"""One check at a time; that a run makes all of them before its first step is in tests/engine/test_run_data.py."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmseg.datasets import BaseSegDataset
+from mmseg.datasets.transforms import RandomRotFlip
+
+from mmdmt.seg.digits import DigitScenesDataset
+from mmdmt.seg.mask_checks import check_labeled, check_pipeline, check_sample, check_unlabeled_sample
+
+LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackDMTInputs')
+TRAIN = [LOAD, dict(type='LoadDMTAnnotations'), PACK]
+FLIP, REFUSED = dict(type='RandomFlip', prob=0.5), dict(type='RandomRotFlip')
+
+
+@pytest.fixture
+def make(tmp_path, write_image):
+    """A dataset of an image of height 4 and width 6 for each mask, which may be None."""
+
+    def make(*masks, pipeline=TRAIN, **kwargs):
+        for number, mask in enumerate(masks):
+            write_image(tmp_path / f'images/{number}.png', np.full((4, 6, 3), number, np.uint8))
+            if mask is not None:
+                write_image(tmp_path / f'masks/{number}.png', mask)
+        return BaseSegDataset(
+            data_root=str(tmp_path),
+            data_prefix=dict(img_path='images', seg_map_path='masks'),
+            img_suffix='.png',
+            pipeline=pipeline,
+            serialize_data=False,
+            **{'metainfo': dict(classes=('a', 'b', 'c')), **kwargs},
+        )
+
+    return make
+
+
+def mask(*values, size=(4, 6)):
+    mask = np.zeros(size, np.uint8)
+    mask.flat[: len(values)] = values
+    return mask
+
+
+def test_labels_are_classes_or_255(make):
+    check_labeled(make(mask(0, 1, 2), mask(255)), 'dmt.labeled', 3)
+    with pytest.raises(ValueError, match=r'masks/1\.png holds label\(s\) \[3, 254\]; allowed are 0\.\.2 and 255'):
+        check_labeled(make(mask(2), mask(3, 254, 255, 3)), 'dmt.labeled', 3)
+
+
+def test_labels_are_looked_at_as_they_are_learned(make):
+    """After ``reduce_zero_label`` (0 becomes 255, 3 becomes 2) and after a choice of the classes."""
+    check_labeled(make(mask(0, 1, 3), reduce_zero_label=True), 'dmt.labeled', 3)
+    with pytest.raises(ValueError, match=r'label\(s\) \[3\]'):
+        check_labeled(make(mask(0, 1, 4), reduce_zero_label=True), 'dmt.labeled', 3)
+
+    class Known(BaseSegDataset):
+        METAINFO = dict(classes=('a', 'b', 'c'))
+
+    folder = Path(make(mask(0, 1, 2)).data_root)
+    chosen = Known(data_root=str(folder), data_prefix=dict(img_path='images', seg_map_path='masks'),
+                   img_suffix='.png', metainfo=dict(classes=('b', 'c')))  # fmt: skip
+    check_labeled(chosen, 'dmt.labeled', 2)  # `a` becomes 255
+
+
+def test_masks_behind_a_file_backend():
+    check_labeled(DigitScenesDataset(subset='val', indices=2), 'val_dataloader.dataset', 11)
+
+
+def test_number_of_classes(make):
+    with pytest.raises(ValueError, match=r'^dmt\.labeled has 3 classes where the model has num_classes=2$'):
+        check_labeled(make(mask()), 'dmt.labeled', 2)
+    dataset = make(mask())
+    dataset._metainfo.pop('classes')
+    check_labeled(dataset, 'dmt.labeled', 2)  # it does not say
+
+
+def test_the_first_mistake_is_named(make, tmp_path):
+    good = [mask()] * 12
+    with pytest.raises(FileNotFoundError, match=r'^dmt\.labeled: image .*images/12\.png has no mask at .*masks/12\.png'):
+        check_labeled(make(*good, None, mask(9), mask(size=(6, 4))), 'dmt.labeled', 3)
+    with pytest.raises(ValueError, match=r'masks/0\.png is \(6, 4\) \(height, width\) where .*0\.png is \(4, 6\)'):
+        check_labeled(make(mask(size=(6, 4)), None, mask(9)), 'dmt.labeled', 3)
+
+
+def test_dataset_that_names_no_mask():
+    with pytest.raises(FileNotFoundError, match=r'images/000040\.png has no mask at None$'):
+        check_labeled(DigitScenesDataset(subset='unlabeled', indices=1), 'dmt.labeled', 11)
+
+
+@pytest.mark.parametrize(
+    'pipeline',
+    [
+        [],
+        [LOAD, FLIP, dict(type='RandomApply', transforms=[FLIP])],
+        [dict(type='RandomChoice', transforms=[[FLIP], [LOAD, FLIP]])],
+        [dict(type='Resize', scale=(4, 4), backend='cv2'), lambda results: results],
+    ],
+    ids=['nothing', 'apply', 'choice', 'own'],
+)
+def test_pipeline_that_can_be_used(pipeline):
+    check_pipeline(pipeline, 'dmt.labeled.pipeline')
+
+
+@pytest.mark.parametrize(
+    'pipeline',
+    [
+        [LOAD, REFUSED],
+        [RandomRotFlip()],
+        [dict(type='RandomApply', transforms=[FLIP, REFUSED])],
+        [dict(type='RandomChoice', transforms=([FLIP], (FLIP, dict(type='RandomApply', transforms=[REFUSED]))))],
+    ],
+    ids=['plain', 'built', 'apply', 'choice'],
+)
+def test_refused_transform_is_found_wherever_it_is(pipeline):
+    with pytest.raises(ValueError, match=r'^dmt\.labeled\.pipeline: transform RandomRotFlip cannot be .*bilinearly'):
+        check_pipeline(pipeline, 'dmt.labeled.pipeline')
+
+
+def test_pillow_is_refused():
+    pipeline = [dict(type='RandomApply', transforms=[dict(type='Resize', scale=(4, 4), backend='pillow')])]
+    with pytest.raises(ValueError, match=r"^key: transform Resize needs backend='cv2'"):
+        check_pipeline(pipeline, 'key')
+
+
+def test_training_sample_has_a_confidence(make):
+    check_sample(make(mask()), 'dmt.labeled')
+    for pipeline in ([LOAD], [LOAD, dict(type='LoadAnnotations'), PACK], [LOAD, PACK, lambda results: [results]]):
+        with pytest.raises(ValueError, match=r'^dmt\.labeled\.pipeline must load with LoadDMTAnnotations and end with'):
+            check_sample(make(mask(), pipeline=pipeline), 'dmt.labeled')
+
+
+def test_unlabeled_sample_gets_a_label_of_the_size_that_it_is_labeled_at(make):
+    """The whole image gets one; at another size, both pipelines must resize."""
+    seen, resize = [], dict(type='Resize', scale=(3, 2))
+    half = [LOAD, resize, dict(type='SetOriginalShape'), PACK]
+
+    def look(results):
+        seen.append((results['gt_seg_map'].shape, results['gt_confidence'].dtype, results['gt_seg_map'].dtype))
+        return results
+
+    check_unlabeled_sample(make(mask()), [LOAD, PACK], [*TRAIN[:2], look, PACK])
+    check_unlabeled_sample(make(mask()), half, [LOAD, resize, TRAIN[1], look, PACK])
+    assert seen == [((4, 6), np.float32, np.uint8), ((2, 3), np.float32, np.uint8)]
+    with pytest.raises(ValueError, match=r'^dmt\.unlabeled\.pipeline fails .*\(one that dmt\.label_pipeline leads to\)'):
+        check_unlabeled_sample(make(mask()), half, TRAIN)
+
+
+def test_unlabeled_sample_that_is_not_packed(make):
+    with pytest.raises(ValueError, match=r'^dmt\.label_pipeline must end with PackDMTInputs$'):
+        check_unlabeled_sample(make(mask()), [LOAD, dict(type='PackSegInputs')], TRAIN)
+    with pytest.raises(ValueError, match=r'^dmt\.unlabeled\.pipeline must load with LoadDMTAnnotations and end with'):
+        check_unlabeled_sample(make(mask()), [LOAD, PACK], [LOAD, PACK])

@@ -1,0 +1,143 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from mmdmt.files import atomic, sweep, write_json, write_text
+
+WRITER = """
+import sys, time
+from mmdmt.files import atomic
+
+with atomic(sys.argv[1]) as file:
+    file.write(b'half')
+    file.flush()
+    print('open', flush=True)
+    time.sleep(60)
+"""
+
+
+def names(folder):
+    return sorted(path.name for path in folder.rglob('*') if path.is_file())
+
+
+def temporary(folder, host, process):
+    """A temporary file as ``atomic`` leaves it when its process is killed."""
+    path = folder / f'.labels.json.{host}.{process}.tmp'
+    path.write_bytes(b'half')
+    return path
+
+
+@pytest.fixture
+def writer(root, tmp_path):
+    """A process that has opened ``run/00_train_a/x.pth`` and never closes it."""
+    path = tmp_path / 'run/00_train_a/x.pth'
+    process = subprocess.Popen([sys.executable, '-c', WRITER, str(path)], cwd=root, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == 'open\n'
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_file_appears_whole_and_only_at_the_end(tmp_path):
+    path = tmp_path / 'new/folder/x.bin'
+    with atomic(path) as file:
+        file.write(b'first')
+        assert names(tmp_path) == [f'.x.bin.{socket.gethostname()}.{os.getpid()}.tmp']
+        file.write(b' second')
+    assert path.read_bytes() == b'first second'
+    with atomic(str(path)) as file:
+        file.write(b'third')
+        file.flush()
+        assert path.read_bytes() == b'first second'
+    assert path.read_bytes() == b'third'
+    assert names(tmp_path) == ['x.bin']
+
+
+@pytest.mark.parametrize('old', [b'old', None])
+@pytest.mark.parametrize('error', [OSError, KeyboardInterrupt])
+def test_block_that_raises_leaves_what_was_there(tmp_path, error, old):
+    path = tmp_path / 'x.bin'
+    if old is not None:
+        path.write_bytes(old)
+    with pytest.raises(error), atomic(path) as file:
+        file.write(b'new')
+        raise error
+    assert names(tmp_path) == ([] if old is None else ['x.bin'])
+    assert old is None or path.read_bytes() == old
+
+
+def test_file_that_cannot_be_put_in_place_is_deleted(tmp_path):
+    (tmp_path / 'x/folder').mkdir(parents=True)
+    with pytest.raises(OSError), atomic(tmp_path / 'x') as file:
+        file.write(b'a folder cannot be replaced by a file')
+    assert names(tmp_path) == []
+
+
+def test_content_is_on_disk_before_it_is_put_in_place(tmp_path, monkeypatch):
+    path, calls, fsync, replace = tmp_path / 'x.bin', [], os.fsync, os.replace
+
+    def record_fsync(number):
+        calls.append(('fsync', os.fstat(number).st_size, path.exists()))
+        fsync(number)
+
+    def record_replace(source, target):
+        replace(source, target)
+        calls.append(('replace', path.stat().st_size))
+
+    monkeypatch.setattr(os, 'fsync', record_fsync)
+    monkeypatch.setattr(os, 'replace', record_replace)
+    with atomic(path) as file:
+        file.write(b'12345')  # in Python's buffer only, until it is flushed
+    assert calls == [('fsync', 5, False), ('replace', 5)]
+
+
+@pytest.mark.parametrize('text', ['one\ntwo\r\nthree\rfour', 'größe 画像\n', ''])
+def test_text_is_written_as_it_is(tmp_path, text):
+    write_text(tmp_path / 'new/x.txt', text)
+    assert (tmp_path / 'new/x.txt').read_bytes() == text.encode('utf-8')
+    assert names(tmp_path) == ['x.txt']
+
+
+def test_json(tmp_path):
+    write_json(tmp_path / 'x.json', {'a': [1, None], 'ü': 0.1})
+    assert (tmp_path / 'x.json').read_text() == '{\n "a": [\n  1,\n  null\n ],\n "\\u00fc": 0.1\n}'
+    with pytest.raises(TypeError):
+        write_json(tmp_path / 'x.json', {'b': object()})
+    assert json.loads((tmp_path / 'x.json').read_text()) == {'a': [1, None], 'ü': 0.1}
+    assert names(tmp_path) == ['x.json']
+
+
+def test_sweep_deletes_the_file_of_a_killed_process_only(writer, tmp_path):
+    left = [f'.x.pth.{socket.gethostname()}.{writer.pid}.tmp']
+    assert names(tmp_path) == left
+    sweep(tmp_path / 'run')
+    assert names(tmp_path) == left  # it is still being written
+    writer.send_signal(signal.SIGKILL)
+    assert writer.wait() == -signal.SIGKILL
+    assert names(tmp_path) == left
+    sweep(tmp_path / 'run')
+    assert names(tmp_path) == []
+
+
+def test_sweep_knows_whose_a_file_is(writer, tmp_path):
+    own, host = os.getpid(), socket.gethostname()
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    for name in ('x.pth', 'note.tmp', f'.x.{host}.tmp', f'.x.{host}.part.tmp', f'.x.{host}.{writer.pid}'):
+        (tmp_path / name).touch()
+    mine, other = temporary(tmp_path, host, own), temporary(tmp_path, f'not-{host}', writer.pid)
+    sweep(tmp_path)
+    assert not mine.exists()  # of a process that had this number before
+    assert names(tmp_path) == sorted(
+        ['x.pth', 'note.tmp', f'.x.{host}.tmp', f'.x.{host}.part.tmp', f'.x.{host}.{writer.pid}', other.name]
+    )
+
+
+def test_sweep_of_a_folder_that_is_not_there(tmp_path):
+    sweep(tmp_path / 'nothing')
+    assert not (tmp_path / 'nothing').exists()

@@ -1,0 +1,96 @@
+"""Configs written for an earlier version import modules by names that are gone: the modules answer to them."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from mmdmt.moved import MOVED, keep_old_names
+
+# As configs name them, and as code of users imports them.
+OLD_CONFIG = """
+custom_imports = dict(
+    imports=['mmdmt.datasets.transforms', 'mmdmt.datasets.digits', 'mmdmt.engine.hook',
+             'mmdmt.engine.pseudo_label_writer'],
+    allow_failed_imports=False)
+"""
+REGISTERED = """
+import sys
+from mmengine.config import Config
+
+Config.fromfile(sys.argv[1])
+from mmengine.registry import HOOKS, METRICS
+from mmseg.registry import DATASETS, TRANSFORMS
+
+print(TRANSFORMS.get('LoadDMTAnnotations'), DATASETS.get('DigitScenesDataset'), HOOKS.get('DMTHook'),
+      METRICS.get('PseudoLabelWriter'), sep='\\n')
+"""
+IMPORTED = """
+from mmdmt.engine.hook import DMTHook
+from mmdmt.losses import DynamicMutualLoss
+from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss as Loss
+from mmdmt.datasets import PseudoLabelDataset
+from mmdmt.datasets.unlabeled import PseudoLabelDataset as Dataset
+from mmdmt.core import dynamic_weight
+
+assert DynamicMutualLoss is Loss and PseudoLabelDataset is Dataset
+print(DMTHook, DynamicMutualLoss, PseudoLabelDataset, type(dynamic_weight), sep='\\n')
+"""
+
+
+def fresh(root, code, *arguments):
+    """Lines that a new process prints."""
+    done = subprocess.run(
+        [sys.executable, '-c', code, *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(('old', 'new'), MOVED.items())
+def test_old_name_is_the_module_that_it_is_now(old, new, monkeypatch):
+    monkeypatch.delitem(sys.modules, old, raising=False)  # another test may have imported it
+    module = import_module(old)
+    assert sys.modules[old] is module is import_module(new)
+    assert (module.__name__, module.__spec__.name) == (new, new)
+    assert module.__spec__.origin == module.__file__
+    assert module.__file__.removesuffix('/__init__.py').removesuffix('.py').endswith(new.replace('.', '/'))
+
+
+def test_no_old_name_is_that_of_a_module(root):
+    taken = [name for name in MOVED if (root / f'{name.replace(".", "/")}.py').exists()]
+    assert taken == []
+
+
+def test_custom_imports_of_an_old_config(root, tmp_path):
+    config = tmp_path / 'old.py'
+    config.write_text(OLD_CONFIG)
+    assert fresh(root, REGISTERED, str(config))[-4:] == [
+        "<class 'mmdmt.seg.transforms.LoadDMTAnnotations'>",
+        "<class 'mmdmt.seg.digits.DigitScenesDataset'>",
+        "<class 'mmdmt.engine.hooks.dmt_hook.DMTHook'>",
+        "<class 'mmdmt.labels.map_writer.PseudoLabelWriter'>",
+    ]
+
+
+def test_imports_of_old_code(root):
+    assert fresh(root, IMPORTED)[-4:] == [
+        "<class 'mmdmt.engine.hooks.dmt_hook.DMTHook'>",
+        "<class 'mmdmt.losses.dynamic_mutual_loss.DynamicMutualLoss'>",
+        "<class 'mmdmt.datasets.unlabeled.PseudoLabelDataset'>",
+        "<class 'function'>",
+    ]
+
+
+@pytest.mark.parametrize('name', ['mmdmt.engine.never', 'mmdmt.hook', 'mmdmt.datasets.digits.never', 'never'])
+def test_a_name_that_never_was_is_not_found(name):
+    with pytest.raises(ModuleNotFoundError) as error:
+        import_module(name)
+    assert error.value.name == name
+
+
+def test_names_are_kept_once():
+    before = list(sys.meta_path)
+    keep_old_names()
+    assert sys.meta_path == before

@@ -11,7 +11,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
 NotNegativeInt = Annotated[int, Field(ge=0)]
 
-# What is allowed, by the kind of error that pydantic reports; the braces hold what its context says.
+# What is allowed, by the type of error that pydantic reports; the braces hold what its context says.
 EXPECTED = {
     'bool_type': 'True or False',
     'int_type': 'a whole number',

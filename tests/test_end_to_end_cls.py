@@ -44,7 +44,7 @@ TINY = {
     'dmt.supervised.iters': 4,
     'dmt.semi': dict(_delete_=True, epochs=1, labeled_per_batch=2, unlabeled_per_batch=6),
 }
-LABEL_STEP = ('mmdmt.labels.map_writer', 'ImageLabelWriter', 'process')
+LABEL_STEP = ('mmdmt.labels.table_writer', 'ImageLabelWriter', 'process')
 
 
 def config_of(name, work_dir, options):

@@ -32,7 +32,7 @@ SEED = 7777
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('kind', choices=['voc', 'cityscapes', 'files'], help='which lists')
+    parser.add_argument('source', choices=['voc', 'cityscapes', 'files'], help='which lists')
     parser.add_argument(
         'folder', type=Path, help='VOC2012 or cityscapes folder as in the README, or any folder of images'
     )
@@ -52,9 +52,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'can be: for two models of one architecture (the paper: 0.8)',
     )
     args = parser.parse_args(argv)
-    if args.kind != 'files' and args.difference_maximised is not None:
+    if args.source != 'files' and args.difference_maximised is not None:
         parser.error('--difference-maximised is for `files`')
-    if (args.kind == 'files') != ((args.masks is None) != (args.ratio is None)):
+    if (args.source == 'files') != ((args.masks is None) != (args.ratio is None)):
         parser.error("`files` takes one of --masks and --ratio; the paper's lists take neither")
     return args
 
@@ -87,29 +87,29 @@ def cityscapes_names(folder: Path, subset: str = 'train') -> list[str]:
     return [f'{path.parent.name}/{path.name.removesuffix(suffix)}' for path in sorted(images.glob(f'*/*{suffix}'))]
 
 
-def published(kind: str, names: Sequence[str], val: Sequence[str]) -> dict[str, list[str]]:
+def published(source: str, names: Sequence[str], val: Sequence[str]) -> dict[str, list[str]]:
     """The paper's lists by file name, without suffix; without ``valtiny`` where there are no validation images.
 
     Raises:
         ValueError: if the images are not the published ones, naming how many were found or the list that differs.
     """
-    for what, found, total in (('training', names, TOTAL[kind]), ('validation', val, TOTAL_VAL[kind])):
+    for what, found, total in (('training', names, TOTAL[source]), ('validation', val, TOTAL_VAL[source])):
         if len(found) != total and (found or what == 'training'):
-            raise ValueError(f'{kind}: found {len(found)} {what} images where the published lists have {total}')
+            raise ValueError(f'{source}: found {len(found)} {what} images where the published lists have {total}')
     lists = {}
     if val:
-        lists['valtiny'] = [sorted(val)[place] for place in VALTINY[kind]]
-    for file, ratio in RATIOS[kind].items():
+        lists['valtiny'] = [sorted(val)[place] for place in VALTINY[source]]
+    for file, ratio in RATIOS[source].items():
         for split_id in SPLIT_IDS:
             labeled, unlabeled = nested_split(names, ratio, split_id, SEED)
             lists[f'{file}_labeled_{split_id}'] = labeled
             if unlabeled:
                 lists[f'{file}_unlabeled_{split_id}'] = unlabeled
     sums = set(SUMS.read_text().splitlines())
-    wrong = [file for file, lines in lists.items() if f'{sha256(lines)}  {kind}/{file}.txt' not in sums]
+    wrong = [file for file, lines in lists.items() if f'{sha256(lines)}  {source}/{file}.txt' not in sums]
     if wrong:
         raise ValueError(
-            f'{kind}: {len(wrong)} of {len(lists)} lists differ from the published ones (first: {wrong[0]}), though '
+            f'{source}: {len(wrong)} of {len(lists)} lists differ from the published ones (first: {wrong[0]}), though '
             f'there are {len(names)} images: their names are others, e.g. {min(names)!r}'
         )
     return lists
@@ -166,15 +166,15 @@ def sha256(lines: Sequence[str]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    if args.kind == 'files':
+    if args.source == 'files':
         lists = own_lists(args)
     else:
-        if args.kind == 'voc':
+        if args.source == 'voc':
             names, val = voc_names(args.folder), voc_val_names(args.folder)
         else:
             names = cityscapes_names(args.folder)
             val = cityscapes_names(args.folder, 'val') if (args.folder / 'leftImg8bit/val').is_dir() else []
-        lists = published(args.kind, names, val)
+        lists = published(args.source, names, val)
     out = args.out or args.folder / 'splits'
     for name, lines in lists.items():
         with atomic(out / f'{name}.txt') as file:

@@ -38,7 +38,7 @@ def check_labeled(dataset: Any, key: str, classes: int) -> None:
 
 
 def check_samples(labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_pipeline: Sequence) -> None:
-    """Load one image of each kind, as it is loaded to be trained on and to be labeled.
+    """Load one labeled and one unlabeled image, as it is loaded to be trained on and to be labeled.
 
     Raises:
         ValueError: if a pipeline fails or does not give what it should, naming its config key.

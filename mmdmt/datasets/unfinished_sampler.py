@@ -17,7 +17,7 @@ class UnfinishedSampler(Sampler):
     Args:
         dataset: An ``UnlabeledDataset``.
         label_dir: Folder of the label store.
-        store: Its kind: ``maps`` (of segmentation) or ``table`` (of classification).
+        store: Its name: ``maps`` (of segmentation) or ``table`` (of classification).
         seed: Not used; mmengine gives one to every sampler.
     """
 

@@ -2,8 +2,6 @@
 
 import copy
 import gc
-import itertools
-import logging
 import tempfile
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +21,7 @@ from mmdmt.engine.environment import check_package_families
 from mmdmt.engine.fidelity import published_behaviours
 from mmdmt.engine.manifest import Manifest, latest_checkpoint
 from mmdmt.engine.phase_config import ResolvedPhase, final_config
+from mmdmt.engine.phase_runner import PhaseRunner, release
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.take_over import take_over
@@ -160,10 +159,10 @@ class DMTRunner:
         torch.backends.cudnn.benchmark = False  # a Runner only ever switches it on
         supervised = self.settings.supervised_checkpoint(phase)
         if supervised is not None:
-            _release(take_over(_PhaseRunner, cfg, phase, supervised))
+            release(take_over(PhaseRunner, cfg, phase, supervised))
         else:
             cfg.custom_hooks.append(self._time_left(phase, number))
-            self._execute(phase, _PhaseRunner.from_cfg(cfg))
+            self._execute(phase, PhaseRunner.from_cfg(cfg))
         gc.collect()  # the loaders' workers end with their last reference
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -216,7 +215,7 @@ class DMTRunner:
             else:
                 runner.test()
         finally:
-            _release(runner)
+            release(runner)
 
     def _time_left(self, phase: Phase, number: int) -> dict[str, Any]:
         """Config of the hook that knows what comes after a phase."""
@@ -268,44 +267,3 @@ class DMTRunner:
         cfg.merge_from_dict(dict(load_from=path, work_dir=str(self.work_dir)))
         self._set_launcher(cfg)
         return cfg
-
-
-class _PhaseRunner(Runner):
-    """A Runner with an experiment name of its own, which logs environment, config and hooks for the baselines only.
-
-    mmengine finds logger and message hub by that name, to which it adds the time in seconds only: a phase of a later
-    run in the same process could get those of an earlier one, with its files and its values. The config lies in each
-    folder.
-    """
-
-    _count = itertools.count()
-
-    def __init__(self, *args: Any, experiment_name: str, **kwargs: Any) -> None:
-        super().__init__(*args, experiment_name=f'{experiment_name}_{next(self._count)}', **kwargs)
-
-    @property
-    def _is_baseline(self) -> bool:
-        return self._experiment_name.startswith('00_')
-
-    def _log_env(self, env_cfg: dict) -> None:
-        if self._is_baseline:
-            super()._log_env(env_cfg)
-
-    def get_hooks_info(self) -> str:
-        return super().get_hooks_info() if self._is_baseline else "as in the first phase's log"
-
-
-def _release(runner: Runner) -> None:
-    """Close the log files of a phase, and end its loaders' workers.
-
-    A loader that the garbage collector finds in a cycle, as those of a Runner, has lost the way to tell its workers: it
-    then waits five seconds for each of them and kills it.
-    """
-    for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
-        if not isinstance(loop, dict | None):
-            for name in ('dataloader', 'dataloader_iterator'):
-                vars(loop).pop(name, None)
-    for handler in list(runner.logger.handlers):
-        if isinstance(handler, logging.FileHandler):
-            handler.close()
-            runner.logger.removeHandler(handler)

@@ -194,11 +194,11 @@ class DMTSettings(Checked):
             ModelOverrides.read(overrides, f'dmt.models.{name}')
             for stage in STAGES.keys() & overrides.keys():
                 check_keys(f'dmt.models.{name}.{stage}', overrides[stage], STAGES[stage].model_fields)
-        for stage, kind in STAGES.items():
+        for stage, fields in STAGES.items():
             for name, overrides in (('', {}), *self.models.items()):
                 own = f' with those of dmt.models.{name}' if name else ''
                 merged = merge(getattr(self, stage), overrides.get(stage, {}))
-                found = kind.read(merged, f'dmt.{stage}{own}')
+                found = fields.read(merged, f'dmt.{stage}{own}')
                 if found.iters is None and found.epochs is None:
                     raise ValueError(
                         f'dmt.{stage}{own} needs its length: `epochs` (a number of passes) or `iters` (optimizer steps)'

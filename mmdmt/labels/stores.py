@@ -1,4 +1,4 @@
-"""Which kinds of label stores there are."""
+"""The label stores by name."""
 
 import os
 
@@ -10,7 +10,7 @@ STORES: dict[str, type[LabelStore]] = {'maps': LabelMaps, 'table': LabelTable}
 
 
 def open_store(root: str | os.PathLike) -> LabelStore:
-    """The complete label store in a folder, of the kind that it is.
+    """The complete label store in a folder, whichever of the two it is.
 
     Raises:
         FileNotFoundError: if it is not complete.

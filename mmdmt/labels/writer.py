@@ -47,7 +47,7 @@ class LabelWriter(BaseMetric):
             size: Number of images to label.
 
         Returns:
-            ``pseudo_label/images`` and the figures of the kind of store, ``pseudo_label/coverage`` among them.
+            ``pseudo_label/images`` and the figures of the store, ``pseudo_label/coverage`` among them.
 
         Raises:
             RuntimeError: if the store does not hold ``size`` images.

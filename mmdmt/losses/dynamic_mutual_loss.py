@@ -100,7 +100,13 @@ class DynamicMutualLoss(nn.Module):
         return self.gamma1 > 0 or self.gamma2 > 0
 
     def set_progress(self, progress: float) -> None:
-        """Say how far a phase is: 0 at its first step, 1 at its last one. Only ``ramp`` makes use of it."""
+        """Say how far a phase is, from 0 at its first step to 1 at its last one. Only ``ramp`` makes use of it.
+
+        Raises:
+            ValueError: if ``progress`` is outside [0, 1].
+        """
+        if not 0 <= progress <= 1:
+            raise ValueError(f'DynamicMutualLoss: progress={progress} must be in [0, 1]')
         self._gamma_scale = gamma_ramp(1.0, progress, 1.0) if self.ramp else 1.0
 
     def weigh(
@@ -165,7 +171,7 @@ class DynamicMutualLoss(nn.Module):
         class_weight: Tensor | None,
         reduction: Reduction,
     ) -> Tensor:
-        confidence, head = self._batch or (None, 'its head')
+        confidence, head = self._batch or (None, '')
         if confidence is not None and confidence.shape != label.shape:
             raise ValueError(
                 f'DynamicMutualLoss cannot serve {head}: it compares labels of shape {tuple(label.shape)} where '

@@ -84,7 +84,7 @@ class DigitSceneBackend(BaseStorageBackend):
 
     @staticmethod
     def _parse(filepath: str | Path) -> tuple[str, str, int] | None:
-        """Split a path of an existing scene into split, kind and index; None for any other path."""
+        """Split a path of an existing scene into split, folder and index; None for any other path."""
         match = _FILE.match(str(filepath))
         if match is None or match[1] not in NUM_SCENES or match[2] not in _FOLDERS:
             return None

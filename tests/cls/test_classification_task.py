@@ -81,7 +81,7 @@ def test_list_is_of_the_same_classes_as_the_folder(folder, tmp_path):
     assert change == dict(ann_file=path, classes=['cat', 'dog'])
     listed = CustomDataset(data_prefix=folder, serialize_data=False, **change)
     assert [(info['img_path'], info['gt_label']) for info in listed] == [(f'{folder}/dog/2.png', 1)]
-    assert listed.metainfo['classes'] == ['cat', 'dog']
+    assert listed.metainfo['classes'] == ('cat', 'dog')
     assert TASK.from_list(path, Infos(dict(img_path='x'))) == dict(ann_file=path)
 
 

@@ -3,11 +3,8 @@
 import copy
 import json
 import multiprocessing
-import time
 from itertools import pairwise
-from types import SimpleNamespace
 
-import mmengine.runner.runner
 import numpy as np
 import pytest
 import torch
@@ -90,22 +87,6 @@ def test_several_losses_in_one_head(train, calls):
     stock = MODELS.build(Config.fromfile(runner.work_dir / 'best.py').model)
     assert [type(loss).__name__ for loss in stock.decode_head.loss_decode] == ['CrossEntropyLoss', 'DiceLoss']
     assert isinstance(stock.decode_head.loss_decode[1], DiceLoss)
-
-
-def test_runs_of_the_same_second(train, monkeypatch):
-    """A run finds nothing of another in its logs and curves, even where all phases of both start in one second."""
-    monkeypatch.setattr(mmengine.runner.runner, 'time', SimpleNamespace(**{**vars(time), 'time': lambda: 0.0}))
-    for loss_weight in (1e-3, 1.0):
-        loss = dict(LOSS, loss_weight=loss_weight)
-        runner = train({'model.decode_head.loss_decode': loss}, folder=f'weight_{loss_weight}')
-        for phase in ('00_train_a', '01_train_a'):
-            (log,) = (runner.work_dir / phase).glob('*/*.log')
-            assert log.read_text().count('Iter(train)') == 2
-            (curve,) = (runner.work_dir / phase).glob('*/vis_data/scalars.json')
-            lines = [json.loads(line) for line in curve.read_text().splitlines()]
-            losses = {line['iter']: line['loss'] for line in lines if 'loss' in line}
-            assert losses.keys() == {2, 4}
-            assert all(0.5 < loss / loss_weight < 5 for loss in losses.values())
 
 
 def test_gradient_accumulation(train, calls):

@@ -140,7 +140,7 @@ def test_augmentation_of_the_test_above_is_not_the_identity(human):
     ids=lambda transform: transform['type'],
 )
 def test_other_stock_transforms_keep_them_together(pseudo, transform):
-    pseudo['pseudo_label'] = pseudo['pseudo_label']._replace(label=LABEL)  # nothing ignored
+    pseudo['pseudo_label'] = pseudo['pseudo_label']._replace(label=LABEL.copy())  # nothing ignored
     results = run(pseudo, 'LoadImageFromFile', 'LoadDMTAnnotations', transform)
     label, confidence = results['gt_seg_map'], results['gt_confidence']
     assert (label.shape != (HEIGHT, WIDTH)) or (label != LABEL).any()

@@ -188,8 +188,9 @@ def test_accuracy_of_pseudo_labels(finished, runs):
 def test_labels_that_are_not_compared_yet(runs, tool):
     own = runs['dmt']
     assert not own.to_analyse()
-    digits = replace(own.experiment.plan.data_sets['digits'], label_images=2)
-    experiment = replace(own.experiment, plan=replace(own.experiment.plan, data_sets={'digits': digits}))
+    digits = own.experiment.plan.data_sets['digits'].model_copy(update=dict(label_images=2))
+    plan = own.experiment.plan.model_copy(update=dict(data_sets={'digits': digits}))
+    experiment = replace(own.experiment, plan=plan)
     run = JobRun(experiment, own.job, own.work_dir)
     assert run.to_analyse() and not run.is_complete() and run.label_accuracy() == {}
     assert tool.describe([run]) == 'digits/seed5/dmt: to test'

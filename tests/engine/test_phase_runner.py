@@ -1,0 +1,51 @@
+import json
+import logging
+import time
+from types import SimpleNamespace
+
+import mmengine.runner.runner
+from mmengine.config import Config
+
+from mmdmt.engine.phase_runner import PhaseRunner, release
+from tests.steps import LOSS
+
+
+def test_runs_of_the_same_second(train, monkeypatch):
+    """A run finds nothing of another in its logs and curves, even where all phases of both start in one second."""
+    monkeypatch.setattr(mmengine.runner.runner, 'time', SimpleNamespace(**{**vars(time), 'time': lambda: 0.0}))
+    for loss_weight in (1e-3, 1.0):
+        loss = dict(LOSS, loss_weight=loss_weight)
+        runner = train({'model.decode_head.loss_decode': loss}, folder=f'weight_{loss_weight}')
+        for phase in ('00_train_a', '01_train_a'):
+            (log,) = (runner.work_dir / phase).glob('*/*.log')
+            assert log.read_text().count('Iter(train)') == 2
+            (curve,) = (runner.work_dir / phase).glob('*/vis_data/scalars.json')
+            lines = [json.loads(line) for line in curve.read_text().splitlines()]
+            losses = {line['iter']: line['loss'] for line in lines if 'loss' in line}
+            assert losses.keys() == {2, 4}
+            assert all(0.5 < loss / loss_weight < 5 for loss in losses.values())
+
+
+def test_environment_and_hooks_are_logged_for_baselines_only(train):
+    """Each phase has its config in its folder anyway."""
+    runner = train({})
+    for name, shown in (('00_train_a', True), ('01_train_a', False)):
+        (log,) = (runner.work_dir / name).glob('*/*.log')
+        text = log.read_text()
+        assert ('System environment' in text, '(VERY_HIGH   ) RuntimeInfoHook' in text) == (shown, shown)
+        assert (runner.work_dir / name / f'{name}.py').is_file()
+
+
+def test_release_closes_the_log_files_and_forgets_the_loaders(train, tmp_path):
+    finished = train({})
+    cfg = Config.fromfile(finished.work_dir / '00_train_a/00_train_a.py', import_custom_modules=False)
+    cfg.work_dir = str(tmp_path / 'again')
+    runner = PhaseRunner.from_cfg(cfg)
+    runner.train()
+    files = [handler for handler in runner.logger.handlers if isinstance(handler, logging.FileHandler)]
+    assert files
+    assert hasattr(runner.train_loop, 'dataloader')
+    release(runner)
+    assert not [handler for handler in runner.logger.handlers if isinstance(handler, logging.FileHandler)]
+    assert all(handler.stream is None for handler in files)
+    assert not hasattr(runner._train_loop, 'dataloader')

@@ -1,0 +1,87 @@
+"""What the writers of labels have in common; each kind has its own tests."""
+
+import pytest
+
+from mmdmt.labels.store import LabelStore
+from mmdmt.labels.writer import LabelWriter
+
+
+class Names(LabelStore):
+    """A store of nothing but names, each an empty file."""
+
+    def names(self):
+        return {path.stem for path in self.root.glob('*.label')}
+
+    def select(self, names, ratio, ranking):
+        raise NotImplementedError
+
+    def discard(self):
+        raise NotImplementedError
+
+
+class Writer(LabelWriter):
+    @property
+    def store(self):
+        return Names(self.label_dir)
+
+    def process(self, data_batch, data_samples):
+        self.store.root.mkdir(exist_ok=True)
+        for name in data_samples:
+            (self.store.root / f'{name}.label').touch()
+
+    def complete(self):
+        self.store.finish(label_ratio=self.label_ratio)
+        return {'coverage': 0.25}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / 'labels'
+
+
+def test_store_is_completed_at_the_end(folder):
+    writer = Writer(str(folder), label_ratio=0.5)
+    writer.process(None, ['a', 'b'])
+    assert not writer.store.complete
+    writer.process(None, ['c', 'a'])  # labeled twice, counted once
+    assert writer.evaluate(3) == {'pseudo_label/coverage': 0.25, 'pseudo_label/images': 3}
+    info = writer.store.info()
+    assert (info['num_images'], info['label_ratio']) == (3, 0.5)
+
+
+def test_labels_of_an_interrupted_run_count(folder):
+    Writer(str(folder), label_ratio=0.5).process(None, ['a', 'b'])
+    later = Writer(str(folder), label_ratio=0.5)
+    later.process(None, ['c'])
+    assert later.evaluate(3)['pseudo_label/images'] == 3
+
+
+@pytest.mark.parametrize('size', [1, 3])
+def test_other_number_of_images_leaves_the_store_incomplete(folder, size):
+    writer = Writer(str(folder), label_ratio=0.5)
+    writer.process(None, ['a', 'b'])
+    with pytest.raises(RuntimeError, match=rf'^{folder} holds labels of 2 images where {size} were to be labeled$'):
+        writer.evaluate(size)
+    assert not writer.store.complete
+
+
+def test_own_prefix(folder):
+    writer = Writer(str(folder), label_ratio=0.5, prefix='teacher')
+    writer.process(None, ['a'])
+    assert writer.evaluate(1) == {'teacher/coverage': 0.25, 'teacher/images': 1}
+
+
+def test_results_of_single_images_are_not_kept(folder):
+    writer = Writer(str(folder), label_ratio=0.5)
+    writer.process(None, ['a'])
+    assert writer.results == []
+    assert writer.compute_metrics([]) == {}
+
+
+def test_a_writer_must_have_a_store():
+    class Half(LabelWriter):
+        def process(self, data_batch, data_samples):
+            pass
+
+    with pytest.raises(TypeError, match='abstract method.* complete.*store'):
+        Half('folder', label_ratio=0.5)

@@ -1,4 +1,4 @@
-"""Settings that a user writes, with types that are checked, and messages that name the key."""
+"""Settings that a user writes: types are checked, and messages name the key."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
@@ -11,13 +11,13 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
 NotNegativeInt = Annotated[int, Field(ge=0)]
 
-# What is allowed, by the type of error that pydantic reports; the braces hold what its context says.
+# Allowed values by pydantic's error type; the context of the error fills the braces.
 EXPECTED = {
     'bool_type': 'True or False',
     'int_type': 'a whole number',
     'float_type': 'a number',
     'finite_number': 'a finite number',
-    'string_type': 'a text',
+    'string_type': 'a string',
     'dict_type': 'a dict',
     'model_type': 'a dict',
     'list_type': 'a list',
@@ -31,9 +31,9 @@ EXPECTED = {
 
 
 class Checked(BaseModel):
-    """Base of settings: no unknown keys, no conversion of one type into another, and no change once they are read.
+    """Base of settings: it refuses unknown keys, converts no types, and cannot be changed after reading.
 
-    Whole numbers count as numbers; lists and tuples are alike.
+    A float accepts an integer. A tuple accepts a list, and a list a tuple, only in a field with ``strict=False``.
     """
 
     model_config = ConfigDict(strict=True, extra='forbid', frozen=True, use_attribute_docstrings=True)
@@ -49,10 +49,10 @@ class Checked(BaseModel):
 
     @classmethod
     def read(cls: type[Model], content: Any, key: str) -> Model:
-        """Settings from what a config holds under ``key``.
+        """Read the settings that a config holds under ``key``.
 
         Raises:
-            ValueError: naming the key, the value found and what is allowed; up to three of them, a line each.
+            ValueError: a setting is wrong. Key, value and allowed values are named, for up to three, one a line.
         """
         try:
             return cls.model_validate(content)
@@ -61,7 +61,7 @@ class Checked(BaseModel):
 
 
 def check_keys(key: str, content: Any, allowed: Iterable[str]) -> None:
-    """Refuse what is no dict or has a key that is not allowed: ValueError naming key, finding and allowed."""
+    """Raise ValueError if ``content`` is no dict or has an unknown key, naming both and the allowed keys."""
     if not isinstance(content, Mapping):
         raise ValueError(f'{key} must be a dict, got {content!r}')
     message = _unknown_keys(content, allowed)
@@ -77,12 +77,12 @@ def _unknown_keys(content: Mapping, allowed: Iterable[str]) -> str | None:
 
 
 def _say(key: str, error: Mapping[str, Any]) -> str:
-    """One line about an error that pydantic found."""
+    """Describe one pydantic error in one line."""
     place = '.'.join(part for part in (key, *map(str, error['loc'])) if part) or 'it'
     if error['type'] == 'missing':
         return f'{place} is missing'
     context = error.get('ctx', {})
-    if error['type'] == 'value_error':  # of a validator, which says what is wrong with the place
+    if error['type'] == 'value_error':  # a validator raised it; its message continues the place
         return f'{place} {context["error"]}'
     expected = EXPECTED.get(error['type'])
     if expected is None:

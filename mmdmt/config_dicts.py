@@ -1,4 +1,4 @@
-"""Nested dicts of a config: copying, merging and searching them."""
+"""Copy, merge and search the nested dicts of a config."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def copy_config(config: Any) -> Any:
-    """A deep copy in ordinary dicts and lists: building something must not change its config."""
+    """Copy nested dicts (to ordinary ones), lists and tuples, so that building something cannot change its config."""
     if isinstance(config, Mapping):
         return {name: copy_config(value) for name, value in config.items()}
     if isinstance(config, list | tuple):
@@ -15,7 +15,7 @@ def copy_config(config: Any) -> Any:
 
 
 def merge(base: Mapping, overrides: Mapping) -> dict:
-    """A copy of ``base`` with ``overrides`` merged in, dict by dict; ``_delete_=True`` replaces a dict as a whole."""
+    """Copy ``base`` and merge ``overrides`` in, dict by dict; ``_delete_=True`` replaces a whole dict."""
     result = {key: copy.deepcopy(value) for key, value in base.items()}
     for key, value in overrides.items():
         if isinstance(value, Mapping):
@@ -28,7 +28,7 @@ def merge(base: Mapping, overrides: Mapping) -> dict:
 
 
 def dicts_in(node: Any) -> Iterator[dict]:
-    """All dicts in a config, the outer ones first."""
+    """Yield all dicts in a config, outer ones first."""
     if isinstance(node, Mapping):
         yield node  # type: ignore[misc]
         node = node.values()
@@ -39,12 +39,12 @@ def dicts_in(node: Any) -> Iterator[dict]:
 
 
 def dicts_of_type(node: Any, name: str) -> Iterator[dict]:
-    """All dicts in a config whose ``type`` is ``name``."""
+    """Yield all dicts in a config whose ``type`` is ``name``."""
     return (found for found in dicts_in(node) if found.get('type') == name)
 
 
 def without_pretrained(node: Any) -> Any:
-    """A copy of a model config that loads no weights of its own."""
+    """Copy a model config without its keys that load pretrained weights."""
     if isinstance(node, Mapping):
         if node.get('type') == 'Pretrained':
             return None

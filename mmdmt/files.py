@@ -1,4 +1,4 @@
-"""Writing files so that each is there whole or not at all, whatever happens meanwhile."""
+"""Write files atomically: each exists whole or not at all, whatever happens meanwhile."""
 
 import json
 import os
@@ -13,14 +13,15 @@ SUFFIX = '.tmp'
 
 @contextmanager
 def atomic(path: str | os.PathLike[str], mode: str = 'wb') -> Iterator[IO]:
-    """Open a temporary file for writing and put it at ``path`` when the block ends.
+    """Open a temporary file for writing and move it to ``path`` when the block ends.
 
-    The file is flushed to the disk before it replaces what was at ``path``. If the block raises, ``path`` is left as it
-    was and the temporary file is deleted; :func:`sweep` deletes those of killed processes. Missing folders are made.
+    The file is flushed to disk before it replaces an earlier one at ``path``. If the block raises, ``path`` stays
+    unchanged and the temporary file is deleted; :func:`sweep` deletes those of killed processes. Missing folders are
+    created.
 
     Args:
-        path: Where the file goes.
-        mode: ``wb`` or ``w`` (UTF-8; line ends are written as they are given).
+        path: Final path of the file.
+        mode: ``wb`` or ``w`` (UTF-8; line ends are not translated).
 
     Example:
         >>> import tempfile
@@ -47,20 +48,20 @@ def atomic(path: str | os.PathLike[str], mode: str = 'wb') -> Iterator[IO]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file, atomically."""
+    """Write a text file atomically."""
     with atomic(path, 'w') as file:
         file.write(text)
 
 
 def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
-    """Write a JSON file, atomically."""
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(content, indent=1))
 
 
 def sweep(folder: str | os.PathLike[str]) -> None:
-    """Delete the temporary files of killed processes of this host, in a folder and below it.
+    """Delete the temporary files that killed processes of this host left in a folder and below it.
 
-    To be called before this process writes any: a file under its own number is of another one that had it before.
+    Call it before this process writes: it takes files with its own process number for those of an earlier process.
     """
     host = socket.gethostname()
     for path in Path(folder).rglob(f'.*.{host}.*{SUFFIX}'):
@@ -74,6 +75,6 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # of another user
+    except PermissionError:  # another user's process
         return True
     return True

@@ -1,4 +1,4 @@
-"""Modules under the names that they had before: configs that name one in ``custom_imports`` go on working."""
+"""Old names of moved modules stay importable, so configs that list them in ``custom_imports`` keep working."""
 
 import importlib
 import sys
@@ -38,7 +38,7 @@ MOVED = {
 
 
 class _Finder(MetaPathFinder, Loader):
-    """Finds a moved module as the module that it is now."""
+    """Imports the new module for an old name."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -51,10 +51,10 @@ class _Finder(MetaPathFinder, Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self._spec  # the import system has put that of the old name there
+        module.__spec__ = self._spec  # the import system has replaced it by the spec of the old name
 
 
 def keep_old_names() -> None:
-    """Let modules be imported under their old names, too."""
+    """Make moved modules importable under their old names too."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())

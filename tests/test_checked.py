@@ -15,6 +15,7 @@ def _even(value):
 class Part(Checked):
     size: PositiveInt
     even: Annotated[int, AfterValidator(_even)] = 0
+    third: Annotated[int, Field(multiple_of=3)] = 0
 
 
 class Settings(Checked):
@@ -47,7 +48,7 @@ class Settings(Checked):
         ({'length': float('inf')}, 'dmt.length must be a finite number, got inf'),
         ({'length': float('nan')}, 'dmt.length must be a finite number, got nan'),
         ({'share': 1.5}, 'dmt.share must be at most 1, got 1.5'),
-        ({'name': 3}, 'dmt.name must be a text, got 3'),
+        ({'name': 3}, 'dmt.name must be a string, got 3'),
         ({'options': 3}, 'dmt.options must be a dict, got 3'),
         ({'options': [('a', 1)]}, "dmt.options must be a dict, got [('a', 1)]"),
         ({'kind': 'first'}, "dmt.kind must be one of 'last' or 'val', got 'first'"),
@@ -59,7 +60,8 @@ class Settings(Checked):
         ({'part': 3}, 'dmt.part must be a dict, got 3'),
         ({'part': {}}, 'dmt.part.size is missing'),
         ({'part': {'size': 1, 'even': 3}}, 'dmt.part.even must be even, got 3'),
-        ({'part': {'size': 1, 'sise': 2}}, 'dmt.part has unknown key(s) sise; allowed are even, size'),
+        ({'part': {'size': 1, 'third': 4}}, 'dmt.part.third: Input should be a multiple of 3, got 4'),
+        ({'part': {'size': 1, 'sise': 2}}, 'dmt.part has unknown key(s) sise; allowed are even, size, third'),
         ({'parts': {'a': {'size': 1}, 'b': {'size': 0}}}, 'dmt.parts.b.size must be above 0, got 0'),
         (3, 'dmt must be a dict, got 3'),
         (None, 'dmt must be a dict, got None'),

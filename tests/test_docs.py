@@ -35,7 +35,7 @@ def test_every_experiment_of_the_paper_is_in_the_table():
 
 
 def options():
-    rows = [line for line in PAPER.split('## Behaviours')[1].splitlines() if line.startswith('| ')][2:]
+    rows = [line for line in PAPER.split('## Behaviors')[1].splitlines() if line.startswith('| ')][2:]
     return [option for row in rows for option in re.findall(r'`([\w.]+=[^`]+)`', row.split('|')[3])]
 
 

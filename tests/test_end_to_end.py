@@ -263,7 +263,7 @@ def test_split_with_different_lists_for_the_models(folder_config, folder_data, w
     assert cfg.train_dataloader.dataset.ann_file == str(runner.work_dir / 'splits/labeled_b.txt')
 
     (folder_data / 'labeled.txt').write_text('\n'.join(names[1:]))
-    with pytest.raises(ValueError, match=r'splits/.*\.txt was made from another list of images'):
+    with pytest.raises(ValueError, match=r'splits/.*\.txt was created from another list of images'):
         DMTRunner(folder_config).train(phase='00_train_a')
 
 
@@ -284,7 +284,7 @@ def test_killed_run_goes_on(complete, tiny_config, tmp_path, root):
     assert sorted(path.name for path in (work_dir / '01_train_b').glob('*.pth')) == ['iter_2.pth', 'iter_4.pth']
 
     text = killed(VAL_STEP, work_dir, '01_train_b', 1, train, config, '--resume')
-    assert f'Going on from {work_dir}/01_train_b/iter_4.pth' in text
+    assert f'Resuming from {work_dir}/01_train_b/iter_4.pth' in text
     assert re.findall(r'Iter\(train\) +\[(\d+)/8\]', text) == ['6', '8']
     assert mtimes(work_dir, '01_label_a/**/*', '00*/**/*') == now
 
@@ -292,7 +292,7 @@ def test_killed_run_goes_on(complete, tiny_config, tmp_path, root):
     cfg.resume = True
     runner = DMTRunner(cfg)
     runner.train()
-    assert f'Going on from {work_dir}/01_train_b/iter_8.pth' in (work_dir / 'dmt.log').read_text()
+    assert f'Resuming from {work_dir}/01_train_b/iter_8.pth' in (work_dir / 'dmt.log').read_text()
     assert mtimes(work_dir, '01_label_a/**/*', '00*/**/*') == now
     assert all(runner.manifest.is_complete(phase.name) for phase in runner.manifest.phases)
     # The validation that the last kill cut off was made up for.

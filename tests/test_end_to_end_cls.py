@@ -186,7 +186,7 @@ def test_killed_late_run_goes_on(complete, tmp_path):
     assert {path: time for path, time in kept.items() if path.exists()}.items() <= mtimes(work_dir, '**/*').items()
     done = run(train, config, '--resume')
     assert done.returncode == 0, done.stdout
-    assert f'Going on from {work_dir}/02_train_a/iter_22.pth' in done.stdout
+    assert f'Resuming from {work_dir}/02_train_a/iter_22.pth' in done.stdout
     assert (work_dir / 'best.pth').is_file()
 
 
@@ -261,7 +261,7 @@ def test_predictions_are_saved(complete, tmp_path, monkeypatch):
     ]
     tool = str(ROOT / 'tools/test.py')
     monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, arguments), str(tmp_path / 'labels')])
-    with pytest.raises(ValueError, match=r'--out .*labels: predictions of images .* must end with \.pkl'):
+    with pytest.raises(ValueError, match=r'--out .*labels: classification writes one file, which must end with \.pkl'):
         runpy.run_path(tool, run_name='__main__')
     sys.argv[-1] += '.pkl'
     runpy.run_path(tool, run_name='__main__')
@@ -365,7 +365,7 @@ def test_empty_class_folder(refused, folders):
 
 
 def test_labels_outside_the_classes(refused):
-    refused(ValueError, {'model.head.num_classes': 1}, 'dmt.labeled has 2 classes where the model has num_classes=1')
+    refused(ValueError, {'model.head.num_classes': 1}, 'dmt.labeled has 2 classes, but the model has num_classes=1')
 
 
 def test_listed_label_outside_the_classes(refused, folders):

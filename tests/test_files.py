@@ -138,6 +138,16 @@ def test_sweep_knows_whose_a_file_is(writer, tmp_path):
     )
 
 
+def test_process_of_another_user_is_a_living_one(tmp_path, monkeypatch):
+    def refuse(process, signal):
+        raise PermissionError
+
+    other = temporary(tmp_path, socket.gethostname(), os.getpid() + 1)
+    monkeypatch.setattr(os, 'kill', refuse)
+    sweep(tmp_path)
+    assert other.exists()
+
+
 def test_sweep_of_a_folder_that_is_not_there(tmp_path):
     sweep(tmp_path / 'nothing')
     assert not (tmp_path / 'nothing').exists()

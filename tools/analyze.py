@@ -1,4 +1,4 @@
-"""Analyse the pseudo labels and weights of a segmentation run whose unlabeled images have masks."""
+"""Analyze the pseudo labels and weights of a segmentation run whose unlabeled images have masks."""
 
 import argparse
 import math
@@ -18,16 +18,16 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file of a finished or partly finished DMT run')
     add_common_arguments(parser)
-    parser.add_argument('--images', type=int, default=100, help='unlabeled images to look at, evenly spaced')
-    parser.add_argument('--json', type=Path, help='write the figures here alone, in place of WORK_DIR/analysis.*')
+    parser.add_argument('--images', type=int, default=100, help='number of unlabeled images, evenly spaced')
+    parser.add_argument('--json', type=Path, help='write the figures only here, instead of WORK_DIR/analysis.*')
     parser.add_argument(
-        '--masks', metavar='PREFIX', help='where the masks of the unlabeled images lie, if the config does not say'
+        '--masks', metavar='PREFIX', help='prefix of the masks of the unlabeled images, if the config has none'
     )
     return parser.parse_args()
 
 
 def without_nan(node: Any) -> Any:
-    """JSON has no NaN: null stands for what could not be measured."""
+    """Replace NaN with None, since JSON has no NaN: null marks values that could not be measured."""
     if isinstance(node, dict):
         return {key: without_nan(value) for key, value in node.items()}
     if isinstance(node, list | tuple):

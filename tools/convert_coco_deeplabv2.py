@@ -19,8 +19,7 @@ BRANCHES = 4
 CLASSES = 21
 SOURCE_HEAD, HEAD = 'layer5.conv2d_list', 'decode_head.branches'
 WHERE = (
-    'expected is resnet101COCO-41f33a49.pth, which the repositories of AdvSemiSeg and of the paper '
-    '(voldemortX/DST-CBC) link to'
+    'use resnet101COCO-41f33a49.pth, which the repositories of AdvSemiSeg and of the paper (voldemortX/DST-CBC) link to'
 )
 
 
@@ -29,14 +28,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('input', type=Path, help='resnet101COCO-41f33a49.pth')
     parser.add_argument('output', type=Path, help='e.g. pretrained/deeplabv2_r101_coco_voc.pth')
     parser.add_argument(
-        '--num-classes', type=int, default=CLASSES, help='of the model: with another number than 21 (19 of Cityscapes) '
-        'the classifiers do not fit and are left out'
+        '--num-classes', type=int, default=CLASSES, help='number of classes of the model (default: 21); for any '
+        'other number, e.g. 19 for Cityscapes, the classifiers do not fit and are left out'
     )  # fmt: skip
     return parser.parse_args(argv)
 
 
 def layout() -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of each tensor in the file: a ResNet-101 in torchvision's names, and the dilated classifiers."""
+    """Name and shape of each tensor in the file: a ResNet-101 with torchvision's names, and the dilated classifiers."""
     yield from _conv_and_norm('conv1', 'bn1', 64, 3, 7)
     width = 64
     for stage, (channels, blocks) in STAGES.items():
@@ -63,10 +62,10 @@ def _conv_and_norm(
 
 
 def convert(source: Mapping[str, Any], num_classes: int) -> dict[str, Tensor]:
-    """The state dict of our model, without the classifiers where they do not fit.
+    """Return the state dict of our model, without the classifiers if they do not fit.
 
     Raises:
-        ValueError: if the file has not exactly the tensors of :func:`layout`, naming what differs.
+        ValueError: if the file does not have exactly the tensors of :func:`layout`; names the difference.
     """
     expected = dict(layout())
     found = {name: value for name, value in source.items() if not name.endswith('num_batches_tracked')}
@@ -95,10 +94,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         source = torch.load(args.input, map_location='cpu', weights_only=True)
     except Exception as error:
-        # torch's own message recommends to run what the file holds.
+        # torch's own message recommends running the code in the file.
         raise ValueError(f'{args.input} cannot be read as weights ({type(error).__name__}); {WHERE}') from error
     if not isinstance(source, Mapping):
-        raise ValueError(f'{args.input} holds {type(source).__name__} where a dict of tensors is needed; {WHERE}')
+        raise ValueError(f'{args.input} holds {type(source).__name__} instead of a dict of tensors; {WHERE}')
     state_dict = convert(source, args.num_classes)
     with atomic(args.output) as file:
         torch.save(dict(meta={}, state_dict=state_dict), file)

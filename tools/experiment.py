@@ -1,6 +1,6 @@
-"""Compare methods over seeds and data sets: run all that a plan asks for, and write the table.
+"""Compare methods over seeds and data sets: run everything in a plan, and write the table.
 
-Killed or failed, it goes on when it is started again; several on one work dir share its runs. For plans, see
+Start it again to continue after a failure or a kill. Several processes on one work dir share its runs. For plans, see
 configs/experiments/.
 """
 
@@ -37,8 +37,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time (default: 1)')
     parser.add_argument('--threads', type=int, default=1, help='threads of each run (default: 1)')
     only = parser.add_mutually_exclusive_group()
-    only.add_argument('--dry-run', action='store_true', help='check everything, list what would be run and stop')
-    only.add_argument('--table', action='store_true', help='only write the table of what is there')
+    only.add_argument('--dry-run', action='store_true', help='check everything, list the runs and stop')
+    only.add_argument('--table', action='store_true', help='only write the table of the existing results')
     args = parser.parse_args()
     for name in ('jobs', 'threads'):
         if getattr(args, name) < 1:
@@ -47,11 +47,11 @@ def parse_args() -> argparse.Namespace:
 
 
 class Processes:
-    """The tools that run for an experiment, all of which :meth:`stop` ends.
+    """The running tools of an experiment; :meth:`stop` ends all of them.
 
     Args:
-        threads: Threads of each.
-        record: File that gets one line of JSON for each process that has ended.
+        threads: Threads per process.
+        record: File that gets one line of JSON for each ended process.
     """
 
     def __init__(self, threads: int, record: Path) -> None:
@@ -62,7 +62,7 @@ class Processes:
         self._stopped = False
 
     def run(self, tool: str, arguments: list[str], name: str, log: int) -> None:
-        """Run a tool; its output goes to the file descriptor ``log``. RuntimeError if it fails or is stopped."""
+        """Run a tool; write its output to the file descriptor ``log``. RuntimeError if it fails or is stopped."""
         start = time.perf_counter()
         with self._lock:
             if self._stopped:
@@ -83,7 +83,7 @@ class Processes:
             raise RuntimeError(f'tools/{tool} ended with {code}')
 
     def stop(self) -> None:
-        """End all that run and start no more."""
+        """End all running tools and start no more."""
         with self._lock:
             self._stopped = True
             for process in self._running:
@@ -95,7 +95,7 @@ def say(text: str) -> None:
 
 
 def lock(log: BinaryIO) -> bool:
-    """Take the lock of an open log. False if a process that was started elsewhere has it."""
+    """Lock an open log. False if a process that was started elsewhere holds the lock."""
     try:
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -104,7 +104,7 @@ def lock(log: BinaryIO) -> bool:
 
 
 def is_running(run: JobRun) -> bool:
-    """Whether a process that was started elsewhere, by another experiment on the work dir, does this run."""
+    """Whether a process of another experiment on the work dir executes this run."""
     if not run.log_path.is_file():
         return False
     with open(run.log_path, 'ab') as log:
@@ -112,12 +112,12 @@ def is_running(run: JobRun) -> bool:
 
 
 def run_job(run: JobRun, processes: Processes) -> None:
-    """Train, test and analyse what is left of a job."""
+    """Do the remaining training, tests and analysis of a job."""
     run.write_config()
     with open(run.log_path, 'ab') as log:
-        # The processes inherit the lock with the log: those of a killed experiment hold it until they end.
+        # The tools inherit the lock with the log: the tools of a killed experiment hold it until they end.
         if not lock(log):
-            say(f'{run.job.name}: waiting for a process that was started before and still runs')
+            say(f'{run.job.name}: waiting for an earlier process that is still running')
             fcntl.flock(log, fcntl.LOCK_EX)
         if not run.is_trained():
             say(f'{run.job.name}: training')
@@ -126,13 +126,13 @@ def run_job(run: JobRun, processes: Processes) -> None:
             say(f'{run.job.name}: testing {evaluation.model} on {evaluation.split}')
             processes.run('test.py', run.test_arguments(evaluation), run.job.name, log.fileno())
         if run.to_analyse():
-            say(f'{run.job.name}: comparing its pseudo labels with the masks')
+            say(f'{run.job.name}: comparing pseudo labels with the masks')
             processes.run('analyze.py', run.analyze_arguments(), run.job.name, log.fileno())
     say(f'{run.job.name}: complete')
 
 
 def execute(runs: list[JobRun], workers: int, processes: Processes) -> list[str]:
-    """Run what is not complete, ``workers`` at a time. Returns the names of the jobs that failed or could not start."""
+    """Run incomplete jobs, ``workers`` at a time. Return the names of the jobs that failed or could not start."""
     by_name = {run.job.name: run for run in runs}
     jobs = [run.job for run in runs]
     complete = {name for name, run in by_name.items() if run.is_complete()}
@@ -141,7 +141,7 @@ def execute(runs: list[JobRun], workers: int, processes: Processes) -> list[str]
     with ThreadPoolExecutor(workers) as pool:
         try:
             while True:
-                # What runs elsewhere comes last: it can only be waited for.
+                # Jobs that run elsewhere come last: a worker can only wait for them.
                 free = sorted(ready(jobs, started, complete), key=lambda job: is_running(by_name[job.name]))
                 for job in free[: workers - len(running)]:
                     started.add(job.name)
@@ -168,7 +168,7 @@ def log_tail(path: Path) -> str:
 
 
 def describe(runs: list[JobRun]) -> str:
-    """What there is to do, run by run."""
+    """List the remaining work, run by run."""
     lines = []
     for run in runs:
         state = 'complete' if run.is_complete() else 'to test' if run.is_trained() else 'to train'
@@ -193,7 +193,7 @@ def table(experiment: Experiment, runs: list[JobRun], record: Path) -> str:
         parts.append(f'Not complete, {len(missing)} of {len(runs)} runs: {", ".join(missing)}.')
     lines = [json.loads(line) for line in record.read_text().splitlines()] if record.is_file() else []
     hours = sum(line['seconds'] for line in lines) / 3600
-    parts += [EXPLANATION, f'Time of all processes ({len(lines)}, those that failed included): {hours:.2f} hours.']
+    parts += [EXPLANATION, f'Time of all processes ({len(lines)}, including failed ones): {hours:.2f} hours.']
     return '\n\n'.join(parts) + '\n'
 
 
@@ -219,7 +219,7 @@ def main() -> int:
     write_text(work_dir / 'table.md', text)
     print(f'\n{text}')
     if failed:
-        print(f'{len(failed)} runs failed or were not started: {", ".join(failed)}. Start again to go on with them.')
+        print(f'{len(failed)} runs failed or were not started: {", ".join(failed)}. Start again to continue with them.')
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""Write lists of labeled and unlabeled images: the paper's for VOC and Cityscapes, or those of your own images."""
+"""Write lists of labeled and unlabeled images: the paper's for VOC and Cityscapes, or lists of your own images."""
 
 import argparse
 import hashlib
@@ -19,7 +19,7 @@ RATIOS = {
 }
 TOTAL = {'voc': 10582, 'cityscapes': 2975}
 TOTAL_VAL = {'voc': 1449, 'cityscapes': 500}
-# The paper's small validation sets for choosing checkpoints, as places in the sorted validation set.
+# The paper's small validation sets for choosing checkpoints, as indices into the sorted validation set.
 VALTINY = {
     'voc': (0, 4, 5, 10, 12, 26, 34, 64, 197, 222, 312, 332, 508, 530, 532, 609, 1029, 1074, 1138, 1434),
     'cityscapes': (0, 6, 29, 38, 44, 52, 58, 60, 66, 116, 123, 201, 228, 272, 281, 374, 381, 471, 476),
@@ -39,28 +39,28 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, help='folder for the lists (default: FOLDER/splits)')
     group = parser.add_argument_group('files')
     group.add_argument(
-        '--masks', type=Path, help='folder of masks with the names of their images: images that have one are labeled'
+        '--masks', type=Path, help='folder of masks, named like their images: images with a mask are labeled'
     )
-    group.add_argument('--ratio', type=float, help='label one image in RATIO, chosen at random, instead')
+    group.add_argument('--ratio', type=float, help='instead of --masks: label one random image in RATIO')
     group.add_argument('--split-id', type=int, default=0, help='which random choice (default: 0)')
-    group.add_argument('--val', type=int, default=0, help='so many of the labeled images go into val.txt (default: 0)')
+    group.add_argument('--val', type=int, default=0, help='number of labeled images to move to val.txt (default: 0)')
     group.add_argument(
         '--difference-maximised',
         type=float,
         metavar='ALPHA',
         help='also write labeled_a.txt and labeled_b.txt, each with this share of the labeled images, as different as '
-        'can be: for two models of one architecture (the paper: 0.8)',
+        'possible: for two models of one architecture (the paper: 0.8)',
     )
     args = parser.parse_args(argv)
     if args.source != 'files' and args.difference_maximised is not None:
-        parser.error('--difference-maximised is for `files`')
+        parser.error('--difference-maximised needs `files`')
     if (args.source == 'files') != ((args.masks is None) != (args.ratio is None)):
-        parser.error("`files` takes one of --masks and --ratio; the paper's lists take neither")
+        parser.error("`files` needs one of --masks and --ratio; the paper's lists allow neither")
     return args
 
 
 def voc_names(folder: Path) -> list[str]:
-    """Names of VOC 2012's train images with those of SBD, from the list or from the masks of all of them."""
+    """Names of the training images of VOC 2012 with SBD, from their list or from their masks."""
     lists = folder / 'ImageSets/Segmentation'
     if (lists / 'trainaug.txt').is_file():
         return (lists / 'trainaug.txt').read_text().split()
@@ -68,13 +68,13 @@ def voc_names(folder: Path) -> list[str]:
     if not masks.is_dir() or not val.is_file():
         raise FileNotFoundError(
             f'{folder} needs ImageSets/Segmentation/trainaug.txt, or SegmentationClassAug and '
-            "ImageSets/Segmentation/val.txt, to tell the training images with SBD's"
+            'ImageSets/Segmentation/val.txt, to find the training images of VOC with SBD'
         )
     return sorted({path.stem for path in masks.glob('*.png')} - set(val.read_text().split()))
 
 
 def voc_val_names(folder: Path) -> list[str]:
-    """Names of VOC 2012's validation images; none where their list is not there."""
+    """Names of VOC 2012's validation images; empty if their list does not exist."""
     path = folder / 'ImageSets/Segmentation/val.txt'
     return path.read_text().split() if path.is_file() else []
 
@@ -83,19 +83,19 @@ def cityscapes_names(folder: Path, subset: str = 'train') -> list[str]:
     """Names CITY/IMAGE of the training or validation images of Cityscapes."""
     images, suffix = folder / 'leftImg8bit' / subset, '_leftImg8bit.png'
     if not images.is_dir():
-        raise FileNotFoundError(f'{images} does not exist: {folder} must be the folder of leftImg8bit and gtFine')
+        raise FileNotFoundError(f'{images} does not exist: {folder} must contain leftImg8bit and gtFine')
     return [f'{path.parent.name}/{path.name.removesuffix(suffix)}' for path in sorted(images.glob(f'*/*{suffix}'))]
 
 
 def published(source: str, names: Sequence[str], val: Sequence[str]) -> dict[str, list[str]]:
-    """The paper's lists by file name, without suffix; without ``valtiny`` where there are no validation images.
+    """File name without suffix -> the paper's list; without ``valtiny`` if there are no validation images.
 
     Raises:
-        ValueError: if the images are not the published ones, naming how many were found or the list that differs.
+        ValueError: if the images are not the published ones; names the number found or the list that differs.
     """
     for what, found, total in (('training', names, TOTAL[source]), ('validation', val, TOTAL_VAL[source])):
         if len(found) != total and (found or what == 'training'):
-            raise ValueError(f'{source}: found {len(found)} {what} images where the published lists have {total}')
+            raise ValueError(f'{source}: found {len(found)} {what} images, but the published lists have {total}')
     lists = {}
     if val:
         lists['valtiny'] = [sorted(val)[place] for place in VALTINY[source]]
@@ -109,8 +109,8 @@ def published(source: str, names: Sequence[str], val: Sequence[str]) -> dict[str
     wrong = [file for file, lines in lists.items() if f'{sha256(lines)}  {source}/{file}.txt' not in sums]
     if wrong:
         raise ValueError(
-            f'{source}: {len(wrong)} of {len(lists)} lists differ from the published ones (first: {wrong[0]}), though '
-            f'there are {len(names)} images: their names are others, e.g. {min(names)!r}'
+            f'{source}: {len(wrong)} of {len(lists)} lists differ from the published ones (first: {wrong[0]}), but the '
+            f'number of images ({len(names)}) is right: the images have other names, e.g. {min(names)!r}'
         )
     return lists
 
@@ -119,9 +119,9 @@ def own_lists(args: argparse.Namespace) -> dict[str, list[str]]:
     """Lists of a folder of images: names relative to it, without suffix.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
-        ValueError: if it has no images, two of one name, no masks, masks without an image, or too few for ``--val``, or
-            if the share of ``--difference-maximised`` is not in (0, 1].
+        FileNotFoundError: if the folder does not exist.
+        ValueError: if it has no images, two images of one name, no masks, masks without an image, or too few images for
+            ``--val``, or if the share of ``--difference-maximised`` is not in (0, 1].
     """
     names = names_below(args.folder)
     if args.masks is None:
@@ -143,9 +143,9 @@ def own_lists(args: argparse.Namespace) -> dict[str, list[str]]:
 
 
 def names_below(folder: Path) -> list[str]:
-    """Paths of all images in a folder and its folders, relative to it, without suffix."""
+    """Paths of all images in a folder and its subfolders, relative to it, without suffix."""
     if not folder.is_dir():
-        raise FileNotFoundError(f'{folder} is no folder')
+        raise FileNotFoundError(f'{folder} is not a folder')
     paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES)
     names = [path.relative_to(folder).with_suffix('').as_posix() for path in paths]
     if not names:

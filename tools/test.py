@@ -22,14 +22,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     add_common_arguments(parser)
     parser.add_argument(
-        '--out', help='folder for the predicted label maps, or file (.pkl) for all predictions of images'
+        '--out', help='folder for the predicted label maps; for classification, file (.pkl) for all predictions'
     )
     evaluation = parser.add_mutually_exclusive_group()
     evaluation.add_argument(
         '--tta',
         action='store_true',
-        help='average over several views of each image: those of tta_model and tta_pipeline of the config, or scales '
-        'and mirror images, for classification mirror images',
+        help='average over several views of each image: those of tta_model and tta_pipeline of the config, by default '
+        'scales and mirror images (classification: mirror images)',
     )
     evaluation.add_argument('--val', action='store_true', help="evaluate on the config's validation set instead")
     parser.add_argument('--json', metavar='FILE', type=Path, help='also write the metrics to this file')
@@ -37,11 +37,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def save_predictions(cfg: Config, out: str) -> None:
-    """Let the test also write predictions: label maps, or for classification a list of all predictions."""
+    """Make the test also write predictions: label maps, or for classification a list of all predictions."""
     if cfg.default_scope == 'mmseg':
         cfg.test_evaluator.update(output_dir=out)
     elif not out.endswith(('.pkl', '.pickle')):
-        raise ValueError(f'--out {out}: predictions of images are written to one file, which must end with .pkl')
+        raise ValueError(f'--out {out}: classification writes one file, which must end with .pkl or .pickle')
     else:
         metrics = cfg.test_evaluator
         metrics = list(metrics) if isinstance(metrics, list | tuple) else [metrics]
@@ -62,7 +62,7 @@ def main() -> None:
     if args.val:
         metrics = runner.val()
     elif args.tta and 'runner_type' in cfg:
-        metrics = runner.test(tta=True)  # a model of the run has options of its own, to be merged before it is wrapped
+        metrics = runner.test(tta=True)  # the runner merges the model's own options before it wraps the model
     else:
         metrics = runner.test()
     if args.json is not None and is_main_process():

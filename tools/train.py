@@ -18,9 +18,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     add_common_arguments(parser)
     parser.add_argument('--resume', action='store_true', help='continue the run in the work dir')
-    parser.add_argument('--amp', action='store_true', help='train in mixed precision: float16, on a CPU bfloat16')
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision: float16, or bfloat16 on a CPU')
     parser.add_argument(
-        '--phase', metavar='NAME', help='run only this phase, e.g. 01_train_b; its inputs must be there'
+        '--phase', metavar='NAME', help='run only this phase, e.g. 01_train_b; the phases it needs must be complete'
     )
     parser.add_argument('--dry-run', action='store_true', help='check everything, print the plan and stop')
     return parser.parse_args()

@@ -1,5 +1,5 @@
 _base_ = ['../dmt/deeplabv2_voc_1_20.py']
-# CBST: one model teaches itself, every pseudo label counts fully.
+# CBST: one model teaches itself; every pseudo label has dynamic weight 1.
 model = dict(decode_head=dict(loss_decode=dict(gamma1=0.0, gamma2=0.0)))
 dmt = dict(
     split=dict(ratio=50),  # 211 labeled images

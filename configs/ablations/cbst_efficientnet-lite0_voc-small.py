@@ -1,4 +1,4 @@
 _base_ = ['../dmt/efficientnet-lite0_voc-small.py']
-# CBST: one model teaches itself, every pseudo label counts fully.
+# CBST: one model teaches itself; every pseudo label has dynamic weight 1.
 model = dict(decode_head=dict(loss_decode=dict(gamma1=0.0, gamma2=0.0)))
 dmt = dict(scheme='self', models=dict(_delete_=True, a=_base_.lite0))

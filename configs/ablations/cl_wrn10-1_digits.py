@@ -1,3 +1,3 @@
 _base_ = ['../dmt/wrn10-1_digits.py']
-# Curriculum Labeling: every pseudo label counts fully.
+# Curriculum Labeling: every pseudo label has dynamic weight 1.
 model = dict(head=dict(loss=dict(gamma1=0.0, gamma2=0.0)))

@@ -1,3 +1,3 @@
 _base_ = ['../dmt/deeplabv2_voc_1_20.py']
-# Mutual training without weights: every pseudo label counts fully.
+# Mutual training without weights: every pseudo label has dynamic weight 1.
 model = dict(decode_head=dict(loss_decode=dict(gamma1=0.0, gamma2=0.0)))

@@ -1,4 +1,4 @@
 _base_ = ['../dmt/deeplabv2_voc_1_20.py']
-# Mutual training without weights: every pseudo label counts fully.
+# Mutual training without weights: every pseudo label has dynamic weight 1.
 model = dict(decode_head=dict(loss_decode=dict(gamma1=0.0, gamma2=0.0)))
 dmt = dict(split=dict(ratio=50), supervised=dict(epochs=212))  # 211 labeled images

@@ -1,3 +1,3 @@
 _base_ = ['../dmt/deeplabv2_voc_1_20.py']
-# DMT-Naive: p_B ** gamma as the weight of every pseudo label, whoever is the more confident.
+# DMT-Naive: every pseudo label has weight p_B ** gamma, whichever model is more confident.
 model = dict(decode_head=dict(loss_decode=dict(variant='naive')))

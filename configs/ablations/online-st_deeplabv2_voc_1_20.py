@@ -1,4 +1,4 @@
 _base_ = ['../dmt/deeplabv2_voc_1_20.py']
-# Online ST: one model, trained on its own labels of each batch where it is sure of them; as many steps as CBST.
+# Online ST: one model trains on its own confident labels of each batch, for as many steps as CBST.
 model = dict(decode_head=dict(loss_decode=dict(variant='online', threshold=0.9)))
 dmt = dict(scheme='online', models=dict(_delete_=True, a=_base_.dmt.models.a), semi=dict(epochs=20))

@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/schedules/sgd_cosine.py',
     '../_base_/default_runtime_cls.py',
 ]
-# The oracle of wrn10-1_cifar10_400.
+# The Oracle of wrn10-1_cifar10_400.
 model = dict(backbone=dict(depth=10, width=1), head=dict(in_channels=64), mixup=dict(dominant=False))
 train_dataloader = dict(batch_size=64, num_workers=0, persistent_workers=False)
 val_dataloader = dict(num_workers=0, persistent_workers=False)

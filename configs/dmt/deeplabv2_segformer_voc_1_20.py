@@ -1,6 +1,6 @@
 _base_ = ['./deeplabv2_voc_1_20.py']
-# Two architectures teach each other: A is that of deeplabv2_voc_1_20.py, B a SegFormer with its own optimizer. The
-# config's own optimizer is empty, so that nothing of SGD is left in B's.
+# Two architectures teach each other: A is model A of deeplabv2_voc_1_20.py, B a SegFormer with its own optimizer. The
+# config's own optimizer is empty, so that B's contains no settings of SGD.
 optim_wrapper = dict(_delete_=True, type='OptimWrapper')
 dmt = dict(
     supervised=dict(_delete_=True, epochs=134),

@@ -5,10 +5,10 @@ _base_ = [
     '../_base_/default_runtime_seg.py',
 ]
 runner_type = 'DMTRunner'
-# mmsegmentation trains it with lr 0.01 and 16 images a step: 0.005 for 8, and half of that with pseudo labels.
+# mmsegmentation uses lr 0.01 for 16 images per step. This gives 0.005 for 8, and half of that with pseudo labels.
 optim_wrapper = dict(optimizer=dict(lr=2.5e-3))
 dmt = dict(
-    # 1,322 labeled images, of which each model sees its own 80 %: both start from the same weights.
+    # 1,322 labeled images; each model sees its own 80 %, since both start from the same weights.
     split=dict(ratio=8, difference_maximised=0.8),
     models=dict(
         a=dict(weights_help=_base_.weights_help),

@@ -7,7 +7,7 @@ _base_ = [
 runner_type = 'DMTRunner'
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.1))
 dmt = dict(
-    # The two models differ by their seeds alone: different initial weights, different batches.
+    # The two models differ only by their seeds: different initial weights, different batches.
     models=dict(a=dict(), b=dict()),
     supervised=dict(iters=400, optim_wrapper=dict(optimizer=dict(lr=5e-3))),
     semi=dict(epochs=4, labeled_per_batch=2, unlabeled_per_batch=14),

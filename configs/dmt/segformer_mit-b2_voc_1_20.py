@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/default_runtime_seg.py',
 ]
 runner_type = 'DMTRunner'
-# MiT-B2 in place of B0.
+# MiT-B2 instead of B0.
 checkpoint = 'https://mmassets.onedl.ai/mmsegmentation/v0.5/pretrain/segformer/mit_b2_20220624-66e8bf70.pth'
 model = dict(
     backbone=dict(embed_dims=64, num_layers=[3, 4, 6, 3], init_cfg=dict(checkpoint=checkpoint)),
@@ -20,7 +20,7 @@ param_scheduler = [
     dict(type='PolyLR', power=1.0, eta_min=0.0, begin=500, end=20000, by_epoch=False),
 ]
 dmt = dict(
-    # 530 labeled images, of which each model sees its own 80 %: both start from the same weights.
+    # 530 labeled images; each model sees its own 80 %, since both start from the same weights.
     split=dict(ratio=20, difference_maximised=0.8),
     models=dict(a=dict(), b=dict()),
     supervised=dict(epochs=134, optim_wrapper=dict(optimizer=dict(lr=6e-5))),

@@ -18,7 +18,7 @@ param_scheduler = [
     dict(type='PolyLR', power=1.0, eta_min=0.0, begin=500, end=20000, by_epoch=False),
 ]
 dmt = dict(
-    # 1,322 labeled images, of which each model sees its own 80 %: both start from the same weights.
+    # 1,322 labeled images; each model sees its own 80 %, since both start from the same weights.
     split=dict(ratio=8, difference_maximised=0.8),
     models=dict(a=dict(), b=dict()),
     supervised=dict(epochs=85, optim_wrapper=dict(optimizer=dict(lr=6e-5))),

@@ -1,12 +1,12 @@
 _base_ = [
     '../_base_/models/wrn28-2.py',
-    '../_base_/datasets/cifar10.py',  # a part of CIFAR-10 will do
+    '../_base_/datasets/cifar10.py',  # a part of CIFAR-10 is enough
     '../_base_/schedules/sgd_cosine.py',
     '../_base_/default_runtime_cls.py',
 ]
 runner_type = 'DMTRunner'
-# For CPUs: a small network, 400 labels, short phases. Each goes on from the model of the last one (`self`): a new model in
-# each (`chain`, as in the paper) takes as many steps as the first.
+# For CPUs: a small network, 400 labels, short phases. Each phase continues the model of the last one (`self`). A new
+# model in each phase (`chain`, as in the paper) needs as many steps as the first phase.
 model = dict(backbone=dict(depth=10, width=1), head=dict(in_channels=64))
 train_dataloader = dict(batch_size=64, num_workers=0)
 val_dataloader = dict(num_workers=0)

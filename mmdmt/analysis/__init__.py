@@ -1,1 +1,1 @@
-"""What a run has left on disk, looked at: how good its pseudo labels and weights were."""
+"""Analyzes the files of a run: how good its pseudo labels and weights were."""

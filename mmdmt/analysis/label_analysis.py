@@ -1,4 +1,4 @@
-"""What the pseudo labels of a segmentation run were worth, measured where the unlabeled images do have masks."""
+"""Measures the quality of a segmentation run's pseudo labels on unlabeled images that have masks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,41 +28,41 @@ from mmdmt.labels.maps import LabelMaps
 
 
 def why_not(plan: RunPlan) -> str | None:
-    """Why a run cannot be analyzed, None if it can."""
+    """Reason why a run cannot be analyzed; None if it can."""
     settings, scope = plan.settings, plan.cfg.get('default_scope', 'mmseg')
     if scope != 'mmseg':
-        return f'default_scope={scope!r}: the analysis is of segmentation runs only'
+        return f'default_scope={scope!r}: the analysis supports segmentation runs only'
     if settings.scheme == 'online':
-        return "dmt.scheme='online' has no pseudo labels of a teacher to analyse"
+        return "dmt.scheme='online' has no pseudo labels of a teacher to analyze"
     if settings.reinitialise or settings.scheme == 'chain':
-        return 'dmt.reinitialise: a student that begins with new weights has nothing yet to weigh by'
+        return "dmt.reinitialise or dmt.scheme='chain': a student with new weights cannot weigh labels yet"
     return None
 
 
 def check_mask(info: dict) -> None:
-    """Refuse an unlabeled image without a mask: FileNotFoundError."""
+    """Raise FileNotFoundError for an unlabeled image without a mask."""
     path = info.get('seg_map_path')
     if not path or not fileio.exists(path):
         raise FileNotFoundError(
             f'unlabeled image {info["img_path"]} has no mask ({path}): the analysis needs the true labels of the '
-            'unlabeled images; say by --masks (data_prefix.seg_map_path of dmt.unlabeled) where they lie'
+            'unlabeled images; set their prefix with --masks (data_prefix.seg_map_path of dmt.unlabeled)'
         )
 
 
 class Analysis:
     """Analysis of a finished or partly finished DMT run.
 
-    For each phase that trained, or is about to train, on pseudo labels: the labels are those that its teacher gives
-    now, the same as it gave then; the weights those that the run's own loss gives them with the student as it was
-    when the phase began, both without augmentation. Nothing in the run changes.
+    It covers each phase that trained, or is about to train, on pseudo labels. The phase's teacher makes the labels
+    again, equal to the first time. The run's own loss computes their weights, with the student as it was when the
+    phase began. Both use no augmentation. The run is not changed.
 
     Args:
         cfg: The config of the run, with its ``work_dir``.
         masks: Prefix of the masks of the unlabeled images (``data_prefix.seg_map_path``), if the config has none.
 
     Raises:
-        FileNotFoundError: if there is no run, no phase to analyse yet, or no masks of the unlabeled images.
-        ValueError: if the run has another config, or is not one that can be analysed.
+        FileNotFoundError: if there is no run, no phase to analyze yet, or no masks of the unlabeled images.
+        ValueError: if the run has another config or cannot be analyzed.
     """
 
     def __init__(self, cfg: Config, masks: str | None = None) -> None:
@@ -73,7 +73,7 @@ class Analysis:
         init_default_scope('mmseg')
         self.manifest = Manifest(Path(cfg.work_dir).resolve(), self.plan.phases)
         if not self.manifest.path.is_file():
-            raise FileNotFoundError(f'{self.manifest.work_dir} holds no DMT run (no dmt.json): give its --work-dir')
+            raise FileNotFoundError(f'{self.manifest.work_dir} holds no DMT run (no dmt.json): set its --work-dir')
         self.manifest.check(self.plan.cfg, resume=True)
         self.phases = [phase for phase in self.manifest.phases if phase.labels and not self.manifest.missing(phase)]
         if not self.phases:
@@ -87,12 +87,12 @@ class Analysis:
         }
 
     def run(self, images: int) -> dict[str, Any]:
-        """Look at ``images`` evenly spaced unlabeled images (all, if there are fewer).
+        """Analyze ``images`` evenly spaced unlabeled images (all, if there are fewer).
 
         Returns:
-            ``images``: how many; ``label_ratios``, ``classes``: what the lists below are about; ``phases``: by name
-            of the train phase its ``iteration``, ``teacher``, ``student``, ``label_ratio``, ``accuracy_by_ratio``
-            and what ``LabelQuality.figures`` has.
+            ``images``: number of images; ``label_ratios``, ``classes``: what the entries of the lists below refer to;
+            ``phases``: name of the train phase -> ``iteration``, ``teacher``, ``student``, ``label_ratio``,
+            ``accuracy_by_ratio`` and the content of ``LabelQuality.figures``.
         """
         if images < 1:
             raise ValueError(f'images must be at least 1, got {images}')
@@ -112,7 +112,7 @@ class Analysis:
 
     @torch.no_grad()
     def _iteration(self, phases: Sequence[Phase], indices: Sequence[int]) -> dict[str, LabelQuality]:
-        """Look at all directions of an iteration together: their students and teachers are the same models."""
+        """Analyze all directions of an iteration together: their students and teachers are the same models."""
         teacher_of = {phase.name: self._start_of_labels(phase) for phase in phases}
         models = {name: self._model(name) for name in {*teacher_of.values(), *(str(phase.init) for phase in phases)}}
         qualities = {
@@ -156,13 +156,13 @@ class Analysis:
         return next(phase.model for phase in self.manifest.phases if phase.name == name)
 
     def _thresholds(self, phase: Phase, ratio: float | None) -> Tensor:
-        """Those that the run itself selects by: of all its unlabeled images."""
+        """Thresholds of the run itself, from all its unlabeled images."""
         assert phase.labels is not None and ratio is not None
         thresholds = LabelMaps(self.manifest.folder(phase.labels)).histogram().thresholds(ratio)
         return torch.from_numpy(thresholds.astype(np.int64))
 
     def _model(self, name: str) -> Any:
-        """Model that a train phase has trained, with the loss of the phases with pseudo labels."""
+        """Model that a train phase produced, with the loss of the phases with pseudo labels."""
         config = self.plan.configs[self._student(name)]['semi']
         own = without_pretrained(config['model'])
         own.setdefault('data_preprocessor', config.get('data_preprocessor'))
@@ -172,17 +172,17 @@ class Analysis:
 
 
 def _logits(model: nn.Module, sample: dict) -> Tensor:
-    """Logits of an image at its own size, float32 [1, C, H, W], as its labels are made of them."""
+    """Logits of an image at its own size, float32 [1, C, H, W], the same that its labels are made from."""
     (prediction,) = model.test_step(pseudo_collate([sample]))
     return prediction.seg_logits.data[None].float().cpu()
 
 
 def _true_label(info: dict) -> Tensor:
-    """Class map of a human, int64 [H, W]."""
+    """Human-labeled class map, int64 [H, W]."""
     mask = TRANSFORMS.build(dict(type='LoadAnnotations')).transform({**info, 'seg_fields': []})['gt_seg_map']
     return torch.from_numpy(mask.astype(np.int64))
 
 
 def _resize(label: Tensor, size: Sequence[int]) -> Tensor:
-    """The nearest pixels, for labels that are made at another size than the files'."""
+    """Resize a class map (nearest pixels), for labels that are made at another size than the files'."""
     return F.interpolate(label[None, None].float(), size=tuple(size), mode='nearest')[0, 0].long()

@@ -1,6 +1,6 @@
-"""How good pseudo labels are where the truth is known, and whether a weight tells right ones from wrong ones.
+"""Measures pseudo labels against true labels, and how well a weight separates right labels from wrong ones.
 
-Everything is counted in histograms, image by image: no list of pixels is kept, however many images are looked at.
+Histograms count everything image by image, so the number of images does not affect memory.
 Notation as in :mod:`mmdmt.core.dynamic_weight`.
 """
 
@@ -13,7 +13,7 @@ from mmdmt.core.confidence import CODE_MAX, decode
 from mmdmt.core.ranking import IGNORED, ClassHistogram
 
 CONFIDENCE_EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
-"""Bins of the confidence; the last one includes 1."""
+"""Edges of the confidence bins; the last bin includes 1."""
 
 CASES = ('agreement', 'teacher wins', 'student wins')
 
@@ -22,7 +22,7 @@ _MANTISSA_BITS = 15
 
 
 class Prediction(NamedTuple):
-    """What a student says of the pixels that a teacher has labeled; all tensors of one shape, without gradient.
+    """A student's prediction for the pixels that a teacher labeled; tensors of one shape, without gradient.
 
     ``probability``: ``p_B(y_A)``, float; ``label``: its argmax ``y_B``, integer; ``confidence``: ``c_B``, float.
     """
@@ -33,19 +33,19 @@ class Prediction(NamedTuple):
 
     @classmethod
     def of(cls, logits: Tensor, teacher_label: Tensor) -> 'Prediction':
-        """From student logits [N, C, ...] and the teacher's classes int64 [N, ...]; computed in float32."""
+        """Compute in float32 from student logits [N, C, ...] and the teacher's classes, int64 [N, ...]."""
         probability = logits.detach().float().softmax(1)
         confidence, label = probability.max(1)
         return cls(probability.gather(1, teacher_label.unsqueeze(1)).squeeze(1), label, confidence)
 
 
 def auc(right: Tensor, wrong: Tensor) -> float:
-    """Area under the ROC curve of a score that is to tell right from wrong, from its histograms.
+    """Area under the ROC curve of a score that separates right from wrong items, from its histograms.
 
-    It is the probability that a right item scores higher than a wrong one, ties (one bin) counting a half.
+    It is the probability that a right item scores higher than a wrong one; ties (one bin) count one half.
 
     Args:
-        right: How many right items have each score, integer [bins], by increasing score.
+        right: Number of right items with each score, integer [bins], by increasing score.
         wrong: The same for wrong items.
 
     Returns:
@@ -58,13 +58,13 @@ def auc(right: Tensor, wrong: Tensor) -> float:
 
 
 class ScoreHistogram:
-    """Scores of right and wrong items, counted in bins of constant relative width (2**-15).
+    """Counts of the scores of right and wrong items, in bins of constant relative width (2**-15).
 
-    Scores are clamped to [2**-40, 16]: what is smaller counts as one value.
+    Scores are clamped to [2**-40, 16], so all smaller scores count as one value.
     """
 
     def __init__(self) -> None:
-        # The bits of positive floats grow with them: sign and exponent, then the mantissa cut to 15 bits.
+        # The bits of positive floats have the order of the floats: sign and exponent, then the mantissa (15 bits kept).
         self._shift = 23 - _MANTISSA_BITS
         low, high = torch.tensor([SCORE_MIN, SCORE_MAX]).view(torch.int32).tolist()
         self._offset = low >> self._shift
@@ -74,7 +74,7 @@ class ScoreHistogram:
         """Count items: ``score`` float [n], not negative; ``right`` bool [n].
 
         Raises:
-            ValueError: a score that is negative or NaN.
+            ValueError: if a score is negative or NaN.
         """
         if not bool((score >= 0).all()):
             raise ValueError('a score is negative or NaN')
@@ -84,23 +84,23 @@ class ScoreHistogram:
         self.counts += torch.bincount(index, minlength=2 * size).view(2, size)
 
     def auc(self) -> float:
-        """How well the score finds the right items, see :func:`auc`."""
+        """How well the score separates right from wrong items, see :func:`auc`."""
         return auc(self.counts[1], self.counts[0])
 
 
 class LabelQuality:
     """Figures about the pseudo labels of one teacher and the weights that one student gives them.
 
-    Pixels whose true label is 255 are left out. Ranking figures are about all other pixels; those of the weights about
-    the selected ones: whose code is at least the threshold of their class.
+    Pixels with true label 255 are ignored. Ranking figures cover all other pixels. Weight figures cover the selected
+    pixels, whose code is at least the threshold of their class.
 
     Args:
         num_classes: 1..255.
-        thresholds: Confidence code from which on a label of each class is selected, integer [num_classes]
-            (``ClassHistogram.thresholds``); default: all are.
+        thresholds: Lowest confidence code of a selected label of each class, integer [num_classes]
+            (``ClassHistogram.thresholds``); default: all labels are selected.
 
     Raises:
-        ValueError: thresholds of another number of classes.
+        ValueError: if ``thresholds`` has another number of classes.
     """
 
     def __init__(self, num_classes: int, thresholds: Tensor | None = None) -> None:
@@ -109,10 +109,10 @@ class LabelQuality:
         self.num_classes = num_classes
         self.thresholds = torch.zeros(num_classes, dtype=torch.int64) if thresholds is None else thresholds.long()
         self.labels, self.right_labels = ClassHistogram(num_classes), ClassHistogram(num_classes)
-        # Of the selected pixels, by [wrong, right] and class.
+        # Selected pixels, by [wrong, right] and class.
         self.count = torch.zeros(2, num_classes, dtype=torch.float64)
         self.weight = torch.zeros(2, num_classes, dtype=torch.float64)
-        # By case, and there [pixels, teacher is right, student is right].
+        # By case: [pixels, teacher is right, student is right].
         self.cases = torch.zeros(len(CASES), 3, dtype=torch.float64)
         self.scores = {name: ScoreHistogram() for name in ('weight', 'weight * confidence', 'p_B')}
 
@@ -120,14 +120,14 @@ class LabelQuality:
         """Count the pixels of an image.
 
         Args:
-            true_label: Integer, any shape; 255 is left out.
+            true_label: Integer, any shape; 255 is ignored.
             label: The teacher's class, integer, same shape.
             code: The teacher's confidence code 0..65535 (``confidence.encode``), integer, same shape.
-            student: What the student says; tensors of the same shape.
-            weight: Weight of each label, float, same shape, not negative; free where a label is not selected.
+            student: The student's prediction; tensors of the same shape.
+            weight: Weight of each label, float, same shape, not negative; ignored for labels that are not selected.
 
         Raises:
-            ValueError: shapes that differ, a class or a code that does not exist, a negative weight.
+            ValueError: if shapes differ, a class or a code does not exist, or a weight is negative.
         """
         for name, tensor in (('label', label), ('code', code), ('weight', weight), *student._asdict().items()):
             if tensor.shape != true_label.shape:
@@ -164,13 +164,13 @@ class LabelQuality:
         return _ratio((self.right_labels.counts * at_least).sum(), (self.labels.counts * at_least).sum())
 
     def confidence_auc(self) -> float:
-        """How well the teacher's confidence alone finds the right ones of the selected labels."""
+        """How well the teacher's confidence alone separates right from wrong selected labels."""
         at_least = self._at_least(self.thresholds)
         right = (self.right_labels.counts * at_least).sum(0)
         return auc(right, (self.labels.counts * at_least).sum(0) - right)
 
     def error_by_confidence(self) -> list[tuple[float, float]]:
-        """Of each bin of ``CONFIDENCE_EDGES``: its share of all pixels, and the share of wrong labels in it."""
+        """For each bin of ``CONFIDENCE_EDGES``: its share of all pixels, and its share of wrong labels."""
         edges = torch.tensor(CONFIDENCE_EDGES[1:-1])
         index = torch.bucketize(decode(torch.arange(CODE_MAX + 1)), edges, right=True)
         number, right = (
@@ -180,7 +180,7 @@ class LabelQuality:
         return [(_ratio(n, number.sum()), _ratio(n - r, n)) for n, r in zip(number, right, strict=True)]
 
     def figures(self) -> dict[str, Any]:
-        """All figures but the accuracies by ratio, as plain numbers (NaN where nothing was counted)."""
+        """All figures except the accuracies by ratio, as plain numbers (NaN if nothing was counted)."""
         wrong_weight, right_weight = (_ratio(w.sum(), n.sum()) for w, n in zip(self.weight, self.count, strict=True))
         return dict(
             accuracy=self.accuracy(),

@@ -9,24 +9,24 @@ from mmdmt.engine.report import markdown_table
 
 
 def render_analysis(result: dict[str, Any]) -> str:
-    """Markdown of what :meth:`mmdmt.analysis.label_analysis.Analysis.run` returns."""
+    """Render the result of :meth:`mmdmt.analysis.label_analysis.Analysis.run` as markdown."""
     phases = result['phases']
     names = list(phases)
     bins = list(pairwise(CONFIDENCE_EDGES))
     parts = [
-        f'{result["images"]} unlabeled images, without augmentation; pixels whose true label is 255 are left out. '
-        'Students are those of the beginning of a phase. Accuracies, shares and errors in %.',
-        '## Labels and weights\n\nOf the labels that a phase selects: accuracy, mean weight of right and wrong ones, '
-        'and how well a score tells them apart (AUC). w: dynamic weight, c: confidence of the teacher, p_B: '
-        "probability of the teacher's class by the student.",
+        f'{result["images"]} unlabeled images, without augmentation; pixels with true label 255 are ignored. '
+        'Students are those of the beginning of a phase. Accuracies, shares and errors are in %.',
+        '## Labels and weights\n\nFor the labels that a phase selects: accuracy, mean weight of right and wrong ones, '
+        'and how well a score separates them (AUC). w: dynamic weight, c: confidence of the teacher, p_B: '
+        "the student's probability of the teacher's class.",
         markdown_table(*_summary(phases)),
-        '## Accuracy by label ratio\n\nOf the most confident share of each class.',
+        '## Accuracy by label ratio\n\nFor the most confident share of each class.',
         markdown_table(
             ['phase', *(f'{100 * ratio:g} %' for ratio in result['label_ratios'])],
             [[name, *map(_percent, phases[name]['accuracy_by_ratio'])] for name in names],
         ),
-        '## Kept weight mass by class\n\nMean weight of the labels of a class that a phase selects; in brackets the '
-        'accuracy of these labels.',
+        '## Kept weight mass by class\n\nMean weight of the labels of a class that a phase selects; the accuracy of '
+        'these labels in brackets.',
         markdown_table(
             ['class', *names],
             [
@@ -41,7 +41,7 @@ def render_analysis(result: dict[str, Any]) -> str:
                 for index, cls in enumerate(result['classes'])
             ],
         ),
-        '## Error by confidence\n\nOf all labels; in brackets the share of the bin.',
+        '## Error by confidence\n\nFor all labels; the share of the bin in brackets.',
         markdown_table(
             ['confidence', *names],
             [

@@ -1,4 +1,4 @@
-"""What mmpretrain needs for DMT; importing it registers all of it, ``mmdmt.engine`` registers the runner."""
+"""What mmpretrain needs for DMT. Importing this package registers it; ``mmdmt.engine`` registers the runner."""
 
 from mmdmt.cls.cifar import DMTCIFAR10, DMTCIFAR100
 from mmdmt.cls.classifier import DMTImageClassifier

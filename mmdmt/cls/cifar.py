@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 with a small validation set taken out of the training images, read from the local files."""
+"""CIFAR-10 and CIFAR-100 from local files, with a small validation set taken from the training images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmdmt.cls.image_list import InMemoryDataset
 from mmdmt.cls.safe_pickle import load_pickle
 from mmdmt.core.splits import balanced_split
 
-# Of the choice of validation images: the same ones for every labeled split, whatever its seed.
+# Seed for choosing the validation images: every labeled split has the same ones, whatever its seed.
 VAL_SEED = 8514
 URL = 'https://www.cs.toronto.edu/~kriz/cifar.html'
 
@@ -22,7 +22,7 @@ _PIXELS = 3 * 32 * 32
 
 
 class _Batch(NamedTuple):
-    """One file: read-only uint8 images (N, 32, 32, 3) RGB, and N labels."""
+    """Content of one file: read-only uint8 images (N, 32, 32, 3) RGB, and N labels."""
 
     images: np.ndarray
     labels: tuple[int, ...]
@@ -30,15 +30,15 @@ class _Batch(NamedTuple):
 
 @DATASETS.register_module()
 class DMTCIFAR10(InMemoryDataset):
-    """CIFAR-10 out of the python files in ``data_root/cifar-10-batches-py``; nothing is downloaded.
+    """CIFAR-10 from the Python files in ``data_root/cifar-10-batches-py``; nothing is downloaded.
 
-    The name of an image is ``{file}/{index in the file}_{class}``, for instance ``data_batch_1/00012_frog``; an
-    ``ann_file`` lists such names. The files are parsed once per process, whatever the number of datasets.
+    An image is named ``{file}/{index in the file}_{class}``, for instance ``data_batch_1/00012_frog``; an ``ann_file``
+    lists such names. Each process parses the files once, whatever the number of datasets.
 
     Args:
-        data_root: folder that the archive was unpacked into.
-        subset: ``train`` (the training images without ``val``), ``val`` (``num_val`` of them, as many of each class),
-            ``trainval`` (all training images) or ``test``.
+        data_root: folder with the unpacked archive.
+        subset: ``train`` (the training images without ``val``), ``val`` (``num_val`` training images, equally many of
+            each class), ``trainval`` (all training images) or ``test``.
         ann_file: see :class:`InMemoryDataset`.
         num_val: number of validation images, a multiple of the number of classes; 200 in the paper's experiments.
         **kwargs: The other arguments of :class:`InMemoryDataset`, such as ``pipeline`` or ``indices``.
@@ -46,7 +46,7 @@ class DMTCIFAR10(InMemoryDataset):
     Raises:
         FileNotFoundError: a file of the subset is missing.
         ValueError: ``num_val`` is no positive multiple of the number of classes, or larger than the data allows; a
-            file is not what it should be; what :class:`InMemoryDataset` refuses.
+            file has wrong content; :class:`InMemoryDataset` refuses an argument.
     """
 
     METAINFO = {'classes': CIFAR10_CATEGORIES}
@@ -64,7 +64,7 @@ class DMTCIFAR10(InMemoryDataset):
         super().__init__(subset=subset, ann_file=ann_file, data_root=data_root, **kwargs)
 
     def load_images(self) -> tuple[list[np.ndarray], list[int], list[str]]:
-        """Return the subset in the order of the files: read-only images, uint8 (32, 32, 3) RGB, labels and names."""
+        """Return the subset in file order: read-only images, uint8 (32, 32, 3) RGB, labels and names."""
         images: list[np.ndarray] = []
         labels: list[int] = []
         names: list[str] = []
@@ -84,8 +84,8 @@ class DMTCIFAR10(InMemoryDataset):
         path = Path(self.data_root).expanduser() / self.FOLDER / file
         if not path.is_file():
             raise FileNotFoundError(
-                f'no file {path}: unpack {self.ARCHIVE} of {URL} into data_root ({self.data_root!r}), '
-                'nothing is downloaded'
+                f'{path} does not exist; download {self.ARCHIVE} from {URL} and unpack it into '
+                f'data_root ({self.data_root!r})'
             )
         stat = path.stat()
         return _read_batch(path, self.LABEL_KEY, len(self.METAINFO['classes']), stat.st_mtime_ns, stat.st_size)
@@ -93,9 +93,10 @@ class DMTCIFAR10(InMemoryDataset):
 
 @DATASETS.register_module()
 class DMTCIFAR100(DMTCIFAR10):
-    """CIFAR-100 with its 100 fine classes out of the python files in ``data_root/cifar-100-python``.
+    """CIFAR-100 with its 100 fine classes from the Python files in ``data_root/cifar-100-python``.
 
-    Image names are such as ``train/00012_aquarium_fish``; arguments and errors are those of :class:`DMTCIFAR10`.
+    An image name is, for instance, ``train/00012_aquarium_fish``. Arguments and errors are those of
+    :class:`DMTCIFAR10`.
     """
 
     METAINFO = {'classes': CIFAR100_CATEGORIES}
@@ -106,13 +107,13 @@ class DMTCIFAR100(DMTCIFAR10):
     LABEL_KEY = 'fine_labels'
 
 
-# Eight hold the six files of CIFAR-10; modification time and size are there so that a changed file is read anew.
+# Eight entries hold the six files of CIFAR-10. Modification time and size in the key make a changed file load again.
 @lru_cache(maxsize=8)
 def _read_batch(path: Path, label_key: str, num_classes: int, _mtime_ns: int, _size: int) -> _Batch:
     content = load_pickle(path)
     if not isinstance(content, dict):
         raise ValueError(f'{path} must hold a dict, got {type(content).__name__}')
-    # Keys are bytes where Python 3 wrote them as such.
+    # Keys are bytes if Python 3 wrote them as bytes.
     fields = {key.decode('latin1') if isinstance(key, bytes) else key: value for key, value in content.items()}
     for key in ('data', label_key):
         if key not in fields:
@@ -122,14 +123,14 @@ def _read_batch(path: Path, label_key: str, num_classes: int, _mtime_ns: int, _s
         found = f'shape {data.shape}' if isinstance(data, np.ndarray) else type(data).__name__
         raise ValueError(f"{path}: 'data' must be a uint8 array of shape (N, {_PIXELS}) with N > 0, got {found}")
     if not isinstance(labels, list) or len(labels) != len(data):
-        found = f'{len(labels)} of them' if isinstance(labels, list) else type(labels).__name__
+        found = f'{len(labels)} labels' if isinstance(labels, list) else type(labels).__name__
         raise ValueError(f'{path}: {label_key!r} must be a list of {len(data)} labels, got {found}')
     for index, label in enumerate(labels):
         if type(label) is not int or not 0 <= label < num_classes:
             raise ValueError(
                 f'{path}: {label_key!r} must be integers from 0 to {num_classes - 1}, got {label!r} at {index}'
             )
-    # A file has the red, the green and the blue plane of an image one after the other; by planes is the fastest.
+    # A file stores the red, green and blue plane of an image in turn; copying plane by plane is fastest.
     images: np.ndarray = np.empty((len(data), 32, 32, 3), np.uint8)
     for channel, plane in enumerate(np.split(data.reshape(-1, 3 * 32, 32), 3, axis=1)):
         images[..., channel] = plane

@@ -1,4 +1,4 @@
-"""What a DMT run needs to know of mmpretrain."""
+"""What a DMT run needs to know about mmpretrain."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -34,22 +34,22 @@ class ClassificationTask:
     check_forward = staticmethod(label_checks.check_forward)
 
     def num_classes(self, model: Mapping) -> int:
-        """Classes of a classifier config: those of its head."""
+        """Return the number of classes of a classifier config, set in its head."""
         head = model.get('head') or {}
         if not isinstance(head.get('num_classes'), int):
-            raise ValueError(f'model.head ({head.get("type")}) must say its num_classes')
+            raise ValueError(f'model.head ({head.get("type")}) must set num_classes')
         return head['num_classes']
 
     def writer(self, settings: Any) -> dict[str, Any]:
-        """Config of the metric that writes a table of image labels."""
+        """Return the config of the metric that writes a table of image labels."""
         return dict(type='ImageLabelWriter', ranking=settings.ranking)
 
     def selected(self, number: int, ratio: float) -> int:
-        """The share of the images that a ratio selects."""
+        """Return how many of ``number`` images a ratio selects."""
         return selected_number(number, ratio)
 
     def split(self, pool: Any, size: int, split_id: int, seed: int) -> tuple[list[str], list[str]]:
-        """A class-balanced split of a mmpretrain dataset: ``size`` images are labeled; lines of list files."""
+        """Split an mmpretrain dataset, with ``size`` images labeled, balanced by class; return lines of list files."""
         paths, infos = image_paths(pool), [pool.get_data_info(idx) for idx in range(len(pool))]
         labels = [info.get('gt_label') for info in infos]
         if not hasattr(pool, 'data_prefix') or not all(isinstance(label, int | np.integer) for label in labels):
@@ -57,7 +57,7 @@ class ClassificationTask:
                 f'dmt.split needs dmt.labeled to be one mmpretrain dataset with labels, got {type(pool).__name__}'
             )
         prefix = pool.data_prefix.get('img_path') or '.'
-        # Images in memory are named, not stored, by their path.
+        # For images in memory, the path is only a name.
         names = [
             path if 'img' in info else os.path.relpath(path, prefix) for path, info in zip(paths, infos, strict=True)
         ]
@@ -70,17 +70,17 @@ class ClassificationTask:
         return labeled, unlabeled
 
     def from_list(self, list_file: str, pool: Any) -> dict[str, Any]:
-        """The list file; and the classes, which a folder's names do not give where a list says what it holds."""
+        """Return the config keys for a list file, and the classes: with a list, folder names no longer give them."""
         classes = pool.metainfo.get('classes')
         return dict(ann_file=list_file, **({} if classes is None else dict(classes=list(classes))))
 
     def check_pipeline(self, pipeline: Sequence, key: str) -> None:
-        """Nothing: no transform can part the confidence from its label."""
+        """Do nothing: no transform can separate the confidence from its label."""
 
     def check_samples(self, labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_pipeline: Sequence) -> None:
-        """Load a first sample in each way that a run will."""
+        """Load a first sample in each way that a run does."""
         label_checks.check_samples(labeled, unlabeled, label_pipeline, train_pipeline)
 
     def label_bytes(self, unlabeled: Any, label_pipeline: Sequence) -> int:
-        """Bytes that a table of labels takes, about."""
+        """Estimate the bytes of a table of labels."""
         return len(unlabeled) * BYTES_PER_IMAGE

@@ -23,7 +23,7 @@ from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss, Statistics, teac
 
 @dataclass(frozen=True)
 class MixupSettings:
-    """How images are mixed: see :func:`mmdmt.core.mixup.draw_lam` and :func:`mmdmt.core.mixup.mixup`."""
+    """Settings of mixup: see :func:`mmdmt.core.mixup.draw_lam` and :func:`mmdmt.core.mixup.mixup`."""
 
     alpha: float = 0.75
     dominant: bool = True
@@ -32,8 +32,8 @@ class MixupSettings:
     def __post_init__(self) -> None:
         if not 0 < self.alpha < math.inf:
             raise ValueError(
-                f'DMTImageClassifier: mixup.alpha={self.alpha} must be a finite number above 0; mixup=None switches it '
-                'off'
+                f'DMTImageClassifier: mixup.alpha={self.alpha} must be a finite number above 0; mixup=None disables '
+                'mixup'
             )
         if self.weighting not in WEIGHTINGS:
             raise ValueError(f'DMTImageClassifier: mixup.weighting={self.weighting!r} is not one of {WEIGHTINGS}')
@@ -43,11 +43,11 @@ class MixupSettings:
 class DMTImageClassifier(ImageClassifier):
     """``ImageClassifier`` for DMT: same state dict, same predictions; the head's loss is a ``DynamicMutualLoss``.
 
-    Labels come with their confidence in ``gt_confidence`` of the data samples, a float32 scalar, 2.0 where a human
-    labeled the image. With mixup, the weights are those of the unmixed images: one more forward pass, without
-    gradient, in training mode, that leaves the running statistics of batch norm alone (with gamma 0, or without a
-    pseudo label in the batch, it is left out: all weights are 1). Predictions also have ``log_odds``, float32, of the
-    class in ``pred_label``, which soft-max scores are too coarse for.
+    ``gt_confidence`` of the data samples holds the confidence of the labels, a float32 scalar, 2.0 if a human labeled
+    the image. With mixup, weights are those of the unmixed images. A second forward pass computes them: without
+    gradient, in training mode, and without change to the running statistics of batch norm. It is skipped if all weights
+    are 1: with gamma 0, or without a pseudo label in the batch. Predictions also have ``log_odds`` of the class in
+    ``pred_label``, float32, because softmax scores are too coarse to rank.
 
     Args:
         mixup: Arguments of :class:`MixupSettings`, or None for no mixup.
@@ -55,7 +55,7 @@ class DMTImageClassifier(ImageClassifier):
         kwargs: Likewise.
 
     Raises:
-        ValueError: if the head cannot be served or images would be mixed elsewhere, saying why.
+        ValueError: if the head cannot be served, or if the config mixes images elsewhere; the message gives the reason.
     """
 
     def __init__(self, *args: Any, mixup: Mapping | None = None, **kwargs: Any) -> None:
@@ -73,21 +73,21 @@ class DMTImageClassifier(ImageClassifier):
                 'their weights are known; use mixup=dict(alpha=...) of the model instead'
             )
         if self.mixup is not None and self.head.cal_acc:
-            raise ValueError('DMTImageClassifier: head.cal_acc=True has no meaning with mixup')
+            raise ValueError('DMTImageClassifier: head.cal_acc=True has no meaning with mixup; set it to False')
         if self.mixup is not None and not hasattr(self.head, 'num_classes'):
             raise ValueError(
-                f'DMTImageClassifier: mixup needs a head with num_classes, {type(self.head).__name__} has none'
+                f'DMTImageClassifier: mixup needs a head with num_classes, but {type(self.head).__name__} has none'
             )
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
-        """Losses of a batch of images [N, ...], and for the log the figures of its pseudo labels.
+        """Compute the losses of a batch of images [N, ...]; add statistics of its pseudo labels for the log.
 
         Raises:
             ValueError: if an image has no confidence, or not exactly one label.
         """
         label, confidence = _stack_labels(data_samples)
         if self.mixup is None:
-            # Of the labels alone: a head would rather learn gt_score, which no confidence weighs.
+            # Pass labels only: a head would prefer gt_score, which has no confidence.
             targets = [DataSample().set_gt_label(target) for target in label]
             with teacher_confidence([(f'head {type(self.head).__name__}', self.dynamic_loss)], confidence):
                 losses = self.head.loss(self.extract_feat(inputs), targets)
@@ -106,7 +106,7 @@ class DMTImageClassifier(ImageClassifier):
         return self.head.loss_module
 
     def _mix(self, settings: MixupSettings, inputs: Tensor, label: Tensor, decision: DynamicWeight | None) -> Mixed:
-        """Mix a batch; without a decision about it, every label counts fully."""
+        """Mix a batch; without ``decision``, all weights are 1."""
         weight = torch.ones_like(label, dtype=torch.float32)
         if decision is not None:
             label, weight = decision.label, decision.weight
@@ -116,17 +116,17 @@ class DMTImageClassifier(ImageClassifier):
         return mixup(inputs, one_hot, weight, lam, partner, settings.weighting)
 
     def _weigh(self, inputs: Tensor, label: Tensor, confidence: Tensor) -> DynamicWeight | None:
-        """Label and weight of each unmixed image; None where all weights are 1."""
+        """Compute label and weight of each unmixed image; None if all weights are 1."""
         if not self.dynamic_loss.weighs or bool((confidence >= HUMAN).all()):
             return None
         with torch.no_grad(), frozen_batch_norm(self):
             logits = self._logits(self.extract_feat(inputs))
-        # Autocast keeps its casts of the weights, and those made here have no gradient.
+        # Autocast caches casts of the model's parameters; casts made here have no gradient.
         torch.clear_autocast_cache()
         return self.dynamic_loss.weigh(logits, label, confidence)
 
     def predict(self, inputs: Tensor, data_samples: list[DataSample] | None = None, **kwargs: Any) -> list[DataSample]:
-        """Predictions of the head for images [N, ...], with ``log_odds``, a float32 scalar each."""
+        """Predict images [N, ...] with the head; each prediction gets ``log_odds``, a float32 scalar."""
         feats = self.extract_feat(inputs)
         predictions = self.head.predict(feats, data_samples, **kwargs)
         _, log_odds = top_log_odds(self._logits(feats))
@@ -142,19 +142,19 @@ class DMTImageClassifier(ImageClassifier):
         logits = self.head(feats)
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             raise ValueError(
-                f'DMT cannot serve head {type(self.head).__name__}: it gives {type(logits).__name__} where one tensor '
-                'of logits [N, C] is needed'
+                f'DMT cannot serve head {type(self.head).__name__}: it must give one tensor of logits [N, C], got '
+                f'{type(logits).__name__}'
             )
         return logits
 
 
 def _stack_labels(data_samples: list[DataSample]) -> tuple[Tensor, Tensor]:
-    """Labels int64 [N] and confidences float32 [N] of a batch."""
+    """Stack labels int64 [N] and confidences float32 [N] of a batch."""
     for sample in data_samples:
         if 'gt_confidence' not in sample or sample.gt_label.numel() != 1:
             raise ValueError(
                 f'image {sample.get("img_path", "")!r} needs gt_confidence and exactly one gt_label: use PackDMTInputs '
-                'in the pipelines of the labeled and of the unlabeled dataset'
+                'in the pipelines of both the labeled and the unlabeled dataset'
             )
     label = torch.cat([sample.gt_label for sample in data_samples])
     return label, torch.stack([sample.gt_confidence for sample in data_samples])
@@ -162,7 +162,7 @@ def _stack_labels(data_samples: list[DataSample]) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def frozen_batch_norm(model: nn.Module) -> Iterator[None]:
-    """Let batch norm in training mode use the statistics of the batch without adding them to its running ones."""
+    """Make batch norm use the batch statistics in training mode without updating its running statistics."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False

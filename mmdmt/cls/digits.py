@@ -1,4 +1,4 @@
-"""Embedded demo data: scikit-learn's handwritten digits as an image classification set."""
+"""Embedded demo data: scikit-learn's handwritten digits as an image classification dataset."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mmdmt.datasets.handwritten_digits import digit_pool, load_digits
 class DigitsDataset(InMemoryDataset):
     """The 1,797 handwritten digits packaged with scikit-learn, 10 classes, gray images of 8x8 pixels.
 
-    ``train`` has 1,078 images, ``val`` 270, ``trainval`` both and ``test`` 449; a digit scene for segmentation is
-    composed of the ``trainval`` ones in training and of the ``test`` ones in validation. The name of an image is
-    ``digits/{its index of the 1,797}_{class}``, for instance ``digits/0123_7``.
+    ``train`` has 1,078 images, ``val`` 270, ``trainval`` both, and ``test`` 449. Training scenes for segmentation
+    (``mmdmt.seg.digits``) consist of the ``trainval`` digits, validation scenes of the ``test`` digits. An image is
+    named ``digits/{index among the 1,797}_{class}``, for instance ``digits/0123_7``.
 
-    Arguments and errors are those of :class:`InMemoryDataset`; an ImportError says that scikit-learn is missing.
+    Arguments and errors are those of :class:`InMemoryDataset`; without scikit-learn, it raises ImportError.
     """
 
     METAINFO = {'classes': tuple(str(digit) for digit in range(10))}

@@ -1,4 +1,4 @@
-"""The fine-grained testing of DMT's classification experiments."""
+"""The fine-grained test metric of DMT's classification experiments."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +11,10 @@ from torch import Tensor
 
 @METRICS.register_module()
 class FineGrainedAccuracy(BaseMetric):
-    """Accuracy where a correct image counts as the probability of its class, not as 1 (arXiv 2004.08514, App. C).
+    """Accuracy that counts a correct image as the probability of its class, not as 1 (arXiv 2004.08514, App. C).
 
-    It still tells checkpoints apart whose accuracy is equal, as on a small validation set. The key is
-    ``accuracy/fine_grained``, in percent; it is never above ``accuracy/top1``, and equal to it for one-hot scores.
-    Without any sample it is NaN.
+    It ranks even checkpoints of equal accuracy, as on a small validation set. The key is ``accuracy/fine_grained``, in
+    percent. It never exceeds ``accuracy/top1``, and equals it for one-hot scores. Without samples it is NaN.
 
     Args:
         kwargs: Arguments of ``BaseMetric``.
@@ -24,7 +23,7 @@ class FineGrainedAccuracy(BaseMetric):
     default_prefix: str | None = 'accuracy'
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep the credit of every sample.
+        """Store the credit of every sample.
 
         Args:
             data_batch: Not used.
@@ -47,7 +46,7 @@ class FineGrainedAccuracy(BaseMetric):
 
 
 def fine_grained_credit(pred_score: Tensor, gt_label: Tensor) -> float:
-    """Probability of the true class if it is the predicted one (the ``torch.argmax``, ties included), else 0.
+    """Return the probability of the true class if it is the predicted one (``torch.argmax``, also in ties), else 0.
 
     Args:
         pred_score: Probabilities, float [C].

@@ -1,4 +1,4 @@
-"""What image sets held in memory have in common: subsets by name, and list files that choose images by name."""
+"""Base of image datasets in memory: named subsets, and list files that choose images by name."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ SUBSETS = ('train', 'val', 'trainval', 'test')
 
 
 class InMemoryDataset(BaseDataset):
-    """Base of classification datasets whose images are no files; a subclass gives :meth:`load_images`.
+    """Base of classification datasets whose images are no files; a subclass defines :meth:`load_images`.
 
     A data info has ``img`` (uint8 (H, W, 3) RGB), ``gt_label`` (int) and ``img_path``, the unique name of the image in
     list files; it names no file on disk.
 
     Args:
-        subset: ``train``, ``val``, ``trainval`` (both of them) or ``test``.
-        ann_file: list file, absolute or relative to ``data_root``, of lines ``NAME`` or ``NAME LABEL``: the dataset is
-            these images of the subset, in this order. All of the subset without it.
-        num_labeled: only so many images of the subset, as many of each class: the ones that a DMT run labels with
-            ``dmt.split=dict(num_labeled=..., split_id=...)``, for a baseline that is trained on its own.
-        split_id: which choice of them.
-        serialize_data: whether mmengine packs the data infos into one buffer, a copy of all images that takes more
-            than a second for 50,000; without it, the datasets of one process share them.
+        subset: ``train``, ``val``, ``trainval`` (both) or ``test``.
+        ann_file: list file, absolute or relative to ``data_root``, of lines ``NAME`` or ``NAME LABEL``. The dataset
+            holds these images of the subset, in this order; without a list file, the whole subset.
+        num_labeled: use only this number of images of the subset, equally many of each class. They are the labeled
+            images of a DMT run with ``dmt.split=dict(num_labeled=..., split_id=...)`` and the default seed, to train a
+            separate baseline.
+        split_id: which choice of these images.
+        serialize_data: whether mmengine packs the data infos into one buffer. This copies all images and takes more
+            than a second for 50,000; without it, the datasets of one process share the images.
         **kwargs: The other arguments of :class:`mmpretrain.datasets.BaseDataset`, such as ``pipeline`` or ``indices``.
 
     Raises:
-        ValueError: ``subset`` is not one of the above or has no images, or ``ann_file`` lists none, one that the
-            subset does not have, one twice, or one with another label than its own; ``ann_file`` and
-            ``num_labeled`` are both given; what :func:`mmdmt.core.splits.balanced_split` refuses.
+        ValueError: ``subset`` is not one of the above or has no images; ``ann_file`` lists no image, an image that the
+            subset lacks, an image twice, or a wrong label; ``ann_file`` and ``num_labeled`` are both given;
+            :func:`mmdmt.core.splits.balanced_split` refuses ``num_labeled`` or ``split_id``.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class InMemoryDataset(BaseDataset):
         raise NotImplementedError(f'{type(self).__name__} must define load_images')
 
     def load_data_list(self) -> list[dict]:
-        """Return one data info per image, in the order of the list file, else of the subset."""
+        """Return one data info per image, in the order of the list file, or else of the subset."""
         images, labels, names = self.load_images()
         if not names:
             raise ValueError(f'subset {self.subset!r} must have at least one image, got none')
@@ -76,12 +77,12 @@ class InMemoryDataset(BaseDataset):
         return [{'img': images[row], 'gt_label': labels[row], 'img_path': names[row]} for row in rows]
 
     def extra_repr(self) -> list[str]:
-        """Return what mmpretrain prints of the dataset besides its size and its pipeline."""
+        """Return what mmpretrain prints about the dataset besides its size and pipeline."""
         return [f'Subset: \t{self.subset}', f'Annotation file: \t{self.ann_file}']
 
 
 def _listed(path: str, names: list[str], labels: list[int], subset: str) -> list[int]:
-    """Return the positions in ``names`` of the images that the list file names, in its order."""
+    """Return the positions in ``names`` of the listed images, in the order of the list file."""
     row_of = {name: row for row, name in enumerate(names)}
     rows: dict[str, int] = {}
     for number, line in enumerate(list_from_file(path), start=1):

@@ -1,4 +1,4 @@
-"""What is checked of classification data before the first training step."""
+"""Checks of classification data before the first training step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from mmdmt.labels.table import SelectedImages
 
 
 def check_labeled(dataset: Any, key: str, classes: int) -> None:
-    """Check every image of a labeled dataset and its label; the images to learn from must show every class.
+    """Check every image of a labeled dataset and its label; training images must show every class.
 
     Raises:
         FileNotFoundError: if an image does not exist.
@@ -20,7 +20,7 @@ def check_labeled(dataset: Any, key: str, classes: int) -> None:
     """
     names = dataset.metainfo.get('classes')
     if names is not None and len(names) != classes:
-        raise ValueError(f'{key} has {len(names)} classes where the model has num_classes={classes}')
+        raise ValueError(f'{key} has {len(names)} classes, but the model has num_classes={classes}')
     found = set()
     for idx in range(len(dataset)):
         info = dataset.get_data_info(idx)
@@ -38,10 +38,10 @@ def check_labeled(dataset: Any, key: str, classes: int) -> None:
 
 
 def check_samples(labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_pipeline: Sequence) -> None:
-    """Load one labeled and one unlabeled image, as it is loaded to be trained on and to be labeled.
+    """Load one labeled image, and one unlabeled image through the label and the training pipeline.
 
     Raises:
-        ValueError: if a pipeline fails or does not give what it should, naming its config key.
+        ValueError: if a pipeline fails or lacks an output; the message names its config key.
     """
     sample = labeled[0]
     if not isinstance(sample, Mapping) or 'gt_confidence' not in sample.get('data_samples', ()):
@@ -60,7 +60,7 @@ def check_forward(model: Any, dataset: Any, key: str, classes: int) -> None:
     """Let a model predict the first image of a dataset.
 
     Raises:
-        ValueError: if it cannot, or its head does not give one score a class.
+        ValueError: if the model fails, or its head does not give one score per class.
     """
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""Read pickles of strings, numbers and uint8 arrays without running what else a pickle may hold."""
+"""Read pickles of strings, numbers and uint8 arrays without running any code that a pickle names."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import numpy as np
 def load_pickle(path: str | Path) -> Any:
     """Read a pickle of dicts, lists, tuples, str, bytes, numbers and uint8 arrays; Python 2 ``str`` becomes ``str``.
 
-    No code that the file names is imported or called, and numpy's own unpickling is not used either: a forged dtype
-    would make it take bytes of the file for pointers to Python objects. Arrays are read-only.
+    No code that the file names is imported or called. numpy's own unpickling is not used either: with a forged dtype,
+    it would interpret bytes of the file as pointers to Python objects. Arrays are read-only.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file needs anything else (the message names it), is truncated, or is no pickle.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file needs another type (the message names it), is truncated, or is no pickle.
     """
     content = Path(path).read_bytes()
     try:
         return _resolved(_Unpickler(io.BytesIO(content), encoding='latin1').load())
-    # Bytes that are no pickle make the unpickler raise nearly anything, from KeyError to MemoryError.
+    # For bytes that are no pickle, the unpickler raises nearly anything, from KeyError to MemoryError.
     except Exception as error:
         raise ValueError(f'cannot read {path} as a pickle: {type(error).__name__}: {error}') from error
 
 
 class _Array:
-    """Stands for an array while its pickle is read."""
+    """Placeholder for an array while its pickle is read."""
 
     values: np.ndarray | None = None
 
@@ -43,7 +43,7 @@ class _Array:
 
 
 class _Uint8:
-    """Stands for the only dtype that is read; what else its pickle says of it is ignored."""
+    """Placeholder for uint8, the only allowed dtype; other content of its pickle is ignored."""
 
     def __init__(self, code: Any, *_flags: Any) -> None:
         if code != 'u1':
@@ -58,7 +58,7 @@ def _new_array(*_arguments: Any) -> _Array:
 
 
 def _to_bytes(text: str, encoding: str = '') -> bytes:
-    # Protocol 2 has no bytes; Python 3 writes them there as text that this codec turns back.
+    # Protocol 2 has no bytes: Python 3 writes them as text, which this codec converts back.
     if encoding != 'latin1':
         raise pickle.UnpicklingError(f"_codecs.encode with {encoding!r}; allowed is 'latin1'")
     return text.encode(encoding)
@@ -82,7 +82,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _resolved(value: Any) -> Any:
-    """Put the arrays in the places of their stand-ins."""
+    """Replace the placeholders by their arrays."""
     if isinstance(value, _Array):
         if value.values is None:
             raise pickle.UnpicklingError('array without content')

@@ -14,7 +14,7 @@ class PackDMTInputs(PackInputs):
     """Pack as mmpretrain's ``PackInputs`` does, with the confidence of the label.
 
     The data sample of an image with a label gets ``gt_confidence``, a float32 scalar: the teacher's, or 2.0 for human
-    labels. Of an image to be labeled, ``true_label`` goes into the meta information where it is known, for figures.
+    labels. The meta information of an image to be labeled holds ``true_label``, if known, for statistics.
 
     Args:
         meta_keys: Meta keys to keep besides ``true_label``. Default: those of ``PackInputs``.

@@ -23,25 +23,24 @@ INIT_CFG: list[dict] = [
 class WideResNet(BaseBackbone):
     """WRN-depth-width for small images (arXiv 1605.07146, Tab. 1).
 
-    A 3x3 convolution to 16 channels; three groups of ``(depth - 4) / 6`` pre-activation basic blocks of 16, 32 and 64
-    times ``width`` channels at a stride of 1, 2 and 4; norm and activation. No convolution has a bias.
+    It has a 3x3 convolution to 16 channels; three groups of ``(depth - 4) / 6`` pre-activation basic blocks with 16, 32
+    and 64 times ``width`` channels at a total stride of 1, 2 and 4; norm and activation. No convolution has a bias.
 
-    The parameters of the groups that ``out_indices`` does not reach (and of the last norm, without index 2) get no
-    gradient.
+    Groups beyond the largest of ``out_indices`` get no gradient; nor does the last norm without index 2.
 
     Args:
-        depth: Number of convolutions on the longest path, the classifier included: 10, 16, 22, 28, ...
+        depth: Number of convolutions on the longest path, including the classifier: 10, 16, 22, 28, ...
         width: Widening factor, >= 1.
         in_channels: Channels of the image.
         drop_rate: Probability of dropout between the two convolutions of a block, in [0, 1).
-        out_indices: Groups (0, 1, 2) whose output is returned, in that order. That of the last group has gone through
-            the last norm and activation, the others are sums of a block without activation.
+        out_indices: Groups (0, 1, 2) whose output is returned, in that order. The last norm and activation are applied
+            to the output of the last group; the others are sums of a block without activation.
         norm_cfg: Config of the norm layers.
         act_cfg: Config of the activations; may be in place.
         init_cfg: Config of the initialization.
 
     Raises:
-        ValueError: if depth, width, in_channels, drop_rate or out_indices is out of its range.
+        ValueError: if depth, width, in_channels, drop_rate or out_indices is out of range.
     """
 
     def __init__(
@@ -73,9 +72,9 @@ class WideResNet(BaseBackbone):
         self.act = build_activation_layer(act_cfg)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Feature maps of images [N, in_channels, H, W]: [N, 64 * width, H/4, W/4] for the last group.
+        """Compute feature maps of images [N, in_channels, H, W]: [N, 64 * width, H/4, W/4] for the last group.
 
-        The sides are rounded up; groups 0 and 1 give 16 * width and 32 * width channels at H and H/2.
+        Groups 0 and 1 give 16 * width and 32 * width channels at H and H/2. Sides are rounded up.
         """
         features = self.stem(inputs)
         outputs = []
@@ -90,8 +89,7 @@ class WideResNet(BaseBackbone):
 class PreActBlock(nn.Module):
     """Basic block with norm and activation before each of its two 3x3 convolutions (arXiv 1605.07146, Fig. 1a, 1d).
 
-    Where stride or channels change, the shortcut is a 1x1 convolution of the activated input; elsewhere it is the
-    input itself.
+    If stride or channels change, the shortcut is a 1x1 convolution of the activated input; else it is the input.
 
     Args:
         in_channels: Channels of the input.
@@ -118,8 +116,8 @@ class PreActBlock(nn.Module):
             self.shortcut = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map [N, in_channels, H, W] to [N, out_channels, H/stride, W/stride]; the input is left as it is."""
-        # An activation in place overwrites what the norm returned, a new tensor, and not the input of the shortcut.
+        """Map [N, in_channels, H, W] to [N, out_channels, H/stride, W/stride] without changing the input."""
+        # An in-place activation overwrites the new tensor that the norm returned, not the input of the shortcut.
         activated = self.act1(self.norm1(inputs))
         shortcut = inputs if self.shortcut is None else self.shortcut(activated)
         residual = self.act2(self.norm2(self.conv1(activated)))

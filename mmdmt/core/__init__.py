@@ -1,6 +1,6 @@
-"""The method's mathematics as pure functions; only torch, numpy and the standard library are imported here.
+"""The method's mathematics as pure functions; they import only torch, numpy and the standard library.
 
-Functions of the same name as their module (``dynamic_weight``, ``mixup``) are what ``from mmdmt.core import`` gives.
+``from mmdmt.core import dynamic_weight`` (or ``mixup``) gives the function, not the module of the same name.
 """
 
 from mmdmt.core.confidence import decode, encode, top_log_odds

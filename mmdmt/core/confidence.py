@@ -1,17 +1,17 @@
-"""A teacher's confidence as log-odds, and their 16-bit code, because trained models saturate near probability 1.
+"""A teacher's confidence as log-odds and their 16-bit code, because trained models saturate near probability 1.
 
-The ranking of arXiv 2004.08514 selects by confidence, of which a large share lies above 0.999. No linear code can rank
-these; log-odds in steps of 0.0005 can, and the probability they decode to is off by 6.2e-5 at most.
+The ranking of arXiv 2004.08514 selects by confidence, and a large share of confidences exceeds 0.999. A linear code
+cannot rank these. Log-odds in steps of 0.0005 can; they decode to a probability with an error of at most 6.2e-5.
 """
 
 import torch
 from torch import Tensor
 
 LOG_ODDS_MIN = -6.0
-"""Below the log-odds of the top class for up to 255 classes: -log(254) = -5.54."""
+"""Lower than any log-odds of the top class of up to 255 classes; the lowest is -log(254) = -5.54."""
 
 LOG_ODDS_MAX = 26.0
-"""Above it (probability 1 - 5e-12) confidences are no longer told apart."""
+"""All confidences above it (probability 1 - 5e-12) share the largest code."""
 
 CODE_MAX = 65535
 
@@ -20,8 +20,8 @@ CODE_MAX = 65535
 def top_log_odds(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Reduce logits to the predicted class and the log-odds of its probability.
 
-    The log-odds are ``z = logit of the top class - logsumexp(other logits)``, in float32 whatever the dtype of the
-    logits; the probability is ``sigmoid(z)``.
+    The log-odds are ``z = logit of the top class - logsumexp(other logits)``, always computed in float32. The
+    probability is ``sigmoid(z)``.
 
     Args:
         logits: [N, C, ...], any float dtype, C >= 2.
@@ -30,7 +30,7 @@ def top_log_odds(logits: Tensor) -> tuple[Tensor, Tensor]:
         label int64 [N, ...] and z float32 [N, ...], on the device of the logits.
 
     Raises:
-        ValueError: fewer than two classes, or logits from which no log-odds follow (NaN, or several of +inf).
+        ValueError: fewer than two classes, or logits that give no log-odds (NaN, or several of +inf).
 
     Example:
         Probabilities 0.9 and 0.1 have odds of 9 to 1.
@@ -46,7 +46,7 @@ def top_log_odds(logits: Tensor) -> tuple[Tensor, Tensor]:
     others = logits.scatter(1, label, -torch.inf)
     log_odds = (top - others.logsumexp(dim=1, keepdim=True)).squeeze(1)
     if log_odds.isnan().any():
-        raise ValueError('logits must be finite: NaN log-odds found (has the teacher diverged?)')
+        raise ValueError('logits must be finite; got NaN log-odds (has the teacher diverged?)')
     return label.squeeze(1), log_odds
 
 
@@ -54,22 +54,22 @@ def top_log_odds(logits: Tensor) -> tuple[Tensor, Tensor]:
 def encode(logits: Tensor, half: bool = False) -> tuple[Tensor, Tensor]:
     """Reduce logits to the predicted class and the 16-bit code of its confidence.
 
-    ``code = round((z + 6) / 32 * 65535)`` clamped to 0..65535, where z are the log-odds of the top class
+    ``code = round((z + 6) / 32 * 65535)``, clamped to 0..65535. ``z`` are the log-odds of the top class
     (:func:`top_log_odds`).
 
     Args:
-        logits: [N, C, ...], any float dtype, 2 <= C <= 255 (255 as a uint8 label means ignored).
-        half: round the probability to half precision first, as the published code does: all above 1 - 2**-12 are 1,
-            and get the largest code.
+        logits: [N, C, ...], any float dtype, 2 <= C <= 255 (uint8 label 255 means ignored).
+        half: first round the probability to half precision, as the published code does. All probabilities above
+            1 - 2**-12 become 1 and get the largest code.
 
     Returns:
         label uint8 [N, ...] and code int32 [N, ...], on the device of the logits.
 
     Raises:
-        ValueError: C outside 2..255, or logits from which no log-odds follow (NaN, or several of +inf).
+        ValueError: C outside 2..255, or logits that give no log-odds (NaN, or several of +inf).
 
     Example:
-        Log-odds of 10 are half-way between -6 and 26.
+        Log-odds of 10 are halfway between -6 and 26.
 
         >>> encode(torch.tensor([[0.0, 10.0]]))
         (tensor([1], dtype=torch.uint8), tensor([32768], dtype=torch.int32))
@@ -91,10 +91,10 @@ def decode(code: Tensor) -> Tensor:
         code: any shape, any integer dtype (torch.uint16 too), values 0..65535.
 
     Returns:
-        float32 of the same shape, at most 1, and within 1e-4 of the probability that was encoded.
+        float32 of the same shape, at most 1, within 1e-4 of the encoded probability.
 
     Raises:
-        ValueError: code of a floating-point dtype (most likely a confidence that was decoded already).
+        ValueError: code of a floating-point dtype (probably an already decoded confidence).
 
     Example:
         >>> _, code = encode(torch.tensor([[0.9, 0.1]]).log())

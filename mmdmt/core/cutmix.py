@@ -1,4 +1,4 @@
-"""CutMix of pseudo-labeled images, of image, label and confidence alike (arXiv 1905.04899, 1906.01916)."""
+"""CutMix of pseudo-labeled images, their labels and their confidences (arXiv 1905.04899, 1906.01916)."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Paste(NamedTuple):
-    """The rectangle ``[..., rows, columns]`` of image ``source`` of a batch goes into image ``target``."""
+    """Image ``target`` of a batch gets the rectangle ``[..., rows, columns]`` of image ``source``."""
 
     target: int
     source: int
@@ -18,18 +18,17 @@ class Paste(NamedTuple):
 
 
 def draw_pastes(images: Sequence[int], height: int, width: int, area: float, prob: float = 1.0) -> list[Paste]:
-    """Draw for each image with probability ``prob`` the rectangle that it gets from the next one in a random circle.
+    """Draw the rectangle that each image gets, with probability ``prob``, from the next image in a random circle.
 
-    A rectangle covers the share ``area`` of the image, up to rounding; the ratio of its sides is drawn between that of
-    a bar of full height and that of one of full width (log-uniformly), its place uniformly. NumPy's global generator
-    draws.
+    A rectangle covers the share ``area`` of the image, up to rounding. Its aspect ratio is log-uniform, from a bar of
+    full height to one of full width; its place is uniform. NumPy's global generator draws.
 
     Args:
-        images: indices in the batch of those that may be mixed; fewer than two give no paste.
+        images: batch indices of the images that may be mixed; fewer than two give no paste.
         height: rows of an image.
         width: columns of an image.
         area: share of the image, in (0, 1).
-        prob: share of the images that get a rectangle, in (0, 1].
+        prob: probability that an image gets a rectangle, in (0, 1].
 
     Example:
         >>> np.random.seed(0)
@@ -45,7 +44,7 @@ def draw_pastes(images: Sequence[int], height: int, width: int, area: float, pro
     order = [images[position] for position in np.random.permutation(len(images))]
     pastes = []
     for target, source in zip(order, [*order[1:], order[0]], strict=True):
-        share = math.exp(np.random.uniform(math.log(area), 0.0))  # of the height; area / share of the width
+        share = math.exp(np.random.uniform(math.log(area), 0.0))  # of the height; the width's is area / share
         rows, columns = max(1, round(share * height)), max(1, round(area / share * width))
         top, left = (np.random.randint(full - part + 1) for full, part in ((height, rows), (width, columns)))
         if np.random.uniform() < prob:
@@ -54,7 +53,7 @@ def draw_pastes(images: Sequence[int], height: int, width: int, area: float, pro
 
 
 def paste(values: Tensor, pastes: Sequence[Paste]) -> Tensor:
-    """A copy of ``values`` [N, ..., H, W] with the rectangles of the (unmixed) sources in their targets.
+    """Copy ``values`` [N, ..., H, W] and paste the rectangles of the (unmixed) sources into their targets.
 
     Example:
         >>> images = torch.tensor([[[1, 1], [1, 1]], [[2, 2], [2, 2]]])

@@ -32,33 +32,34 @@ def dynamic_mutual_loss(
     reduction: Reduction = 'mean',
     threshold: float = 0.9,
 ) -> tuple[Tensor, DynamicWeight | None]:
-    """Dynamically weighted cross-entropy ``sum(w * CE) / N`` (arXiv 2004.08514, dynamic loss), and the weights it used.
+    """Compute the cross-entropy ``sum(w * CE) / N`` with dynamic weights w (arXiv 2004.08514, dynamic loss).
 
-    N is the number of valid (not ignored) pixels of the whole batch, human- and pseudo-labeled together. N = 0 gives a
-    loss of 0 that still has a graph (all gradients 0).
+    N is the number of valid (not ignored) pixels of the whole batch, human- and pseudo-labeled. N = 0 gives a loss of 0
+    that still has a graph (all gradients 0).
 
     Args:
         logits: student logits [N, C, ...], any float dtype; computed in float32.
         label: int64 [N, ...], class index or ``ignore_index``.
-        confidence: float32 [N, ...] as for ``dynamic_weight``; None is plain cross-entropy.
+        confidence: float32 [N, ...] as for ``dynamic_weight``; None gives plain cross-entropy.
         gamma1: exponent on agreement, >= 0.
         gamma2: exponent on disagreement, >= 0.
         variant: 'dmt', 'naive', 'flip' or 'online'.
         ignore_index: label of pixels without loss.
-        class_weight: float [C]; scales each pixel by the weight of the class it is trained on, and in N as well (as in
-            ``torch.nn.functional.cross_entropy``).
-        pixel_weight: float [N, ...]; scales each pixel and leaves N alone (a hard-example sampler).
+        class_weight: float [C]; scales each pixel, in N too, by the weight of its training class (as
+            ``torch.nn.functional.cross_entropy`` does).
+        pixel_weight: float [N, ...]; scales each pixel but not N (for a hard-example sampler).
         reduction: 'mean', 'sum' or 'none'.
-        threshold: of variant 'online'.
+        threshold: used by variant 'online' only, see ``dynamic_weight``.
 
     Returns:
-        The float32 loss, a scalar or [N, ...] for 'none', and the ``DynamicWeight`` (None without confidence).
+        The float32 loss (a scalar, or [N, ...] for 'none') and the ``DynamicWeight`` used (None without confidence).
 
     Raises:
         ValueError: as ``dynamic_weight``; also an unknown reduction, or weights of the wrong shape.
 
     Example:
-        One image that a human labeled, and one where student and teacher agree: (1 * -log 0.5 + 0.8**2 * -log 0.8) / 2.
+        A human labeled the first image; student and teacher agree on the second one. The loss is
+        (1 * -log 0.5 + 0.8**2 * -log 0.8) / 2.
 
         >>> logits = torch.tensor([[0.5, 0.5], [0.8, 0.2]]).log()
         >>> loss, decision = dynamic_mutual_loss(logits, torch.tensor([0, 0]), torch.tensor([2.0, 0.7]), 2, 2)
@@ -83,7 +84,7 @@ def dynamic_mutual_loss(
         weight, denominator = weight * factor, denominator * factor
     if pixel_weight is not None:
         weight = weight * pixel_weight.float()
-    # A class of probability 0 has an infinite cross-entropy; p ** gamma * -log p is 0 there, but 0 * inf is NaN.
+    # A class of probability 0 has infinite cross-entropy. The limit of p ** gamma * -log p is 0, but 0 * inf is NaN.
     loss = torch.where(weight != 0, -weight * gather_class(log_prob, class_index), 0)
     return _reduce(loss, denominator, reduction), decision
 

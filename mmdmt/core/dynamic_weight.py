@@ -1,7 +1,7 @@
 """The dynamic weight of DMT: pseudo labels count less where student and teacher disagree (arXiv 2004.08514).
 
-Notation of the paper: teacher label ``y_A`` with confidence ``c_A``; student argmax ``y_B`` with confidence ``c_B``;
-``p_B`` is the student's probability of ``y_A``. All of them are detached and computed in float32.
+Notation of the paper: the teacher's label ``y_A`` has confidence ``c_A``; the student's argmax ``y_B`` has confidence
+``c_B``; ``p_B`` is the student's probability of ``y_A``. All of them are detached and computed in float32.
 """
 
 import math
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 HUMAN = 2.0
-"""Confidence of a human-labeled pixel: above every probability, so one tensor says both who labeled and how surely."""
+"""Confidence of a human-labeled pixel. It exceeds every probability, so one tensor holds labeler and confidence."""
 
 VARIANTS = ('dmt', 'naive', 'flip', 'online')
 
@@ -20,12 +20,13 @@ Variant = Literal['dmt', 'naive', 'flip', 'online']
 
 
 class DynamicWeight(NamedTuple):
-    """Weight of every pixel, the label to train it on, and who disagreed; all tensors [N, ...], without gradient.
+    """Weight and training label of every pixel, and who disagreed; all tensors [N, ...], without gradient.
 
-    ``weight`` float32: 1 on human-labeled pixels, 0 on ignored ones. ``label`` int64: as given, except where variant
-    'flip' or 'online' puts the student's class. ``pseudo`` bool: pixels that no human labeled and that are not ignored.
-    ``disagree`` bool: the part of ``pseudo`` where the label is not the student's argmax. ``student_wins`` bool: the
-    part of ``disagree`` where the student is the more confident one (``c_A < c_B``).
+    ``weight`` float32: 1 on human-labeled pixels, 0 on ignored ones. ``label`` int64: as given, unless variant 'flip'
+    or 'online' changes it. ``pseudo`` bool: pixels that no human labeled and that are not ignored ('online' includes
+    ignored ones). ``disagree`` bool: the part of ``pseudo`` where the label is not the student's argmax.
+    ``student_wins`` bool: the part of ``disagree`` where the student is more confident (``c_A < c_B``). Variant
+    'online' has neither.
     """
 
     weight: Tensor
@@ -55,27 +56,27 @@ def dynamic_weight(
     ``y_A != y_B`` and ``c_A < c_B``        0             p_B**gamma1   (1-c_A)**gamma2, on y_B
     ======================================  ============  ============  ===================
 
-    ``gamma1 == gamma2 == 0`` switches the weighting off for every variant: weight 1 on every valid pixel, labels
-    unchanged (plain cross-entropy; iterated, it is CBST).
+    ``gamma1 == gamma2 == 0`` disables the weighting of these variants: every valid pixel has weight 1 and keeps its
+    label (plain cross-entropy; iterated, it is CBST).
 
-    'online' (Online ST) has no teacher: whatever their label, pixels that no human labeled are trained on ``y_B`` with
-    weight 1 where ``c_B > threshold``, and ignored elsewhere; the gammas have no meaning.
+    'online' (Online ST) has no teacher and ignores the gammas. Pixels that no human labeled get label ``y_B`` and
+    weight 1 where ``c_B > threshold``; elsewhere they are ignored. Their given label has no effect.
 
     Args:
-        logits: student logits [N, C, ...], any float dtype; the soft-max is taken in float32.
+        logits: student logits [N, C, ...], any float dtype; the softmax is computed in float32.
         label: int64 [N, ...], class index or ``ignore_index``.
         confidence: float32 [N, ...], ``c_A`` in [0, 1], or ``HUMAN`` (anything above 1) where a human labeled.
         gamma1: exponent on agreement, >= 0.
         gamma2: exponent on disagreement, >= 0.
         variant: 'dmt', 'naive', 'flip' or 'online'.
         ignore_index: label of pixels without weight.
-        threshold: of variant 'online'.
+        threshold: ``c_B`` above which 'online' uses ``y_B``.
 
     Raises:
-        ValueError: unknown variant, negative or not finite gamma, shapes that do not match.
+        ValueError: unknown variant, negative or non-finite gamma, mismatched shapes.
 
     Example:
-        A human label; agreement; the teacher is more confident; the student is. The teacher always says class 0.
+        A human label; agreement; the teacher is more confident; the student is. The teacher always predicts class 0.
 
         >>> logits = torch.tensor([[0.5, 0.5], [0.8, 0.2], [0.25, 0.75], [0.25, 0.75]]).log()
         >>> confidence = torch.tensor([HUMAN, 0.7, 0.9, 0.6])
@@ -98,7 +99,7 @@ def weight_from_log_prob(
     ignore_index: int = 255,
     threshold: float = 0.9,
 ) -> DynamicWeight:
-    """Do what ``dynamic_weight`` does, from the float32 log-soft-max [N, C, ...] the loss has at hand.
+    """Do what ``dynamic_weight`` does, from the float32 log-softmax [N, C, ...] that the loss already has.
 
     Shapes, dtypes and errors are those of ``dynamic_weight``.
 
@@ -146,7 +147,7 @@ def gamma_ramp(gamma_max: float, t: float, t_max: float) -> float:
         t_max: last step (same unit as ``t``); 0 gives ``gamma_max``.
 
     Raises:
-        ValueError: ``t`` outside [0, t_max], or negative or not finite gamma_max.
+        ValueError: ``t`` outside [0, t_max], or negative or non-finite gamma_max.
 
     Example:
         >>> [round(gamma_ramp(4.0, t, 2), 3) for t in (0, 1, 2)]
@@ -161,7 +162,7 @@ def gamma_ramp(gamma_max: float, t: float, t_max: float) -> float:
 
 
 def gather_class(log_prob: Tensor, class_index: Tensor) -> Tensor:
-    """Value [N, ...] of the class ``class_index``, int64 [N, ...], of each pixel of ``log_prob`` [N, C, ...].
+    """Pick from ``log_prob`` [N, C, ...] each pixel's value [N, ...] at its ``class_index``, int64 [N, ...].
 
     Example:
         >>> gather_class(torch.tensor([[0.1, 0.9], [0.3, 0.7]]), torch.tensor([1, 0]))
@@ -171,12 +172,12 @@ def gather_class(log_prob: Tensor, class_index: Tensor) -> Tensor:
 
 
 def _power(log_prob: Tensor, gamma: float) -> Tensor:
-    # 0 * -inf is NaN; the lowest finite number gives p ** 0 = 1 and still underflows to 0 for any other gamma.
+    # 0 * -inf is NaN. The lowest finite number gives p ** 0 = 1 and still underflows to 0 for any other gamma.
     return (gamma * log_prob.clamp(min=torch.finfo(torch.float32).min)).exp()
 
 
 def check_variant(gamma1: float, gamma2: float, variant: str) -> None:
-    """Refuse what ``dynamic_weight`` cannot weigh by: ValueError.
+    """Raise ValueError for an unknown variant or a negative or non-finite gamma.
 
     Example:
         >>> check_variant(-1, 2, 'dmt')
@@ -195,7 +196,7 @@ def _check_gamma(name: str, gamma: float) -> None:
 
 
 def check_shape(name: str, tensor: Tensor, logits: Tensor) -> None:
-    """Refuse a tensor that has not one value for each pixel of ``logits``: ValueError naming both shapes.
+    """Raise ValueError, naming both shapes, unless ``tensor`` has one value for each pixel of ``logits``.
 
     Example:
         >>> check_shape('label', torch.zeros(2, 4), torch.zeros(2, 3, 4))

@@ -18,11 +18,11 @@ class Mixed(NamedTuple):
 
 
 def draw_lam(alpha: float, dominant: bool) -> float:
-    """Draw the share of the first image of each mixed pair, Beta(alpha, alpha), by NumPy's global generator.
+    """Draw the share of the first image in each mixed pair from Beta(alpha, alpha), by NumPy's global generator.
 
     Args:
         alpha: > 0.
-        dominant: take ``max(lam, 1 - lam)``, so that the image an example is named after is the larger part of it.
+        dominant: return ``max(lam, 1 - lam)``, so that the first image has the larger share.
 
     Example:
         >>> np.random.seed(0)
@@ -34,7 +34,7 @@ def draw_lam(alpha: float, dominant: bool) -> float:
 
 
 def mix(values: Tensor, lam: float, partner: Tensor) -> Tensor:
-    """``lam * values + (1 - lam) * values[partner]`` over the first dimension; ``partner`` is int64 [N].
+    """Return ``lam * values + (1 - lam) * values[partner]`` over the first dimension; ``partner`` is int64 [N].
 
     Example:
         >>> mix(torch.tensor([0.0, 8.0]), 0.75, torch.tensor([1, 0]))
@@ -46,13 +46,13 @@ def mix(values: Tensor, lam: float, partner: Tensor) -> Tensor:
 def mixup(
     images: Tensor, one_hot: Tensor, weight: Tensor, lam: float, partner: Tensor, weighting: Weighting = 'image'
 ) -> Mixed:
-    """Mix each image with its partner, and labels and weights alike.
+    """Mix each image, its label and its weight with those of its partner.
 
-    With labels ``y``, weights ``w`` and those of the partner ``y'``, ``w'``, the weighted target of a mixed image is
+    An image has label ``y`` and weight ``w``, its partner ``y'`` and ``w'``. The weighted target of the mixed image is
 
-    - 'image', as published: ``(lam w + (1 - lam) w') (lam y + (1 - lam) y')``; a rejected label (weight 0) thereby
-      regains weight through its partner;
-    - 'term': ``lam w y + (1 - lam) w' y'``; it does not.
+    - 'image', as published: ``(lam w + (1 - lam) w') (lam y + (1 - lam) y')``; a rejected label (weight 0) regains
+      weight through its partner;
+    - 'term': ``lam w y + (1 - lam) w' y'``; a rejected label stays rejected.
 
     Args:
         images: [N, ...], any float dtype.
@@ -66,7 +66,7 @@ def mixup(
         ValueError: an unknown weighting.
 
     Example:
-        Of two images of classes 0 and 1, the second one was rejected (weight 0).
+        Two images have classes 0 and 1; the second one is rejected (weight 0).
 
         >>> images, one_hot, weight = torch.tensor([0.0, 8.0]), torch.eye(2), torch.tensor([1.0, 0.0])
         >>> partner = torch.tensor([1, 0])
@@ -87,7 +87,7 @@ def mixup(
 
 
 def draw_partners(number: int, device: torch.device) -> Tensor:
-    """A random permutation of the images of a batch, int64 [number].
+    """Draw a random permutation of the images of a batch, int64 [number].
 
     Example:
         >>> sorted(draw_partners(3, torch.device('cpu')).tolist())

@@ -1,4 +1,4 @@
-"""Ranking of pseudo labels by confidence: of pixels by class, of images all together (arXiv 2004.08514)."""
+"""Rank pseudo labels by confidence: pixels within each class, images all together or by class (arXiv 2004.08514)."""
 
 import numpy as np
 import torch
@@ -10,9 +10,9 @@ IGNORED = 255
 
 
 class ClassHistogram:
-    """How often each class was predicted with each confidence code, over a whole unlabeled set.
+    """Counts, over a whole unlabeled set, how often each class was predicted with each confidence code.
 
-    ``counts`` is int64 [num_classes, 65536] on the CPU. With it the pixels need not be kept to rank them.
+    ``counts`` is int64 [num_classes, 65536] on the CPU. It ranks the pixels without storing them.
 
     Args:
         num_classes: 1..255.
@@ -21,7 +21,7 @@ class ClassHistogram:
         ValueError: num_classes outside 1..255.
 
     Example:
-        Of class 0 the two most confident of four pixels; of class 1 its only one.
+        Ratio 0.5 selects the two most confident of the four pixels of class 0, and the only pixel of class 1.
 
         >>> histogram = ClassHistogram(num_classes=3)
         >>> histogram.update(torch.tensor([0, 0, 0, 0, 1, 255]), torch.tensor([10, 40, 20, 30, 5, 9]))
@@ -43,7 +43,7 @@ class ClassHistogram:
             code: confidence codes 0..65535 (``confidence.encode``), same shape, any integer dtype.
 
         Raises:
-            ValueError: shapes that differ, a label that is no class and not 255, a code outside 0..65535.
+            ValueError: different shapes, a label that is neither a class nor 255, a code outside 0..65535.
         """
         if label.shape != code.shape:
             raise ValueError(
@@ -58,7 +58,7 @@ class ClassHistogram:
         self.counts.view(-1).scatter_add_(0, label * NUM_CODES + code, valid.long())
 
     def merge(self, other: 'ClassHistogram') -> None:
-        """Add the counts of another histogram to this one, e.g. of another process.
+        """Add the counts of another histogram, e.g. of another process, to this one.
 
         Raises:
             ValueError: the two have different numbers of classes.
@@ -70,7 +70,7 @@ class ClassHistogram:
         self.counts += other.counts
 
     def thresholds(self, ratio: float) -> NDArray[np.uint16]:
-        """Per class the largest code t such that at least ``max(1, round(ratio * n))`` of its n pixels have code >= t.
+        """Return for each class the largest code t that at least ``max(1, round(ratio * n))`` of its n pixels reach.
 
         A pixel is selected if its code is >= the threshold of its class. Ties are kept, so ratio 1 selects all.
 
@@ -103,13 +103,13 @@ class ClassHistogram:
         return kept / max(1, int(self.counts.sum()))
 
     def _rank(self, ratio: float) -> tuple[Tensor, Tensor]:
-        """Threshold and number of selected pixels of every class, int64 [num_classes] each."""
+        """Return threshold and number of selected pixels of every class, int64 [num_classes] each."""
         if not 0 < ratio <= 1:
             raise ValueError(f'ratio must be in (0, 1]; got {ratio}')
         at_least = self.counts.flip(1).cumsum(1).flip(1)
         total = at_least[:, 0]
         wanted = (ratio * total.double()).round().long().clamp(min=1)
-        # at_least falls with the code: the codes that still select enough are 0..threshold.
+        # at_least falls with the code, so the codes 0..threshold select enough.
         threshold = ((at_least >= wanted[:, None]).sum(1) - 1).clamp(min=0)
         return threshold, at_least.gather(1, threshold[:, None]).squeeze(1)
 
@@ -119,20 +119,20 @@ def select_images(
 ) -> NDArray[np.int64]:
     """Pick the ``round(ratio * n)`` most confident of n images (arXiv 2004.08514, classification).
 
-    Exactly so many are picked: where confidences tie, it is by a fixed shuffle, not by the order of the images, which
-    often is that of their classes.
+    The number is exact: a fixed shuffle breaks ties. The order of the images would not do, because images are often
+    sorted by class.
 
     Args:
-        log_odds: confidence of each image, float [n]; any increasing function of it gives the same.
+        log_odds: confidence of each image, float [n]; any increasing function of it gives the same result.
         ratio: share to pick, in (0, 1].
-        label: predicted class of each image, integer [n]: then each class is ranked on its own, and at least one image
-            of each predicted class is picked.
+        label: predicted class of each image, integer [n]. If given, each class is ranked separately, and at least one
+            image of each predicted class is picked.
 
     Returns:
         Indices of the picked images, ascending, int64.
 
     Raises:
-        ValueError: a ratio outside (0, 1] or one that picks nothing, shapes that differ, a confidence that is NaN.
+        ValueError: a ratio outside (0, 1] or one that picks nothing, different shapes, a NaN confidence.
 
     Example:
         >>> log_odds = np.array([1.0, 9.0, 3.0, 2.0], dtype=np.float32)
@@ -147,7 +147,7 @@ def select_images(
         raise ValueError('log_odds must not be NaN')
     number = len(log_odds)
     ties = np.random.Generator(np.random.PCG64(0)).permutation(number)
-    order = np.lexsort((ties, -log_odds))  # the last key counts first
+    order = np.lexsort((ties, -log_odds))  # lexsort sorts by its last key first
     if label is None:
         picked = order[: selected_number(number, ratio)]
         if not len(picked):
@@ -160,7 +160,7 @@ def select_images(
 
 
 def selected_number(number: int, ratio: float) -> int:
-    """How many of ``number`` images a ratio selects: ``round(ratio * number)``.
+    """Return how many of ``number`` images a ratio selects: ``round(ratio * number)``.
 
     Example:
         >>> selected_number(11, 0.2)

@@ -1,4 +1,4 @@
-"""The phases of a DMT run in order, and what each one starts from (arXiv 2004.08514, Alg. 1 and 2)."""
+"""The phases of a DMT run, their order and their inputs (arXiv 2004.08514, Alg. 1 and 2)."""
 
 import re
 from collections.abc import Sequence
@@ -13,15 +13,16 @@ MODEL_NAME = re.compile(r'[a-z][a-z0-9_-]*')
 
 @dataclass(frozen=True)
 class Phase:
-    """One step of a run: training one model, or labeling the unlabeled set with one.
+    """One step of a run: it trains one model, or labels the unlabeled set with one.
 
-    ``name``: '00_train_a', '01_label_a', '01_train_b': iteration, kind, model.
+    ``name``: iteration, kind and model, such as '00_train_a', '01_label_a', '01_train_b'.
     ``model``: the student of a train phase, the teacher of a label phase.
-    ``init``: the train phase whose checkpoint is the start of a train phase or the teacher of a label phase; None is
-    the model's own initial weights.
-    ``labels``: the label phase that made the pseudo labels a train phase uses; None in iteration 0 (labeled data only),
-    and where the student labels its own batches ('online').
-    ``label_ratio``: share of the pseudo labels this iteration uses, in (0, 1]; None where ``labels`` is.
+    ``init``: the train phase whose checkpoint a train phase starts from, or a label phase labels with. None means the
+    model's own initial weights.
+    ``labels``: the label phase whose pseudo labels a train phase uses. None for label phases, in iteration 0 (labeled
+    data only), and for scheme 'online' (the student labels its own batches).
+    ``label_ratio``: share of the pseudo labels that this iteration uses, in (0, 1]; None in iteration 0 and for
+    'online'.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Phase:
 
     @property
     def supervised(self) -> bool:
-        """Whether it trains on labeled data only."""
+        """Whether the phase trains on labeled data only."""
         return self.kind == 'train' and self.iteration == 0
 
     @property
@@ -44,29 +45,29 @@ class Phase:
 
     @property
     def teacher(self) -> str | None:
-        """Name of the model that made the pseudo labels of this train phase; None if it uses none."""
+        """Name of the model that made the pseudo labels of this train phase; None without pseudo labels."""
         return None if self.labels is None else self.labels.removeprefix(_name(self.iteration, 'label', ''))
 
 
 def plan(
     scheme: Scheme, models: Sequence[str], label_ratios: Sequence[float], reinitialise: bool = False
 ) -> list[Phase]:
-    """List the phases of a run, in an order in which each finds its inputs complete.
+    """List the phases of a run, each after its inputs.
 
-    'mutual' (two models a, b; Alg. 1): in iteration i the model a of i-1 labels for b, and the b of i-1 for a. Both
-    fine-tune from their own i-1. 'self' (one model, ablation DST of Tab. 7): it labels for itself and fine-tunes.
-    'chain' (one model, classification, Alg. 2): it labels for a successor that trains from a new initialisation.
-    'online' (one model, ablation Online ST of Tab. 7): one phase that labels each batch while it trains on it.
+    'mutual' (two models a, b; Alg. 1): in iteration i, a of iteration i-1 labels for b, and b of i-1 labels for a. Each
+    model fine-tunes from its own i-1. 'self' (one model, ablation DST of Tab. 7): it labels for itself and fine-tunes.
+    'chain' (one model, classification, Alg. 2): it labels for a successor that trains from a new initialization.
+    'online' (one model, ablation Online ST of Tab. 7): one phase labels each batch while it trains on it.
 
     Args:
         scheme: 'mutual', 'self', 'chain' or 'online'.
         models: unique model names, each [a-z][a-z0-9_-]*; two for 'mutual', one for the others.
         label_ratios: share of the pseudo labels that iteration 1, 2, ... uses, strictly increasing in (0, 1]; none for
             'online'.
-        reinitialise: train from a new initialisation in each iteration, as 'chain' always does, instead of fine-tuning.
+        reinitialise: train from a new initialization in each iteration, as 'chain' always does, instead of fine-tuning.
 
     Raises:
-        ValueError: an argument that is not as above, named with what is allowed.
+        ValueError: an argument is not as above; the message names it and the allowed values.
 
     Example:
         >>> for phase in plan('mutual', ['a', 'b'], [1.0]):

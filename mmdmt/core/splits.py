@@ -1,15 +1,15 @@
-"""Which images are labeled: the published nested splits, class-balanced ones, and two halves to make models differ."""
+"""Choose labeled images: published nested splits, class-balanced splits, and two subsets to make models differ."""
 
 import random
 from collections.abc import Sequence
 
 
 def nested_split(names: Sequence[str], ratio: float, split_id: int, seed: int = 7777) -> tuple[list[str], list[str]]:
-    """Split image names into labeled and unlabeled ones, as the published lists were made (arXiv 2004.08514).
+    """Split image names into labeled and unlabeled ones like the published lists (arXiv 2004.08514).
 
-    The names are sorted and then shuffled ``split_id + 1`` times; the first n are labeled. For one split id the
-    smaller labeled sets lie within the larger ones. n is ``int(len(names) / ratio)``, and one more if that leaves a
-    remainder of 1 after batches of 8 (batch norm cannot train on a batch of one image), but never more than there are.
+    The names are sorted and then shuffled ``split_id + 1`` times; the first n are labeled. For one split id, smaller
+    labeled sets are subsets of larger ones. n is ``int(len(names) / ratio)``. If batches of 8 would leave a batch of
+    one image, which batch norm cannot train on, n is one more, if there is one more name.
 
     Args:
         names: image names without duplicates, in any order.
@@ -21,7 +21,7 @@ def nested_split(names: Sequence[str], ratio: float, split_id: int, seed: int = 
         The labeled and the unlabeled names, both in shuffled order.
 
     Raises:
-        ValueError: no names, a duplicate, a ratio below 1 or one that selects nothing, a split_id that is no int >= 0.
+        ValueError: no names, a duplicate, a ratio that is below 1 or selects nothing, a split_id that is no int >= 0.
 
     Example:
         >>> names = [f'{number:02d}' for number in range(8)]
@@ -47,25 +47,25 @@ def nested_split(names: Sequence[str], ratio: float, split_id: int, seed: int = 
 def balanced_split(
     names: Sequence[str], labels: Sequence[int], number: int, split_id: int = 0, seed: int = 7777
 ) -> tuple[list[str], list[str]]:
-    """Split image names into labeled ones, as many of each class as of any other, and unlabeled ones.
+    """Split image names into labeled ones, equally many of each class, and unlabeled ones.
 
     The names of each class are sorted and then shuffled ``split_id + 1`` times by a fresh
-    ``random.Random(f'{seed} {label}')``, so that what is taken of one class does not depend on the other classes; the
-    first ``number / num_classes`` are labeled. For one split id a smaller labeled set is the beginning of a larger one.
+    ``random.Random(f'{seed} {label}')``, so no class influences another. The first ``number / num_classes`` of each
+    are labeled. For one split id, a smaller labeled set is the beginning of a larger one.
 
     Args:
         names: image names without duplicates, in any order.
-        labels: the class of each name. Every class that occurs here gets its share.
-        number: how many names to label, a multiple of the number of classes.
+        labels: the class of each name. Every class that occurs here gets an equal share.
+        number: number of names to label, a multiple of the number of classes.
         split_id: any integer >= 0; each gives another split.
         seed: of the shuffle.
 
     Returns:
-        The labeled names, by turns one of each class with the classes ascending, and the unlabeled names, sorted.
+        The labeled names, cycling through the classes in ascending order, and the unlabeled names, sorted.
 
     Raises:
-        ValueError: no names, a duplicate, not one label a name, a number that is no int >= 1 or no multiple of the
-            number of classes or larger than the smallest class allows, a split_id that is no int >= 0.
+        ValueError: no names, a duplicate, not one label per name, a split_id that is no int >= 0, or a number that is
+            no int >= 1, no multiple of the number of classes, or more than the smallest class allows.
 
     Example:
         >>> balanced_split(['a0', 'b0', 'c1', 'd1'], [0, 0, 1, 1], number=2)
@@ -73,7 +73,7 @@ def balanced_split(
     """
     _check_names(names)
     if len(labels) != len(names):
-        raise ValueError(f'labels must be one for each of the {len(names)} names; got {len(labels)}')
+        raise ValueError(f'labels must hold one label for each of the {len(names)} names; got {len(labels)}')
     _check_split_id(split_id)
     by_class: dict[int, list[str]] = {label: [] for label in sorted(set(labels))}
     for name, label in zip(names, labels, strict=True):
@@ -86,7 +86,7 @@ def balanced_split(
     for label, members in by_class.items():
         if len(members) < share:
             raise ValueError(
-                f'number asks for a labeled set larger than the data: class {label} has {len(members)} names, '
+                f'number is too large for the data: class {label} has {len(members)} names, '
                 f'{number} in {len(by_class)} classes need {share}'
             )
     taken = [_shuffled(members, f'{seed} {label}', split_id + 1)[:share] for label, members in by_class.items()]
@@ -103,11 +103,11 @@ def difference_maximised_sampling(
 
     Args:
         names: labeled image names without duplicates, in any order.
-        alpha: share that each model gets, in (0, 1].
+        alpha: share of the names that each model gets, in (0, 1].
         seed: of the shuffle.
 
     Returns:
-        The names for model A and those for model B, in shuffled order.
+        The names for model A and the names for model B, in shuffled order.
 
     Raises:
         ValueError: no names, a duplicate, alpha outside (0, 1].

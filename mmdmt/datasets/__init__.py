@@ -1,4 +1,4 @@
-"""Datasets and samplers of a DMT run; importing it registers them."""
+"""Datasets and samplers of a DMT run; importing this package registers them."""
 
 from mmdmt.datasets.labeled_unlabeled_sampler import LabeledUnlabeledSampler
 from mmdmt.datasets.unfinished_sampler import UnfinishedSampler

@@ -1,4 +1,4 @@
-"""Building the datasets that a config names, with errors that say which file is missing."""
+"""Build the datasets of a config; errors name the missing file."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,15 +12,15 @@ from mmdmt.config_dicts import copy_config
 
 
 def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence, str], None]) -> Any:
-    """Build a dataset, having looked for the files and folders it names.
+    """Check that the files and folders of a dataset config exist, and build the dataset.
 
     Raises:
-        FileNotFoundError: naming the config key and the path that does not exist.
-        ValueError: if the dataset is empty, or if a training pipeline has a transform that is refused.
+        FileNotFoundError: if a path does not exist; the message names the config key and the path.
+        ValueError: if the dataset is empty, or if a training pipeline has a refused transform.
     """
     for part_key, part in _parts(config, key):
         if key.startswith('dmt.'):
-            # Before anything is built: a refused transform may need a package that is not installed.
+            # Check before building: a refused transform may need a package that is not installed.
             check_pipeline(part.get('pipeline') or (), f'{part_key}.pipeline')
         root = part.get('data_root') or ''
         prefix = part.get('data_prefix') or {}
@@ -34,14 +34,14 @@ def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence,
             path = value if is_abs(value) or '://' in value else str(Path(root) / value)
             if not fileio.exists(path):
                 raise FileNotFoundError(
-                    f'{part_key}: {name} {path!r} does not exist; set data_root (now {root!r}) to where the data '
-                    'lies. The README says how its folders must look'
+                    f'{part_key}: {name} {path!r} does not exist; set data_root (now {root!r}) to the folder of the '
+                    'data. The README describes its layout'
                 )
     try:
         dataset = DATASETS.build(copy_config(config))
         dataset.full_init()
     except ValueError as error:
-        # What mmengine's BaseDataset says where it has nothing to serialize.
+        # mmengine's BaseDataset raises this if it has nothing to serialize.
         if 'at least one array to concatenate' not in str(error):
             raise
         dataset = ()
@@ -64,15 +64,15 @@ def _list_name(config: Mapping) -> str:
 
 
 def image_paths(dataset: Any) -> list[str]:
-    """Paths of all images of a dataset.
+    """Return the paths of all images of a dataset.
 
     Raises:
-        ValueError: if it does not say them.
+        ValueError: if an image has no ``img_path``.
     """
     infos = [dataset.get_data_info(idx) for idx in range(len(dataset))]
     if not all('img_path' in info for info in infos):
         raise ValueError(
-            f'dataset {type(dataset).__name__} gives no img_path, by which its pseudo labels are named (for CIFAR, use '
+            f'dataset {type(dataset).__name__} gives no img_path, which names the pseudo labels (for CIFAR, use '
             'DMTCIFAR10 or DMTCIFAR100)'
         )
     return [info['img_path'] for info in infos]

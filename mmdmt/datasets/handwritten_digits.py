@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits, which all demo data is made of."""
+"""Scikit-learn's handwritten digits, the source of all demo data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SPLITS = ('train', 'val')
 
 @lru_cache(maxsize=1)
 def load_digits() -> tuple[np.ndarray, np.ndarray]:
-    """Read all 1,797 digits: int64 ink (N, 8, 8) from 0 to 16, and int64 class (N,) from 0 to 9; both read-only.
+    """Read all 1,797 digits: int64 ink (N, 8, 8) from 0 to 16, and int64 classes (N,) from 0 to 9; both read-only.
 
     Raises:
         ImportError: scikit-learn is not installed.
@@ -20,20 +20,20 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
         from sklearn.datasets import load_digits as read_packaged_digits
     except ImportError as error:
         raise ImportError(
-            'the handwritten digits are those packaged with scikit-learn: pip install scikit-learn'
+            'the handwritten digits come with scikit-learn, which is missing: pip install scikit-learn'
         ) from error
     digits = read_packaged_digits()
     ink, labels = digits.images.astype(np.int64), digits.target.astype(np.int64)
-    # Every caller gets the same two arrays out of the cache.
+    # All callers share these two cached arrays.
     ink.setflags(write=False)
     labels.setflags(write=False)
     return ink, labels
 
 
 def digit_pool(split: str) -> np.ndarray:
-    """Return the indices, int64 of shape (N,), of the handwritten digits that belong to ``split``.
+    """Return the indices of the handwritten digits in ``split``, int64 of shape (N,).
 
-    Every fourth digit belongs to ``val``, the others to ``train``: no handwritten digit is seen in both.
+    Every fourth digit belongs to ``val``, the others to ``train``, so the splits share no digit.
 
     Raises:
         ValueError: ``split`` is neither ``train`` nor ``val``.

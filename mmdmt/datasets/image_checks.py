@@ -1,4 +1,4 @@
-"""What is checked of the images of any dataset before the first training step."""
+"""Checks of the images of any dataset, before the first training step."""
 
 import io
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ WORKERS = 4
 
 
 def check_disjoint(labeled: Sequence[str], unlabeled: Sequence[str]) -> None:
-    """Refuse an image that is labeled and unlabeled at once.
+    """Refuse images that are both labeled and unlabeled.
 
     Raises:
-        ValueError: naming some of them, and how many there are.
+        ValueError: if there are any; the message gives their number and names up to three.
     """
     shared = sorted(set(labeled) & set(unlabeled))
     if shared:
@@ -27,10 +27,10 @@ def check_disjoint(labeled: Sequence[str], unlabeled: Sequence[str]) -> None:
 
 
 def image_size(path: str, key: str) -> tuple[int, int]:
-    """Height and width of an image file.
+    """Return height and width of an image file.
 
     Raises:
-        FileNotFoundError: if there is none.
+        FileNotFoundError: if the file does not exist.
         ValueError: if it cannot be read as an image.
     """
     if not fileio.exists(path):
@@ -46,19 +46,19 @@ def check_images(dataset: Any, key: str) -> None:
     """Check that every image of an unlabeled dataset exists and can be read.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file.
+        FileNotFoundError, ValueError: if not; the message names the file.
     """
     infos = (dataset.get_data_info(idx) for idx in range(len(dataset)))
-    paths = [info['img_path'] for info in infos if 'img' not in info]  # not of images in memory
+    paths = [info['img_path'] for info in infos if 'img' not in info]  # images in memory have no file
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(lambda path: image_size(path, key), paths))
 
 
 def load_unlabeled(dataset: Any, pipeline: Sequence, key: str, **extra: Any) -> Any:
-    """Data sample of the first unlabeled image, with ``extra`` data information, through a pipeline.
+    """Load the first unlabeled image, with ``extra`` data information, through a pipeline; return its data sample.
 
     Raises:
-        ValueError: if the pipeline fails or gives no image, naming its config key.
+        ValueError: if the pipeline fails or lacks an output; the message names the config key.
     """
     try:
         images = UnlabeledDataset(dataset, pipeline)
@@ -67,5 +67,5 @@ def load_unlabeled(dataset: Any, pipeline: Sequence, key: str, **extra: Any) -> 
         raise ValueError(f'{key} fails on the first unlabeled image: {type(error).__name__}: {error}') from error
     for name in ('inputs', 'data_samples'):
         if name not in packed:
-            raise ValueError(f'{key} gives no {name!r}: does it load the image and end with PackDMTInputs?')
+            raise ValueError(f'{key} gives no {name!r}; it must load the image and end with PackDMTInputs')
     return packed['data_samples']

@@ -12,32 +12,32 @@ from torch.utils.data import Sampler
 
 @DATA_SAMPLERS.register_module()
 class LabeledUnlabeledSampler(Sampler):
-    """Endless batches with a fixed number of labeled and of unlabeled images.
+    """Yields endless batches with a fixed number of labeled and of unlabeled images.
 
-    An epoch is one pass over the unlabeled images; the labeled ones cycle. Both are shuffled anew each time they
-    are used up. Batch number ``b`` is a function of ``b``, the rank and the seed alone, so that a resumed run goes
-    on with the batch it would have seen.
+    An epoch is one pass over the unlabeled images; the labeled ones cycle. Each set is reshuffled when it is used up.
+    Batch number ``b`` depends on ``b``, the rank and the seed only, so a resumed run continues with the batch that it
+    would have seen.
 
     Args:
         dataset: A ``ConcatDataset`` of two datasets, the labeled one first.
         labeled: Labeled images in the batch of each process, at least 1.
         unlabeled: Unlabeled images in the batch of each process, at least 1. The data loader's ``batch_size`` must
             be ``labeled + unlabeled``.
-        seed: The same in all processes. Default: drawn, and shared with all processes.
+        seed: Must be the same in all processes. Default: drawn, and shared with all processes.
 
     Raises:
-        ValueError: if ``dataset`` is not a concatenation of two, or a number is below 1.
+        ValueError: if ``dataset`` does not concatenate two non-empty datasets, or a number is below 1.
     """
 
     def __init__(self, dataset: Any, labeled: int, unlabeled: int, seed: int | None = None) -> None:
         parts = getattr(dataset, 'datasets', ())
         if len(parts) != 2 or not all(len(part) for part in parts):
             raise ValueError(
-                'LabeledUnlabeledSampler needs a ConcatDataset of a labeled and an unlabeled dataset, both not empty; '
+                'LabeledUnlabeledSampler needs a ConcatDataset of a labeled and an unlabeled dataset, both non-empty; '
                 f'got {type(dataset).__name__} of lengths {[len(part) for part in parts]}'
             )
         if min(labeled, unlabeled) < 1:
-            raise ValueError(f'labeled={labeled} and unlabeled={unlabeled} images a batch must both be at least 1')
+            raise ValueError(f'labeled={labeled} and unlabeled={unlabeled} images per batch must both be at least 1')
         self.rank, self.world_size = get_dist_info()
         self.sizes = tuple(len(part) for part in parts)
         self.per_batch = (labeled, unlabeled)
@@ -66,16 +66,16 @@ class LabeledUnlabeledSampler(Sampler):
             yield from self._batch(number)
 
     def skip(self, num_samples: int) -> None:
-        """Start after ``num_samples`` indices of this process, counted from the first; mmengine resumes with it."""
+        """Start after the first ``num_samples`` indices of this process; mmengine resumes with it."""
         if num_samples < 0:
             raise ValueError(f'num_samples must not be negative, got {num_samples}')
         self._first = num_samples
 
     def set_epoch(self, epoch: int) -> None:
-        """Start after ``epoch`` times ``len(self)`` indices: with pass ``epoch``, where a batch ends with each pass."""
+        """Start after ``epoch * len(self)`` indices; this is pass ``epoch`` if each pass ends with a batch."""
         self._first = epoch * len(self)
 
     def __len__(self) -> int:
-        """Indices of this process in one pass over the unlabeled images."""
+        """Return the number of indices of this process in one pass over the unlabeled images."""
         batches = -(-self.sizes[1] // (self.per_batch[1] * self.world_size))
         return batches * sum(self.per_batch)

@@ -12,19 +12,19 @@ from mmdmt.labels.stores import STORES
 
 @DATA_SAMPLERS.register_module()
 class UnfinishedSampler(Sampler):
-    """The images that a label store lacks, in order, each on exactly one process.
+    """Yields the images that a label store lacks, in order, each on exactly one process.
 
     Args:
         dataset: An ``UnlabeledDataset``.
         label_dir: Folder of the label store.
-        store: Its name: ``maps`` (of segmentation) or ``table`` (of classification).
-        seed: Not used; mmengine gives one to every sampler.
+        store: Name of the store: ``maps`` (segmentation) or ``table`` (classification).
+        seed: Not used; mmengine passes one to every sampler.
     """
 
     def __init__(self, dataset: Any, label_dir: str, store: str = 'maps', seed: int | None = None) -> None:
         done = STORES[store](label_dir).names()
         indices = [idx for idx in range(len(dataset)) if dataset.name(idx) not in done]
-        # One process may already write labels while another still builds its loader: all take the first one's view.
+        # One process may write labels while another still builds its loader, so all use the list of the first one.
         shared = [indices]
         broadcast_object_list(shared)
         rank, world_size = get_dist_info()

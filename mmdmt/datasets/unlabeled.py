@@ -14,12 +14,12 @@ from mmdmt.labels.stores import open_store
 class UnlabeledDataset:
     """The images of any dataset, without their annotations.
 
-    Where the dataset knows the class of an image, it is passed on as ``true_label``: for figures, not to be learned.
+    If the dataset knows the class of an image, ``true_label`` holds it, for statistics only; no model learns it.
 
     Args:
         dataset: Config (or instance) of a dataset whose ``get_data_info(idx)`` gives an ``img_path``: any dataset of
             mmseg or mmpretrain, or a ``ConcatDataset`` of them. Annotations need not exist.
-        pipeline: Transforms that take the place of the wrapped dataset's own.
+        pipeline: Transforms that replace those of the wrapped dataset.
     """
 
     def __init__(self, dataset: Any, pipeline: Sequence[Any]) -> None:
@@ -33,7 +33,7 @@ class UnlabeledDataset:
         return self.dataset.metainfo
 
     def full_init(self) -> None:
-        """Do nothing: the wrapped dataset is initialised at once."""
+        """Do nothing: the constructor has initialized the wrapped dataset."""
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -43,7 +43,7 @@ class UnlabeledDataset:
         return sample_name(idx, self.dataset.get_data_info(idx)['img_path'])
 
     def get_data_info(self, idx: int) -> dict:
-        """Data information of image ``idx``: no annotation, and an index that is unique in a concatenation too."""
+        """Return the data information of image ``idx``, without annotation; ``sample_idx`` is unique."""
         info = self.dataset.get_data_info(idx)
         info.pop('seg_map_path', None)
         info.pop('gt_score', None)
@@ -58,35 +58,35 @@ class UnlabeledDataset:
 
 @DATASETS.register_module()
 class OnlineLabelDataset(UnlabeledDataset):
-    """Images that the student labels itself while it trains on them (Online ST, Tab. 7 of arXiv 2004.08514).
+    """Images that the student itself labels while it trains on them (Online ST, Tab. 7 of arXiv 2004.08514).
 
     ``LoadDMTAnnotations`` gives them a label map of 255 and a confidence of 0 everywhere.
     """
 
     def get_data_info(self, idx: int) -> dict:
-        """Data information of image ``idx``, with ``pseudo_label`` None."""
+        """Return the data information of image ``idx``, with ``pseudo_label`` None."""
         return {**super().get_data_info(idx), 'pseudo_label': None}
 
 
 @DATASETS.register_module()
 class PseudoLabelDataset(UnlabeledDataset):
-    """Images with the pseudo labels that a teacher left in a label store (arXiv 2004.08514).
+    """Images with the pseudo labels that a teacher wrote to a label store (arXiv 2004.08514).
 
-    Segmentation: all images; of each class, the ``label_ratio`` share of all its pixels that has the highest
-    confidence is kept; the others are 255. Label and confidence are read here, and ``LoadDMTAnnotations`` places them.
-    Classification: the ``label_ratio`` share of the images that has the highest confidence, with ``gt_label`` and
+    Segmentation: all images. Of each class, the share ``label_ratio`` of its pixels with the highest confidence keeps
+    its label; the other pixels are 255. This class reads label and confidence; ``LoadDMTAnnotations`` places them.
+    Classification: the share ``label_ratio`` of the images with the highest confidence, with ``gt_label`` and
     ``gt_confidence``. Another ratio needs no new labels.
 
     Args:
-        dataset: See :class:`UnlabeledDataset`: the images that were labeled, in the same order.
+        dataset: See :class:`UnlabeledDataset`; the labeled images in the same order.
         pipeline: See :class:`UnlabeledDataset`.
         label_dir: Folder of a complete label store.
         label_ratio: Share to keep, in (0, 1].
-        ranking: What is ranked together: ``class``, or for classification also ``all``.
+        ranking: Rank within each ``class``, or (classification only) ``all`` images together.
 
     Raises:
         FileNotFoundError: if the label store is not complete.
-        ValueError: if it was made for other images, or if the ratio is outside (0, 1].
+        ValueError: if the store was made for other images, or if the ratio is outside (0, 1].
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class PseudoLabelDataset(UnlabeledDataset):
         return len(self.selection.indices)
 
     def get_data_info(self, idx: int) -> dict:
-        """Data information of selected image ``idx``, with its pseudo label, read from disk."""
+        """Return the data information of selected image ``idx``, with its pseudo label."""
         info = super().get_data_info(self.selection.indices[idx])
         info.pop('true_label', None)
         info.update(self.selection.fields(idx, sample_name(info['sample_idx'], info['img_path'])))

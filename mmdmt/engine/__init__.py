@@ -1,4 +1,4 @@
-"""The run: planning, checking, executing and reporting the phases of DMT; importing it registers the runner."""
+"""Plans, checks, executes and reports the phases of DMT; importing this package registers the runner."""
 
 from mmdmt.engine.amp import CPUAmpOptimWrapper
 from mmdmt.engine.hooks import ChannelsLastHook, DMTHook, FiniteLossHook, ProgressHook, TimeLeftHook

@@ -1,4 +1,4 @@
-"""Mixed precision in all phases, and what stands in for mmengine's optimizer wrapper on a CPU."""
+"""Mixed precision for all phases, with a CPU replacement for mmengine's optimizer wrapper."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,31 +11,31 @@ from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner.amp import autocast
 from torch import nn
 
-# Wrappers of one optimizer, which can be exchanged for one another.
+# Interchangeable wrappers of a single optimizer.
 EXCHANGEABLE = ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper')
 
 
 @OPTIM_WRAPPERS.register_module()
 class CPUAmpOptimWrapper(OptimWrapper):
-    """Train in bfloat16 on a CPU, where mmengine's ``AmpOptimWrapper`` refuses to be built.
+    """Train in bfloat16 on a CPU, where mmengine's ``AmpOptimWrapper`` cannot be built.
 
     Args:
-        loss_scale: Taken so that one config serves both, and not used: bfloat16 has the range of float32.
-        dtype: ``bfloat16``, also where it is None.
+        loss_scale: Accepted so that one config fits both wrappers, but ignored: bfloat16 has the range of float32.
+        dtype: ``bfloat16`` or None, which means the same.
         kwargs: Arguments of ``OptimWrapper``.
 
     Raises:
-        ValueError: if ``dtype`` is another one.
+        ValueError: if ``dtype`` has another value.
     """
 
     def __init__(self, loss_scale: Any = None, dtype: str | None = None, **kwargs: Any) -> None:
         if dtype not in (None, 'bfloat16'):
-            raise ValueError(f'optim_wrapper.dtype={dtype!r}: mixed precision on a CPU is bfloat16')
+            raise ValueError(f'optim_wrapper.dtype={dtype!r} is not supported on a CPU: use bfloat16')
         super().__init__(**kwargs)
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Compute in bfloat16 where it is safe, as autocast decides, beside what ``OptimWrapper`` does."""
+        """Run the context of ``OptimWrapper``; autocast decides which operations use bfloat16."""
         with super().optim_context(model), autocast():
             yield
 
@@ -43,13 +43,13 @@ class CPUAmpOptimWrapper(OptimWrapper):
 def enable_amp(cfg: Config) -> None:
     """Train in mixed precision: float16 with a dynamic loss scale on a GPU, bfloat16 on a CPU.
 
-    Every ``optim_wrapper`` of the config is changed, in the ``dmt`` dict too: merged over the config's, the type that
-    is written there would take mixed precision back.
+    This changes every ``optim_wrapper`` of the config. Those in the ``dmt`` dict are included: their types would
+    override the config's and disable mixed precision.
 
     Raises:
-        ValueError: if an ``optim_wrapper`` is of a type that has no mixed-precision counterpart, naming its key.
+        ValueError: if the type of an ``optim_wrapper`` has no mixed-precision counterpart; names its key.
     """
-    # Those that mmengine's wrapper works on.
+    # Devices that mmengine's wrapper supports.
     accelerated = any((is_cuda_available(), is_npu_available(), is_mlu_available(), is_musa_available()))
     for key, wrapper in _optim_wrappers(cfg._cfg_dict):
         found = wrapper.get('type', 'OptimWrapper')

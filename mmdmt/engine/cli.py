@@ -1,4 +1,4 @@
-"""What the command-line tools share."""
+"""Arguments and config loading that the command-line tools share."""
 
 import argparse
 import os
@@ -10,26 +10,26 @@ from mmengine.config import Config, DictAction
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that mean the same in all tools, and the same as in the tools of mmsegmentation."""
+    """Add the arguments that all tools share; they mean the same as in mmsegmentation's tools."""
     parser.add_argument('--work-dir', help='folder of the run (default: work_dirs/CONFIG_NAME)')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
         default={},
-        help='key=value pairs that override the config, e.g. dmt.semi.epochs=2; data_root=DIR moves all data sets of '
-        'the config that lie in its data_root',
+        help='key=value pairs that override the config, e.g. dmt.semi.epochs=2; data_root=DIR applies to all data sets '
+        "that use the config's data_root",
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
-    # torch.distributed.launch passes it; torchrun sets the environment variable instead.
+    # torch.distributed.launch passes this argument; torchrun sets the environment variable instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """The config that the common arguments ask for.
+    """Load the config that the common arguments define.
 
     Raises:
-        FileNotFoundError: if there is no such config file.
+        FileNotFoundError: if the config file does not exist.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config, args.cfg_options)
@@ -42,10 +42,10 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def read_config(path: str | Path, options: Mapping[str, Any]) -> Config:
-    """A config file with ``options`` (dotted keys) merged in; ``data_root`` moves the data sets that lie in it.
+    """Read a config file and merge ``options`` (dotted keys); ``data_root`` also applies to the data sets that use it.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'config {path} does not exist')

@@ -2,7 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-# Distributions that install the same import packages: (original, maintained).
+# Import package -> distributions that install it: the original ones, then the maintained one.
 FAMILIES = {
     'mmengine': ('mmengine', 'mmengine-lite', 'onedl-mmengine'),
     'mmcv': ('mmcv', 'mmcv-lite', 'onedl-mmcv'),
@@ -12,17 +12,17 @@ FAMILIES = {
 
 
 def check_package_families() -> None:
-    """Refuse an environment in which two distributions have written the same import package.
+    """Refuse an environment with two distributions of the same import package.
 
     Raises:
-        RuntimeError: naming the distributions and what to do.
+        RuntimeError: if there are two; names them and the remedy.
     """
     for package, distributions in FAMILIES.items():
         installed = [f'{name} {found}' for name in distributions if (found := _version(name))]
         if len(installed) > 1:
             raise RuntimeError(
-                f'{" and ".join(installed)} are both installed and overwrite each other, as both provide '
-                f'`import {package}`. Make a new environment, or uninstall all of them and install only one.'
+                f'{" and ".join(installed)} are both installed and overwrite each other: both provide '
+                f'`import {package}`. Create a new environment, or uninstall all of them and install only one.'
             )
 
 

@@ -1,14 +1,14 @@
-"""The behaviors of the published code that a run has switched on, for its log and its report."""
+"""Lists the published-code behaviors that a run enables, for its log and its report."""
 
 from mmdmt.config_dicts import dicts_of_type
 from mmdmt.engine.plan import RunPlan
 
 
 def published_behaviours(plan: RunPlan) -> list[str]:
-    """Sentences, one for each behavior of the published code that differs from ours and is on in this run."""
+    """Return one sentence per enabled behavior of the published code that differs from ours."""
     settings, found = plan.settings, []
     if settings.select == 'val':
-        found.append("dmt.select='val': each phase hands over the checkpoint that is best on the validation set")
+        found.append("dmt.select='val': each phase hands over its best checkpoint on the validation set")
     stride = settings.label_writer.get('rank_stride', 1)
     if stride > 1:
         found.append(f'dmt.label_writer.rank_stride={stride}: one in {stride} pixels is ranked')
@@ -22,10 +22,10 @@ def published_behaviours(plan: RunPlan) -> list[str]:
             if tuple(head.get('dilations', ())) == (6, 12):
                 found.append(f'model {name}: dilations=(6, 12): the head sums two of its four branches')
         if preprocessor.get('bgr_to_rgb') is False and backbone.get('style') == 'pytorch':
-            found.append(f"model {name}: style='pytorch': a ResNet of V1.5 on weights in Caffe form")
+            found.append(f"model {name}: style='pytorch': a V1.5 ResNet with weights in Caffe form")
         if preprocessor.get('pad_val', 0) < 0:
-            found.append(f'model {name}: pad_val={preprocessor["pad_val"]}: borders darker than the mean color')
+            found.append(f'model {name}: pad_val={preprocessor["pad_val"]}: padding is darker than the mean color')
         for hook in config.get('custom_hooks') or []:
             if hook.get('type') == 'EMAHook' and hook.get('momentum', 0) > 0.5:
-                found.append(f'model {name}: EMAHook momentum={hook["momentum"]}: the average is nearly the last step')
+                found.append(f'model {name}: EMAHook momentum={hook["momentum"]}: nearly no averaging of weights')
     return found

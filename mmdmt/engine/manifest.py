@@ -1,4 +1,4 @@
-"""What a run has done so far, on disk."""
+"""The state of a run on disk."""
 
 import json
 import zipfile
@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmdmt.core.schedule import Phase
 from mmdmt.files import write_json
 
-# Keys that do not change what is computed: a run may go on with other values.
+# Keys that do not affect results: a run may resume with other values.
 FREE_KEYS = frozenset(
     'work_dir resume launcher log_level log_processor visualizer vis_backends env_cfg custom_imports runner_type '
     'default_hooks tta_model tta_pipeline'.split()
@@ -22,12 +22,12 @@ FREE_LEAVES = frozenset({'data_root', 'num_workers', 'persistent_workers', 'pin_
 class Manifest:
     """State of a run: ``dmt.json`` holds its config and plan, ``PHASE/phase.json`` the result of a complete phase.
 
-    Each phase writes only its own file, last and atomically, so that phases can run side by side and a killed run
-    never holds a half-written state. All paths in the files are relative: a work dir can be moved.
+    Each phase writes only its own file, last and atomically. Phases can therefore run side by side, and a killed run
+    never leaves a half-written state. Paths to files of the run are relative, so a work dir can be moved.
 
     Args:
         work_dir: The run's work dir.
-        phases: Its plan.
+        phases: The phases of its plan.
     """
 
     def __init__(self, work_dir: str | Path, phases: Iterable[Phase]) -> None:
@@ -44,7 +44,7 @@ class Manifest:
 
         Raises:
             FileExistsError: if the work dir holds a run and ``resume`` is False.
-            ValueError: if that run has another config, naming the keys that differ.
+            ValueError: if that run has another config; names the keys that differ.
         """
         if not self.path.is_file():
             return
@@ -55,12 +55,12 @@ class Manifest:
         changes = describe_changes(json.loads(self.path.read_text())['config'], flatten(cfg))
         if changes:
             raise ValueError(
-                f'{self.work_dir} holds a run with another config ({changes}): take that config again to continue '
-                'it, or choose another --work-dir'
+                f'{self.work_dir} holds a run with another config ({changes}): restore that config to continue it, '
+                'or choose another --work-dir'
             )
 
     def start(self, cfg: Config) -> None:
-        """Write config and plan, unless a resumed run has them already."""
+        """Write config and plan unless they exist already."""
         if not self.path.is_file():
             write_json(self.path, dict(format=1, config=flatten(cfg), plan=[vars(phase) for phase in self.phases]))
 
@@ -69,7 +69,7 @@ class Manifest:
         return self.work_dir / name
 
     def record(self, name: str) -> dict[str, Any] | None:
-        """Result of a complete phase, None if it is not complete."""
+        """Result of a phase; None if the phase is not complete."""
         path = self.folder(name) / 'phase.json'
         return json.loads(path.read_text()) if path.is_file() else None
 
@@ -78,45 +78,45 @@ class Manifest:
         return self.record(name) is not None
 
     def score(self, phase: Phase, metric: str) -> float | None:
-        """Validation metric of the checkpoint that a phase hands over; None if it is not complete or has none."""
+        """Validation metric of the checkpoint that a phase hands over; None if not complete or not validated."""
         return (self.record(phase.name) or {}).get('metrics', {}).get(metric)
 
     def missing(self, phase: Phase) -> list[str]:
-        """Names of the inputs of a phase that are not complete."""
+        """Names of the incomplete phases that a phase needs."""
         return [name for name in phase.inputs if not self.is_complete(name)]
 
     def checkpoint(self, name: str) -> Path:
         """Checkpoint that a complete train phase hands over.
 
         Raises:
-            FileNotFoundError: if it is gone.
+            FileNotFoundError: if the checkpoint does not exist.
         """
         record = self.record(name)
         path = self.folder(name) / (record or {}).get('checkpoint', 'no checkpoint recorded')
         if not path.is_file():
-            raise FileNotFoundError(f'{path}: checkpoint of phase {name} not found; delete the folder to train it anew')
+            raise FileNotFoundError(f'{path}: checkpoint of phase {name} not found; delete its folder to retrain it')
         return path
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """Newest whole checkpoint ``iter_*.pth`` of an interrupted phase; one cut off while it was written is deleted."""
+    """Newest complete checkpoint ``iter_*.pth`` of an interrupted phase; deletes newer, half-written ones."""
     checkpoints = sorted(folder.glob('iter_*.pth'), key=lambda path: int(path.stem.removeprefix('iter_')))
     for path in reversed(checkpoints):
-        if zipfile.is_zipfile(path):  # the directory of the archive is written last
+        if zipfile.is_zipfile(path):  # torch writes the archive's directory last
             return path
         path.unlink()
     return None
 
 
 def describe_changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """The keys that differ between two flattened configs, with both values; empty if none does."""
+    """Describe the keys that differ between two flattened configs, with both values; empty if none differs."""
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     shown = '; '.join(f'{key}: {before.get(key, "absent")} -> {now.get(key, "absent")}' for key in changed[:8])
     return shown + (f' and {len(changed) - 8} more' if len(changed) > 8 else '')
 
 
 def flatten(cfg: Config) -> dict[str, str]:
-    """Dotted key -> value as text, of everything in a config that changes what is computed."""
+    """Dotted key -> value as text, for all keys of a config that affect results."""
     leaves: dict[str, str] = {}
     for key, value in cfg.to_dict().items():
         if key not in FREE_KEYS | FREE_LEAVES:

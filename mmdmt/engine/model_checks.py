@@ -1,4 +1,4 @@
-"""What is checked of models before the first training step, so that a mistake costs seconds and not hours."""
+"""Checks models before the first training step, so that a mistake costs seconds and not hours."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +12,10 @@ from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
 
 
 def check_model(config: Mapping, key: str) -> Any:
-    """Build a model, so that a head that cannot be served is refused now.
+    """Build a model, so that an unsupported head is refused now.
 
     Raises:
-        ValueError: from the model, with the reason.
+        ValueError: if the model cannot be built; contains the reason.
     """
     try:
         return MODELS.build(copy_config(config))
@@ -24,39 +24,39 @@ def check_model(config: Mapping, key: str) -> Any:
 
 
 def check_schedule(schedulers: Any, steps: int, phase: str) -> None:
-    """Check that every scheduler of a phase begins before its last step.
+    """Check that every scheduler of a phase begins before the phase ends.
 
     Raises:
-        ValueError: naming the phase, its length and the scheduler.
+        ValueError: if one does not; names the phase, its length and the scheduler.
     """
     for index, scheduler in enumerate([schedulers] if isinstance(schedulers, Mapping) else schedulers or []):
         begin = scheduler.get('begin', 0)
         if begin >= steps:
             raise ValueError(
-                f'phase {phase} has {steps} steps, where param_scheduler.{index} ({scheduler.get("type")}) begins at '
+                f'phase {phase} has {steps} steps, but param_scheduler.{index} ({scheduler.get("type")}) begins at '
                 f'step {begin}: shorten the warm-up before it, or make the phase longer'
             )
 
 
 def check_variant(model: Any, key: str, scheme: str) -> None:
-    """Check that the losses of a model and the scheme of the run are both online, or both not.
+    """Check that a model's losses are online if and only if the run's scheme is.
 
     Raises:
-        ValueError: saying which variant and scheme belong together.
+        ValueError: if they do not match; names variant and scheme.
     """
     for module in model.modules():
         if isinstance(module, DynamicMutualLoss) and (module.variant == 'online') != (scheme == 'online'):
             raise ValueError(
-                f'{key}: a DynamicMutualLoss has variant={module.variant!r} where dmt.scheme={scheme!r}: variant '
+                f'{key}: a DynamicMutualLoss has variant={module.variant!r}, but dmt.scheme={scheme!r}: variant '
                 "'online' and scheme 'online' need each other"
             )
 
 
 def check_weights(config: Mapping, key: str, weights_help: str, model: Any) -> None:
-    """Check that all initial weights are there and fit, downloading those that are named by a URL or a model zoo.
+    """Check that all initial weights exist and fit; download those named by a URL or a model zoo.
 
     Raises:
-        FileNotFoundError: naming the file and where to get it.
+        FileNotFoundError: if weights are missing or cannot be loaded; names the file and where to get it.
         ValueError: if no tensor of ``load_from`` fits the model.
     """
     load_from = config.get('load_from')
@@ -70,8 +70,8 @@ def check_weights(config: Mapping, key: str, weights_help: str, model: Any) -> N
         except Exception as error:
             raise FileNotFoundError(
                 f'{key}: initial weights {source!r} cannot be loaded ({type(error).__name__}: {error}). '
-                f'{weights_help} Without a network, download them elsewhere and put them into the cache of torch.hub '
-                '(~/.cache/torch/hub/checkpoints), or name a local file.'
+                f'{weights_help} Without a network, download them elsewhere and copy them to the cache of torch.hub '
+                '(~/.cache/torch/hub/checkpoints), or set a local path.'
             ) from error
         if source == load_from:
             _check_fit(checkpoint.get('state_dict', checkpoint), model, f'{key}.load_from={source!r}')
@@ -81,8 +81,8 @@ def check_supervised(path: str, key: str, model: Any) -> None:
     """Check that a checkpoint has all weights of a model.
 
     Raises:
-        FileNotFoundError: if it cannot be loaded.
-        ValueError: if a tensor is missing or has another shape, naming one.
+        FileNotFoundError: if the checkpoint cannot be loaded.
+        ValueError: if a tensor is missing or has another shape; names one.
     """
     try:
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
@@ -94,7 +94,7 @@ def check_supervised(path: str, key: str, model: Any) -> None:
     if unfit:
         raise ValueError(
             f'{key}={path!r} lacks {len(unfit)} of the {len(own)} tensors of the model, or has them in other shapes, '
-            f'e.g. {unfit[0]!r}: it must be a checkpoint of this very model'
+            f'e.g. {unfit[0]!r}: use a checkpoint of exactly this model'
         )
 
 
@@ -104,7 +104,7 @@ def _check_fit(state_dict: Mapping, model: Any, key: str) -> None:
     if not fitting:
         raise ValueError(
             f'{key}: none of its {len(state_dict)} tensors fits the model (first: {next(iter(state_dict), None)!r}; '
-            f'the model has e.g. {next(iter(own))!r}): is it a checkpoint of this model, converted if need be?'
+            f'the model has e.g. {next(iter(own))!r}): use a checkpoint of this model, converted if needed'
         )
 
 

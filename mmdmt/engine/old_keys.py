@@ -1,4 +1,4 @@
-"""Keys that configs had in earlier versions: those that lost their place and those that have another one."""
+"""Config keys of earlier versions: refuses the removed ones, translates the moved ones."""
 
 import copy
 import logging
@@ -11,23 +11,23 @@ from mmengine.logging import print_log
 from mmdmt.config_dicts import dicts_in, dicts_of_type
 
 LAST_COMMIT = '6ca36a1'
-"""The last commit that had the removed keys."""
+"""The last commit that supports the removed keys."""
 
 LOSS_KEYS = frozenset('confidence_power class_normalised normaliser class_weight_of prior_corrected'.split())
 SEGMENTORS = ('DMTEncoderDecoder', 'DMTCascadeEncoderDecoder')
 
 
 def current(cfg: Config) -> Config:
-    """A config in terms of this version: itself, or a copy in which moved keys have their new places.
+    """Translate a config to this version: return it unchanged, or a copy with moved keys at their new places.
 
     Raises:
-        ValueError: if it sets a removed key, naming the key and where its results are.
+        ValueError: if it sets a removed key; names the key and where its results are.
     """
     removed = next(_removed(cfg._cfg_dict), None)
     if removed is not None:
         raise ValueError(
-            f'{removed} was removed: it won on no two data sets (docs/results.md). Leave it out, or use commit '
-            f'{LAST_COMMIT}, the last one that has it'
+            f'{removed} was removed because it did not win on two data sets (docs/results.md). Leave it out, or use '
+            f'commit {LAST_COMMIT}, the last one that supports it'
         )
     if not isinstance(cfg.get('dmt'), Mapping) or not {'gamma_ramp', 'rank_stride', 'confidence_dtype'} & set(cfg.dmt):
         return cfg
@@ -38,7 +38,7 @@ def current(cfg: Config) -> Config:
 
 
 def _removed(node: Any) -> Iterator[str]:
-    """What a config sets of what was removed."""
+    """Yield the removed keys that a config sets."""
     if 'gamma_scale' in (node.get('dmt') or ()):
         yield 'dmt.gamma_scale'
     for found in dicts_in(node):
@@ -80,4 +80,4 @@ def _move_writer_options(cfg: Config) -> None:
 
 
 def _say(old: str, new: str) -> None:
-    print_log(f'{old} has moved: write {new}', logger='current', level=logging.WARNING)
+    print_log(f'{old} has moved: use {new}', logger='current', level=logging.WARNING)

@@ -1,4 +1,4 @@
-"""Deriving the ordinary config of a phase, and of the final model, from a DMT config."""
+"""Derives the ordinary config of a phase, and of the final model, from a DMT config."""
 
 import copy
 import zlib
@@ -16,15 +16,15 @@ from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.settings import DMTSettings, stage_of
 from mmdmt.engine.task import Task
 
-# The two datasets of a phase may be of different types (own images next to a public set): their classes need not match.
+# A phase may combine datasets of different types (own images and a public set), so their classes need not match.
 DATASET_META = ['classes', 'palette', 'label_map', 'reduce_zero_label']
 
 
 @dataclass(frozen=True)
 class ModelData:
-    """Dataset configs of one model: labeled and unlabeled ones, with the number of their images, and pipelines.
+    """Dataset configs of one model, with their numbers of images, and pipelines.
 
-    ``train_pipeline`` is that of the unlabeled images in training, ``label_pipeline`` when they get labels.
+    ``train_pipeline`` loads the unlabeled images for training, ``label_pipeline`` for labeling.
     """
 
     labeled: dict
@@ -37,10 +37,10 @@ class ModelData:
 
 @dataclass(frozen=True)
 class ResolvedPhase:
-    """A phase with all that is known of it before the run starts; made once, checked, and then only read.
+    """A phase with everything known about it before the run starts; checked, then only read.
 
-    ``config``: ordinary config, complete but for the checkpoint of another phase that it starts from (``load_from``).
-    ``steps``: optimizer steps of a train phase, 0 of a label phase.
+    ``config``: ordinary config, complete except for ``load_from`` if the phase starts from another phase's checkpoint.
+    ``steps``: optimizer steps of a train phase, 0 for a label phase.
     ``data``: datasets of its model.
     """
 
@@ -51,14 +51,14 @@ class ResolvedPhase:
 
 
 def resolve(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, kept: int | None = None) -> ResolvedPhase:
-    """All that is known of a phase of a run in ``work_dir``.
+    """Resolve a phase of a run in ``work_dir``.
 
     Args:
         plan: The run.
         phase: One of its phases.
         data: Datasets of its model.
-        work_dir: Work dir of the run; the phase and its labels have their folders in it.
-        kept: How many images the labels of the phase select, once that is known.
+        work_dir: Work dir of the run; it contains the folders of the phase and of its labels.
+        kept: Number of images that the labels of the phase select; None if not known yet.
     """
     if phase.kind == 'label':
         return ResolvedPhase(phase, _label_config(plan, phase, data, work_dir), 0, data)
@@ -67,13 +67,13 @@ def resolve(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, kept: 
 
 
 def final_config(plan: RunPlan, model: str) -> Config:
-    """Config of ``model`` for the stock tools: no DMT in it, the stock model and loss in place of ours."""
+    """Config of ``model`` for the stock tools: without DMT, with the stock model and loss instead of ours."""
     result = copy.deepcopy(plan.configs[model][None])
     result['model'] = without_pretrained(_stock(result['model'], plan.task))
     for key in _TRAINING_KEYS:
         result.pop(key, None)
     _end_workers(result)
-    # Where everything in the config is stock, it works without this package.
+    # A config with stock types only works without this package.
     result.setdefault('custom_imports', {})['allow_failed_imports'] = True
     return Config(result)
 
@@ -85,7 +85,7 @@ _TRAINING_KEYS = (
 
 
 def phase_seed(seed: int, name: str) -> int:
-    """Seed of a phase: another one for each, the same in each run."""
+    """Seed of a phase: different for each phase, the same in each run."""
     return zlib.crc32(f'{seed} {name}'.encode()) % 2**31
 
 
@@ -144,7 +144,7 @@ def _pseudo_labeled(settings: DMTSettings, phase: Phase, data: ModelData, work_d
 
 
 def _label_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) -> Config:
-    """A test run of the teacher whose metric writes pseudo labels."""
+    """Config of a test run of the teacher; its metric writes the pseudo labels."""
     result, label_dir = copy.deepcopy(plan.configs[phase.model][None]), str(work_dir / phase.name)
     result['test_dataloader'].update(
         dataset=dict(type='UnlabeledDataset', dataset=data.unlabeled, pipeline=data.label_pipeline),
@@ -167,7 +167,7 @@ def _label_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) 
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr'):
         result[key] = None
     result.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
-    # Images come in many sizes, and cudnn would try all its algorithms for each of them.
+    # Images have many sizes, and cudnn would benchmark its algorithms for each size.
     result['env_cfg'] = {**(result.get('env_cfg') or {}), 'cudnn_benchmark': False}
     return _finish(result, phase, work_dir)
 
@@ -177,7 +177,7 @@ def _commit_hook(settings: DMTSettings, phase: Phase) -> dict[str, Any]:
 
 
 def _set_length(result: dict, steps: int, settings: DMTSettings, base_loop: Mapping) -> None:
-    """Make a phase ``steps`` steps long: its loop, the schedulers that last to the end, and its checkpoints."""
+    """Set the length of a phase: its loop, the schedulers that last to the end, and its checkpoints."""
     loop = result.get('train_cfg') or {}
     interval = loop.get('val_interval', steps)
     if settings.select == 'val':
@@ -192,10 +192,10 @@ def _set_length(result: dict, steps: int, settings: DMTSettings, base_loop: Mapp
     checkpoint = result.setdefault('default_hooks', {}).setdefault('checkpoint', dict(type='CheckpointHook'))
     # A killed run loses at most a quarter of a phase, however short it is.
     interval = min(checkpoint.get('interval', 1000), max(1, steps // 4))
-    # Gradients accumulated so far are not in a checkpoint: it is written right after an update.
+    # A checkpoint does not contain accumulated gradients, so it is written right after an update.
     accumulated = (result.get('optim_wrapper') or {}).get('accumulative_counts', 1)
     checkpoint['interval'] = interval + -interval % accumulated
-    # The hook deletes an old checkpoint before it writes the new one: with two, one is always whole.
+    # The hook deletes an old checkpoint before it writes the new one. With two, one is always complete.
     checkpoint.update(by_epoch=False, save_last=True, max_keep_ckpts=max(2, checkpoint.get('max_keep_ckpts', 2)))
     if settings.select == 'val':
         checkpoint['save_best'] = settings.metric
@@ -208,15 +208,15 @@ def _finish(result: dict, phase: Phase, work_dir: Path) -> Config:
     folder = str(work_dir / phase.name)
     result.update(work_dir=folder, experiment_name=phase.name, resume=False)
     if result.get('visualizer'):
-        result['visualizer']['name'] = f'visualizer_{folder}'  # instances are found by name: each phase its own
+        result['visualizer']['name'] = f'visualizer_{folder}'  # found by name, so each phase needs its own
     _end_workers(result)
-    # The name under which mmengine dumps the config; without a text it would look for such a file. Each checkpoint
-    # holds the config as text, and yapf takes seconds to lay out a long one.
+    # mmengine dumps the config under `filename`; without `cfg_text`, it would read that file. Each checkpoint holds the
+    # config as text, and yapf needs seconds to format a long one.
     return Config(result, cfg_text=f'# {phase.name}', filename=f'{phase.name}.py', format_python_code=False)
 
 
 def _end_workers(result: dict) -> None:
-    """Let no loader without workers say that they persist: torch refuses it, and mmpretrain's train tool says it."""
+    """Disable ``persistent_workers`` of loaders without workers: mmpretrain's train tool sets it, torch refuses it."""
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = result.get(key)
         if loader and not loader.get('num_workers'):

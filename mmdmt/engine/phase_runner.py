@@ -8,11 +8,11 @@ from mmengine.runner import Runner
 
 
 class PhaseRunner(Runner):
-    """A Runner with an experiment name of its own, which logs environment, config and hooks for the baselines only.
+    """A Runner with a unique experiment name; it logs environment, config and hooks only for the baselines.
 
-    mmengine finds logger and message hub by that name, to which it adds the time in seconds only: a phase of a later
-    run in the same process could get those of an earlier one, with its files and its values. The config lies in each
-    folder.
+    mmengine finds logger and message hub by that name and appends only the time in seconds. Without a unique name, a
+    later run in the same process could reuse those of an earlier phase, with its files and values. Each phase's folder
+    contains its config.
     """
 
     _count = itertools.count()
@@ -29,15 +29,15 @@ class PhaseRunner(Runner):
             super()._log_env(env_cfg)
 
     def get_hooks_info(self) -> str:
-        """The table of hooks, of a baseline."""
-        return super().get_hooks_info() if self._is_baseline else "as in the first phase's log"
+        """The table of hooks, for a baseline only."""
+        return super().get_hooks_info() if self._is_baseline else 'see the log of the first phase'
 
 
 def release(runner: Runner) -> None:
     """Close the log files of a phase, and end its loaders' workers.
 
-    A loader that the garbage collector finds in a cycle, as those of a Runner, can no longer signal its workers, so
-    shutdown waits five seconds per worker.
+    The loaders of a Runner are in a reference cycle. A loader that the garbage collector finds in a cycle can no longer
+    signal its workers, so shutdown waits five seconds per worker.
     """
     for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
         if not isinstance(loop, dict | None):

@@ -1,4 +1,4 @@
-"""What a DMT config asks for, before any data is looked at."""
+"""The content of a DMT config, before any data is read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from mmdmt.engine.task import Task, task_of
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A DMT config, read once: its settings, its phases, and the config as each model sees it.
+    """A DMT config, read once: its settings, its phases and the config of each model.
 
-    ``configs``: model -> stage (None: neither, as for labeling and tests) -> ordinary config, without what belongs to
-    the run as a whole. They are shared: whoever changes one makes a copy first.
+    ``configs``: model -> stage (None for labeling and tests) -> ordinary config, without the keys of the whole run
+    (``dmt``, ``runner_type``). The configs are shared: copy one before changing it.
     """
 
     cfg: Config
@@ -31,7 +31,7 @@ class RunPlan:
         """Read a config.
 
         Raises:
-            ValueError: naming the key, the value found and what is allowed.
+            ValueError: if the config is not valid; names the key, the value found and what is allowed.
         """
         cfg = old_keys.current(cfg)
         settings = DMTSettings.from_config(cfg)
@@ -43,17 +43,17 @@ class RunPlan:
         return cls(cfg, settings, task_of(cfg), tuple(settings.phases()), configs)
 
     def num_classes(self, model: str) -> int:
-        """Classes of a model."""
+        """Number of classes of a model."""
         return self.task.num_classes(self.configs[model][None]['model'])
 
 
 def _model_config(base: Mapping, settings: DMTSettings, model: str, stage: Stage | None) -> dict:
-    """The config as a model sees it: with the overrides of the stage, of the model, and of the stage of the model."""
+    """Merge the overrides of the stage, of the model, and of the model's stage into the base config."""
     own = settings.models[model]
     layers = [own] if stage is None else [getattr(settings, stage), own, own.get(stage, {})]
     result = dict(base)
     for layer in layers:
-        if 'type' in (layer.get('model') or {}):  # another model, not a change of this one
+        if 'type' in (layer.get('model') or {}):  # a new model, not a change of the base
             result.pop('model')
         result = merge(result, {key: value for key, value in layer.items() if key in Overrides.model_fields})
     return result

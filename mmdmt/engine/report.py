@@ -33,7 +33,7 @@ def render(manifest: Manifest, settings: DMTSettings, best: Phase, behaviours: S
     """
     rows = [_row(manifest, phase, settings.metric) for phase in manifest.phases]
     header = ['phase', 'student', 'teacher', 'label ratio', 'coverage', LABEL_ACCURACY, settings.metric, 'time']
-    if not any(row[header.index(LABEL_ACCURACY)] for row in rows):  # the data set does not know
+    if not any(row[header.index(LABEL_ACCURACY)] for row in rows):  # the true labels are not known
         for row in (header, *rows):
             del row[5]
     total = sum((manifest.record(phase.name) or {}).get('seconds', 0) for phase in manifest.phases)
@@ -45,11 +45,11 @@ def render(manifest: Manifest, settings: DMTSettings, best: Phase, behaviours: S
         f'{manifest.work_dir / "best.py"}). Time of all phases: {_duration(total)}.',
         'Checkpoints: the last one of each phase.'
         if settings.select == 'last'
-        else f'Checkpoints: of each phase the one with the best {settings.metric} on the validation set, which the '
-        'figures above are also measured on; the last one of each phase: '
+        else f'Checkpoints: the one of each phase with the best {settings.metric} on the validation set, on which the '
+        'figures above are also measured; the last one of each phase: '
         + ', '.join(f'{name} {_number(value)}' for name, value in _last_scores(manifest, settings.metric)),
         *(
-            f'Not trained here: {phase.name} is {record["taken_over"]}.'
+            f'Not trained here: {phase.name} uses {record["taken_over"]}.'
             for phase in manifest.phases
             if 'taken_over' in (record := manifest.record(phase.name) or {})
         ),
@@ -62,7 +62,7 @@ def render(manifest: Manifest, settings: DMTSettings, best: Phase, behaviours: S
 
 
 def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] = ()) -> str:
-    """What a run is going to do: its phases, optimizer steps, images to label and the space that labels take."""
+    """Describe what a run will do: its phases, optimizer steps, images to label and the disk space of the labels."""
     plan, settings = data.plan, data.plan.settings
     trains = [phase for phase in manifest.phases if phase.kind == 'train' and not settings.supervised_checkpoint(phase)]
     labels = [phase for phase in manifest.phases if phase.kind == 'label']
@@ -94,8 +94,8 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
             ),
             f'{sum(steps.values())} optimizer steps, {sum(to_label.values())} images to label in {len(labels)} label '
             'phases',
-            f'pseudo labels: at most {max(each, default=0) / 2**20:,.1f} MiB a label phase (before compression), '
-            f'{held / 2**20:,.1f} MiB on disk at a time ' + ('(kept)' if keep else '(deleted when used)'),
+            f'pseudo labels: at most {max(each, default=0) / 2**20:,.1f} MiB per label phase (before compression), '
+            f'{held / 2**20:,.1f} MiB on disk at a time ' + ('(kept)' if keep else '(deleted after use)'),
             *(f'behavior of the published code: {behaviour}' for behaviour in behaviours),
         ]
     )

@@ -1,4 +1,4 @@
-"""The data of a run: which images each model learns from, and its phases resolved with them and checked."""
+"""The data of a run: the images of each model, and the phases, resolved with these images and checked."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,9 +19,9 @@ from mmdmt.files import write_text
 
 
 class RunData:
-    """Datasets of each model of a run, and its phases as they will be run.
+    """Datasets of each model of a run, and its resolved phases.
 
-    ``models`` (model -> data) and ``phases`` (name -> resolved phase) are there once :meth:`prepare` was called.
+    :meth:`prepare` fills ``models`` (model -> data) and ``phases`` (name -> resolved phase).
 
     Args:
         plan: The run.
@@ -36,10 +36,10 @@ class RunData:
         self._pool: Any = None
 
     def prepare(self, split_dir: Path) -> None:
-        """Find the datasets of each model and resolve the phases; the lists of a ``dmt.split`` go into ``split_dir``.
+        """Build the datasets of each model and resolve the phases; write the lists of a ``dmt.split`` to ``split_dir``.
 
         Raises:
-            FileNotFoundError, ValueError: if the data is not there, or cannot be split as asked.
+            FileNotFoundError, ValueError: if the data does not exist or cannot be split as configured.
         """
         lists = self._split(split_dir)
         for model in self.plan.settings.models:
@@ -50,7 +50,7 @@ class RunData:
         self.phases = {phase.name: self.resolve(phase) for phase in self.plan.phases}
 
     def resolve(self, phase: Phase, kept: int | None = None) -> ResolvedPhase:
-        """A phase with all that is known of it, see :func:`mmdmt.engine.phase_config.resolve`."""
+        """Resolve a phase, see :func:`mmdmt.engine.phase_config.resolve`."""
         return resolve(self.plan, phase, self.models[phase.model], self.work_dir, kept)
 
     def _model_data(self, model: str, lists: Mapping[str, str]) -> ModelData:
@@ -77,7 +77,7 @@ class RunData:
             raise ValueError(f'dmt.label_ratios: {ratio} selects none of the {unlabeled} unlabeled images')
 
     def dataset(self, config: dict, key: str) -> Any:
-        """The dataset of a config, built once: most often, the models share their data."""
+        """Build the dataset of a config once: models often share their data."""
         mark = repr(config)
         if mark not in self._built:
             self._built[mark] = build_dataset(config, key, self.plan.task.check_pipeline)
@@ -101,7 +101,7 @@ class RunData:
         }
 
     def _split_lists(self, split: SplitSettings) -> dict[str, list[str]]:
-        """Lines of the list files, by the name of the file."""
+        """Name -> lines, for each list file."""
         size = getattr(split, self.plan.task.split_size)
         labeled, unlabeled = self.plan.task.split(self._pool, size, split_id=split.split_id, seed=split.seed)
         if not unlabeled:
@@ -114,10 +114,10 @@ class RunData:
         return {'unlabeled': unlabeled, **{f'labeled_{model}': part for model, part in named}}
 
     def check(self) -> None:
-        """Check data, pipelines, models and weights of all phases, before the first step of any.
+        """Check data, pipelines, models and weights of all phases before the first step.
 
         Raises:
-            FileNotFoundError, ValueError: naming the file or key, the value found and what is allowed.
+            FileNotFoundError, ValueError: if a check fails; names the file or key, the value found and what is allowed.
         """
         for resolved in self.phases.values():
             if resolved.steps and not self.plan.settings.supervised_checkpoint(resolved.phase):
@@ -127,7 +127,7 @@ class RunData:
             self._check_model(model, data, checked)
 
     def _check_model(self, model: str, data: ModelData, checked: set[str]) -> None:
-        """Check a model and its data, but for the data in ``checked``, to which it is added."""
+        """Check a model and its data; skip data in ``checked`` and add the rest to it."""
         task, key = self.plan.task, f'dmt.models.{model}'
         config, overrides = self.plan.configs[model][None], self.plan.settings.models[model]
         classes = self.plan.num_classes(model)
@@ -156,13 +156,13 @@ class RunData:
         self.plan.task.check_samples(labeled, unlabeled, data.label_pipeline, data.train_pipeline)
 
     def label_bytes(self, model: str) -> int:
-        """Bytes that the labels by one teacher take at most."""
+        """Maximum size of the labels of one teacher, in bytes."""
         data = self.models[model]
         return self.plan.task.label_bytes(self.dataset(data.unlabeled, 'dmt.unlabeled'), data.label_pipeline)
 
 
 def _pop_pipeline(dataset: dict) -> list:
-    """Take the pipeline out of a dataset config, or out of the parts of a concatenation (the first one's counts)."""
+    """Remove and return the pipeline of a dataset config; of a concatenation, that of the first part."""
     parts = dataset.get('datasets')
     if parts:
         pipelines = [_pop_pipeline(part) for part in parts]
@@ -171,7 +171,7 @@ def _pop_pipeline(dataset: dict) -> list:
 
 
 def _check_split(list_file: str | None, found: int, key: str) -> None:
-    """Refuse a dataset that does not follow the list it was given."""
+    """Refuse a dataset that ignores its list file."""
     if list_file is not None and found != len(Path(list_file).read_text().split('\n')) - 1:
         raise ValueError(f'dmt.split: the dataset type of dmt.{key} does not read its images from `ann_file`')
 
@@ -180,7 +180,7 @@ def _write_list(path: Path, names: list[str]) -> None:
     text = '\n'.join(names) + '\n'
     if path.is_file() and path.read_text() != text:
         raise ValueError(
-            f'{path} was made from another list of images than dmt.labeled has now: restore the data, or choose '
+            f'{path} was created from another list of images than dmt.labeled has now: restore the data, or choose '
             'another --work-dir'
         )
     write_text(path, text)

@@ -61,17 +61,17 @@ class DMTRunner:
     # Public operations
 
     def train(self, phase: str | None = None) -> None:
-        """Run all phases that are not complete, or only the one that is named.
+        """Run all incomplete phases, or only the named one.
 
         Raises:
-            FileExistsError: if the work dir holds a run and the config does not say ``resume``.
-            FileNotFoundError, ValueError: if data, weights or the config are not as they should be.
+            FileExistsError: if the work dir holds a run and the config does not set ``resume``.
+            FileNotFoundError, ValueError: if data, weights or the config are missing or not valid.
             FloatingPointError: if a loss is not finite.
         """
         chosen = self._chosen(phase)
         self._init_dist()
         self.manifest.check(self.cfg, resume=bool(self.cfg.get('resume')) or phase is not None)
-        barrier()  # no process may write before all have looked
+        barrier()  # no process may write before all have checked
         self.data.prepare(self.work_dir / 'splits')
         todo = [item for item in chosen if not self.manifest.is_complete(item.name)]
         if todo and is_main_process():
@@ -88,7 +88,7 @@ class DMTRunner:
             self._finish()
 
     def dry_run(self) -> str:
-        """Check everything and describe the plan; nothing is written."""
+        """Check everything and describe the plan; write nothing."""
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
         with tempfile.TemporaryDirectory() as folder:
             self.data.prepare(Path(folder))
@@ -96,7 +96,7 @@ class DMTRunner:
             return report.describe_plan(self.manifest, self.data, published_behaviours(self.plan))
 
     def test(self, tta: bool = False) -> dict[str, float]:
-        """Test ``load_from``, or the result of the run, on the test set; with ``tta``, in several views each."""
+        """Test ``load_from``, or the result of the run, on the test set; ``tta`` averages several views per image."""
         self._init_dist()
         cfg = self._with_checkpoint()
         if tta:
@@ -129,11 +129,11 @@ class DMTRunner:
             return
         if torch.cuda.is_available():
             init_dist(launcher, **self.cfg.get('env_cfg', {}).get('dist_cfg', dict(backend='nccl')))
-        else:  # mmengine's own start wants a GPU
+        else:  # mmengine's init_dist requires a GPU
             torch.distributed.init_process_group('gloo')
 
     def _set_launcher(self, cfg: Config) -> None:
-        """Let the run of ``cfg`` use the processes of this one."""
+        """Make ``cfg`` use the processes of this run."""
         cfg.launcher = self.cfg.get('launcher', 'none')
         if is_distributed() and not torch.cuda.is_available() and not cfg.get('model_wrapper_cfg'):
             cfg.model_wrapper_cfg = dict(
@@ -156,7 +156,7 @@ class DMTRunner:
         number = self.manifest.phases.index(phase) + 1
         self._logger.info(f'Phase {number} of {len(self.manifest.phases)}: {phase.name}')
         cfg = self._bound(resolved)
-        torch.backends.cudnn.benchmark = False  # a Runner only ever switches it on
+        torch.backends.cudnn.benchmark = False  # a Runner enables it but never disables it
         supervised = self.settings.supervised_checkpoint(phase)
         if supervised is not None:
             release(take_over(PhaseRunner, cfg, phase, supervised))
@@ -171,7 +171,7 @@ class DMTRunner:
         self._discard_used_labels()
 
     def _bound(self, resolved: ResolvedPhase) -> Config:
-        """The config of a phase as it is run now: with what earlier phases, or an interrupted attempt, have left."""
+        """Complete the config of a phase with the results of earlier phases or of an interrupted attempt."""
         phase = resolved.phase
         kept = None if phase.labels is None else self._kept_labels(phase.labels)
         if kept is not None:  # the length of the phase depends on it
@@ -185,7 +185,7 @@ class DMTRunner:
         return cfg
 
     def _kept_labels(self, label_phase: str) -> int | None:
-        """How many images the labels of a complete phase select; None where all images have some.
+        """Number of images that the labels of a complete phase select; None if all images have labels.
 
         Raises:
             FileNotFoundError: if the labels were deleted.
@@ -194,18 +194,18 @@ class DMTRunner:
         store = STORES[self.plan.task.store](folder)
         if not store.names():
             raise FileNotFoundError(
-                f'the pseudo labels in {folder} were deleted after use; delete that folder to make them anew'
+                f'the pseudo labels in {folder} were deleted after use; delete that folder to recreate them'
             )
         return store.info().get('kept')
 
     def _continue(self, cfg: Config) -> None:
-        """Let a train phase go on from the last checkpoint of an interrupted attempt, if there is one."""
+        """Resume a train phase from the last checkpoint of an interrupted attempt, if there is one."""
         folder = Path(cfg.work_dir)
         interrupted = latest_checkpoint(folder) if is_main_process() else None
         barrier()
         interrupted = interrupted or latest_checkpoint(folder)
         if interrupted is not None:
-            self._logger.info(f'Going on from {interrupted}')
+            self._logger.info(f'Resuming from {interrupted}')
             cfg.load_from, cfg.resume = str(interrupted), True
 
     def _execute(self, phase: Phase, runner: Runner) -> None:
@@ -218,7 +218,7 @@ class DMTRunner:
             release(runner)
 
     def _time_left(self, phase: Phase, number: int) -> dict[str, Any]:
-        """Config of the hook that knows what comes after a phase."""
+        """Config of the hook that logs the time left, with the work that follows a phase."""
         later = [item for item in self.manifest.phases[number:] if not self.manifest.is_complete(item.name)]
         return dict(
             type='TimeLeftHook',
@@ -231,7 +231,7 @@ class DMTRunner:
         )
 
     def _rate(self, unit: str) -> float | None:
-        """Measured seconds of a step or of labeling an image, None before any."""
+        """Measured seconds per training step or labeled image; None if nothing was measured yet."""
         records = [self.manifest.record(phase.name) or {} for phase in self.manifest.phases]
         measured = [record for record in records if record.get(unit)]
         if not measured:

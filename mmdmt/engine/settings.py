@@ -1,4 +1,4 @@
-"""The ``dmt`` dict of a config, checked."""
+"""The checked ``dmt`` dict of a config."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -13,9 +13,9 @@ from mmdmt.core.schedule import Phase, Scheme, plan
 from mmdmt.engine.task import Task, task_of
 
 Stage = Literal['supervised', 'semi']
-"""Of a train phase: on labeled data only, or with pseudo labels."""
+"""Stage of a train phase: on labeled data only, or with pseudo labels."""
 
-SequenceOf = Annotated[list, Field(strict=False)]  # a tuple is as good
+SequenceOf = Annotated[list, Field(strict=False)]  # tuples are accepted too
 
 
 def _dict_or_list(value: Any) -> Any:
@@ -28,7 +28,7 @@ DictOrList = Annotated[Any, AfterValidator(_dict_or_list)]
 
 
 class Overrides(Checked):
-    """What a stage or a model may change in the config: all that defines an ordinary training run."""
+    """Config keys that a stage or a model may override: those that define an ordinary training run."""
 
     model: dict | None = None
     data_preprocessor: dict | None = None
@@ -55,7 +55,7 @@ class Overrides(Checked):
 
 
 class SupervisedStage(Overrides):
-    """Phases on labeled data only: their length, and changes of the config."""
+    """Length and config overrides of the phases on labeled data only."""
 
     epochs: Positive | None = None
     """Length in passes over the labeled images."""
@@ -64,7 +64,7 @@ class SupervisedStage(Overrides):
 
 
 class SemiStage(SupervisedStage):
-    """Phases with pseudo labels: their length (``epochs`` are passes over the unlabeled images), batches, changes."""
+    """Length (``epochs``: passes over the unlabeled images), batches and overrides of the phases with pseudo labels."""
 
     labeled_per_batch: PositiveInt
     """Labeled images in the batch of each process."""
@@ -73,7 +73,7 @@ class SemiStage(SupervisedStage):
 
 
 class ModelOverrides(Overrides):
-    """What is different for one model."""
+    """Overrides of one model."""
 
     labeled: dict | None = None
     unlabeled: dict | None = None
@@ -81,9 +81,9 @@ class ModelOverrides(Overrides):
     supervised: dict | None = None
     semi: dict | None = None
     weights_help: str = ''
-    """Where to get the initial weights, said where they are missing."""
+    """How to get the initial weights; part of the message if they are missing."""
     supervised_checkpoint: str | None = None
-    """A checkpoint of this model trained on labeled data: it takes the place of the first phase's training."""
+    """A checkpoint of this model, trained on labeled data; replaces the training of the first phase."""
 
 
 LENGTH_KEYS = frozenset(SemiStage.model_fields) - frozenset(Overrides.model_fields)
@@ -91,12 +91,12 @@ STAGES: dict[Stage, type[SupervisedStage]] = {'supervised': SupervisedStage, 'se
 
 
 class SplitSettings(Checked):
-    """Which images of ``dmt.labeled`` count as labeled; the others become the unlabeled ones."""
+    """Selects the labeled images of ``dmt.labeled``; all others become unlabeled."""
 
     ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
-    """Segmentation: one of how many images is labeled (:func:`mmdmt.core.splits.nested_split`)."""
+    """Segmentation: one in ``ratio`` images is labeled (:func:`mmdmt.core.splits.nested_split`)."""
     num_labeled: PositiveInt | None = None
-    """Classification: how many images are labeled (:func:`mmdmt.core.splits.balanced_split`)."""
+    """Classification: number of labeled images (:func:`mmdmt.core.splits.balanced_split`)."""
     split_id: NotNegativeInt = 0
     seed: int = 7777
     difference_maximised: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -107,49 +107,48 @@ class SplitSettings(Checked):
 class DMTSettings(Checked):
     """Checked content of the ``dmt`` dict.
 
-    Where something is said in several places, the last of these counts: the config, ``supervised`` or ``semi``, the
-    model, ``supervised`` or ``semi`` of the model.
+    Later sources override earlier ones: the config, ``supervised`` or ``semi``, the model, ``supervised`` or ``semi``
+    of the model.
     """
 
     models: dict[str, dict]
-    """Name -> :class:`ModelOverrides`; a ``model`` with a ``type`` replaces the config's, one without is merged into
-    it."""
+    """Name -> :class:`ModelOverrides`; a ``model`` with a ``type`` replaces the config's, others are merged into it."""
     labeled: dict
     """Dataset config of the labeled images, with their training pipeline."""
     unlabeled: dict
     """Dataset config of the unlabeled images, with their training pipeline."""
     label_pipeline: SequenceOf
-    """Transforms of the images to label."""
+    """Transforms that load the images to label."""
     supervised: dict
     """See :class:`SupervisedStage`."""
     semi: dict
     """See :class:`SemiStage`."""
     scheme: Scheme = 'mutual'
-    """Who teaches whom: :func:`mmdmt.core.schedule.plan`."""
+    """Which model teaches which: :func:`mmdmt.core.schedule.plan`."""
     reinitialise: bool = False
     """Start each iteration from new weights, as ``chain`` always does."""
     label_ratios: Annotated[tuple[float, ...], Field(strict=False)] = (0.2, 0.4, 0.6, 0.8, 1.0)
-    """Share of the pseudo labels to use, one an iteration; none for ``online``."""
+    """Share of the pseudo labels to use, one per iteration; empty for ``online``."""
     split: SplitSettings | None = None
-    """Which images of ``labeled`` are; without it, both datasets are taken as they are."""
+    """How to split ``labeled``; None uses both datasets unchanged."""
     ranking: str
-    """What is ranked together by confidence: ``class`` (pixels or images of each predicted class), or ``all`` images,
-    the default of classification."""
+    """Groups ranked by confidence: ``class`` (pixels or images of each predicted class), or ``all`` images (default for
+    classification)."""
     label_writer: dict = {}
     """Options of the writer of pseudo labels (segmentation: ``rank_stride``, ``half``)."""
     select: Literal['last', 'val'] = 'last'
     """Which checkpoint a phase hands over: the last one, or the best on the validation set."""
     metric: str
-    """The one of ``val_evaluator`` that counts; default ``mIoU``, or ``accuracy/top1``."""
+    """Metric of ``val_evaluator`` that selects checkpoints and models; default ``mIoU``, or ``accuracy/top1``."""
     keep_labels: bool = False
-    """Keep pseudo labels that have been used."""
+    """Keep pseudo labels after use."""
 
     @classmethod
     def from_config(cls, cfg: Config) -> 'DMTSettings':
         """Read the ``dmt`` dict of a config.
 
         Raises:
-            ValueError: naming the key, the value found and what is allowed.
+            ValueError: if the dict is not valid; names the key, the value found and what is allowed.
         """
         if not isinstance(cfg.get('dmt'), Mapping):
             raise ValueError('the config has no `dmt` dict: it is not a DMT config')
@@ -174,12 +173,12 @@ class DMTSettings(Checked):
         return settings
 
     def stage(self, phase: Phase) -> dict:
-        """Settings of the stage of a train phase, those of its model included."""
+        """Settings of the stage of a train phase, including the overrides of its model."""
         stage = stage_of(phase)
         return merge(getattr(self, stage), self.models[phase.model].get(stage, {}))
 
     def supervised_checkpoint(self, phase: Phase) -> str | None:
-        """The checkpoint that takes the place of a phase's training, None for a phase that is run."""
+        """The checkpoint that replaces a phase's training; None if the phase is trained."""
         return self.models[phase.model].get('supervised_checkpoint') if phase.supervised else None
 
     def phases(self) -> list[Phase]:
@@ -196,12 +195,12 @@ class DMTSettings(Checked):
                 check_keys(f'dmt.models.{name}.{stage}', overrides[stage], STAGES[stage].model_fields)
         for stage, fields in STAGES.items():
             for name, overrides in (('', {}), *self.models.items()):
-                own = f' with those of dmt.models.{name}' if name else ''
+                own = f' (merged with dmt.models.{name})' if name else ''
                 merged = merge(getattr(self, stage), overrides.get(stage, {}))
                 found = fields.read(merged, f'dmt.{stage}{own}')
                 if found.iters is None and found.epochs is None:
                     raise ValueError(
-                        f'dmt.{stage}{own} needs its length: `epochs` (a number of passes) or `iters` (optimizer steps)'
+                        f'dmt.{stage}{own} has no length: set `epochs` (number of passes) or `iters` (optimizer steps)'
                     )
 
 
@@ -216,7 +215,7 @@ def _check_choice(key: str, value: Any, allowed: Iterable[str]) -> None:
 
 
 def _check_split(content: Any, task: Task) -> None:
-    sizes = {'ratio': 'one of how many images is labeled, e.g. 20', 'num_labeled': 'how many images are labeled'}
+    sizes = {'ratio': 'one in `ratio` images is labeled, e.g. 20', 'num_labeled': 'set the number of labeled images'}
     check_keys('dmt.split', content, SplitSettings.model_fields.keys() - sizes.keys() | {task.split_size})
     if content.get(task.split_size) is None:
         raise ValueError(f'dmt.split.{task.split_size} is missing: {sizes[task.split_size]}')

@@ -1,4 +1,4 @@
-"""A first phase whose model was trained before."""
+"""Completes a first phase with a model that was trained elsewhere."""
 
 import time
 from pathlib import Path
@@ -15,16 +15,16 @@ CHECKPOINT = 'supervised.pth'
 
 
 def take_over(runner_type: type[Runner], cfg: Config, phase: Phase, source: str) -> Runner:
-    """Make a phase complete with a checkpoint trained elsewhere: copy it into the run, validate it, commit it.
+    """Complete a phase with a checkpoint trained elsewhere: copy it into the run, validate it, commit it.
 
     Args:
         runner_type: Runner to validate with.
-        cfg: Config of the phase, as if it were to be trained.
+        cfg: Config of the phase, as for training.
         phase: A phase on labeled data only.
         source: The checkpoint.
 
     Returns:
-        The runner that has validated it.
+        The runner that validated it.
     """
     start, folder = time.perf_counter(), Path(cfg.work_dir)
     if is_main_process():

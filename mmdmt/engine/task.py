@@ -1,4 +1,4 @@
-"""What a DMT run needs to know of the toolbox it runs in."""
+"""What a DMT run needs to know about its toolbox."""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -17,13 +17,13 @@ TASKS = {
 class Task(Protocol):
     """What differs between segmentation and classification.
 
-    ``metric``: validation metric that counts unless the config says another.
-    ``rankings``: what pseudo labels may be ranked by (``dmt.ranking``), the default first.
-    ``schemes``: the schemes it has (``dmt.scheme``).
-    ``label_writer_settings``: what ``dmt.label_writer`` may hold.
-    ``split_size``: key of ``dmt.split`` that says how many images are labeled.
+    ``metric``: default validation metric (``dmt.metric``).
+    ``rankings``: allowed values of ``dmt.ranking``, the default first.
+    ``schemes``: allowed values of ``dmt.scheme``.
+    ``label_writer_settings``: allowed content of ``dmt.label_writer``.
+    ``split_size``: key of ``dmt.split`` that sets how many images are labeled.
     ``store``: name of its label store, see :mod:`mmdmt.labels.stores`.
-    ``stock_types``: models and losses of this package, and the stock ones that predict the same.
+    ``stock_types``: type of a model or loss of this package -> stock type with the same predictions.
     ``own_arguments``: arguments that these stock models do not have.
     """
 
@@ -37,34 +37,34 @@ class Task(Protocol):
     own_arguments: frozenset[str]
 
     def num_classes(self, model: Mapping) -> int:
-        """Classes of a model config; ValueError if it does not say."""
+        """Number of classes of a model config; ValueError if the config does not set it."""
 
     def writer(self, settings: Any) -> dict[str, Any]:
-        """Config of the metric that writes pseudo labels, by the ``DMTSettings`` of a run."""
+        """Config of the metric that writes pseudo labels, from the ``DMTSettings`` of a run."""
 
     def selected(self, number: int, ratio: float) -> int:
-        """How many of ``number`` unlabeled images a phase of a ratio sees."""
+        """How many of ``number`` unlabeled images a phase with label ratio ``ratio`` uses."""
 
     def split(self, pool: Any, size: Any, split_id: int, seed: int) -> tuple[list[str], list[str]]:
-        """Lines of the list files of the labeled and of the unlabeled images of a labeled dataset."""
+        """Split a labeled dataset; return the list-file lines of its labeled and of its unlabeled images."""
 
     def from_list(self, list_file: str, pool: Any) -> dict[str, Any]:
-        """What a dataset config gets so that the dataset, a part of ``pool``, is that of a list file."""
+        """Dataset overrides that restrict ``pool`` to the images of a list file."""
 
     def check_pipeline(self, pipeline: Sequence, key: str) -> None:
-        """Refuse transforms that cannot be used."""
+        """Refuse unsupported transforms."""
 
     def check_labeled(self, dataset: Any, key: str, classes: int) -> None:
         """Check every image of a labeled dataset and its label."""
 
     def check_samples(self, labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_pipeline: Sequence) -> None:
-        """Load a first sample in each way that a run will."""
+        """Load a first sample in each way that a run uses."""
 
     def check_forward(self, model: Any, dataset: Any, key: str, classes: int) -> None:
-        """Let a model predict a first image."""
+        """Run a model on a first image."""
 
     def label_bytes(self, unlabeled: Any, label_pipeline: Sequence) -> int:
-        """Bytes on disk that the labels by one teacher take at most."""
+        """Maximum disk space of the labels of one teacher, in bytes."""
 
 
 def task_of(cfg: Config) -> Task:

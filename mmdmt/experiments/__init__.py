@@ -1,1 +1,1 @@
-"""Comparing methods over seeds and data sets, by a plan."""
+"""Compares methods over seeds and data sets, as a plan defines."""

@@ -1,4 +1,4 @@
-"""Deriving the configs of the runs of an experiment from its plan."""
+"""Derives the configs of an experiment's runs from its plan."""
 
 import tempfile
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from mmdmt.experiments.plan import ExperimentPlan
 
 @dataclass(frozen=True)
 class ControlLength:
-    """Optimizer steps that DMT takes after the baseline, and the images of each, of one model."""
+    """Length of the control of one model: DMT's optimizer steps after the baseline, and the images per step."""
 
     steps: int
     batch_size: int
@@ -31,9 +31,11 @@ class ControlLength:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A checked plan: its jobs in order, and by data set the length of the controls, by method and model, the metric
-    that counts and the names of the classes.
+    """A checked plan, with its jobs in order.
 
+    ``control``: data set -> method -> model -> length of the control.
+    ``metrics``: data set -> metric that counts.
+    ``classes``: data set -> class names.
     ``tested``: data sets whose test split is not their validation split.
     """
 
@@ -46,10 +48,10 @@ class Experiment:
 
 
 def dmt_config(plan: ExperimentPlan, data_set: str, seed: int, method: str | None = None) -> Config:
-    """DMT config of a method on a data set with a seed; without a method that of the data set.
+    """DMT config of a method on a data set with a seed; without a method, the config of the data set.
 
     Raises:
-        ValueError: if the method has arguments of a loss that the config does not have.
+        FileNotFoundError: if the config file does not exist.
     """
     own = plan.data_sets[data_set]
     path = own.config if method is None else plan.method_config(data_set, method)
@@ -72,7 +74,7 @@ def job_config(
         plan: The plan.
         job: One of its jobs.
         baselines: Model -> checkpoint of its baseline, for a method or a control.
-        control: Model -> length of its control, of the method if that is one.
+        control: Model -> length of its control, for a control.
     """
     if job.role == 'oracle':
         own = plan.data_sets[job.data_set]
@@ -95,7 +97,7 @@ def job_config(
 
 
 def _continue_with_labels(cfg: Config, model: str, baseline: Path, length: ControlLength) -> None:
-    """Turn the first phase of a DMT config into the control: on from the baseline, as in the phases with labels."""
+    """Turn the first phase of a DMT config into the control: it continues the baseline with settings of ``semi``."""
     dmt = cfg.dmt.to_dict()
     own = dmt['models'][model]
     kept = {key: value for key, value in dmt['semi'].items() if key not in LENGTH_KEYS}
@@ -108,10 +110,10 @@ def _continue_with_labels(cfg: Config, model: str, baseline: Path, length: Contr
 
 
 def check_plan(plan: ExperimentPlan) -> Experiment:
-    """Build what the runs of a plan are made of, so that a mistake is found before the first of them.
+    """Build the parts of a plan's runs, so that mistakes are found before the first run.
 
     Raises:
-        FileNotFoundError, ValueError: naming the key, the value found and what is allowed.
+        FileNotFoundError, ValueError: if a check fails; names the key, the value found and what is allowed.
     """
     models, methods, control, metrics, classes, tested = {}, {}, {}, {}, {}, set()
     labels_only = [name for name, method in plan.methods.items() if method.labels_only]
@@ -147,7 +149,7 @@ def check_plan(plan: ExperimentPlan) -> Experiment:
 
 
 def _check_method(plan: ExperimentPlan, data_set: str, method: str, known: list[str]) -> list[tuple[str, ...]]:
-    """The models that each run of a method trains."""
+    """Check a method and return the models that each of its runs trains."""
     key, own = f'methods.{method}', plan.methods[method]
     try:
         cfg = dmt_config(plan, data_set, plan.seeds[0], method)
@@ -158,7 +160,7 @@ def _check_method(plan: ExperimentPlan, data_set: str, method: str, known: list[
         runs: list[tuple[str, ...]] = [(model,) for model in alone] or [tuple(cfg.dmt.models)]
         for models in runs:
             job = Job(data_set, plan.seeds[0], 'control' if own.labels_only else 'method', method, models)
-            lengths = dict.fromkeys(models, ControlLength(1, 1))  # the data tells later
+            lengths = dict.fromkeys(models, ControlLength(1, 1))  # a placeholder: the data defines it
             cfg = job_config(plan, job, dict.fromkeys(models, Path('baseline')), lengths)
             run = RunPlan.of(cfg)
             for model in models:
@@ -177,7 +179,7 @@ def _check_loss(model: Mapping, wanted: Mapping[str, Any]) -> None:
     for loss in losses:
         other = {key: loss.get(key) for key, value in wanted.items() if loss.get(key) != value}
         if other:
-            raise ValueError(f'loss={dict(wanted)!r}, but a model sets {other!r} by itself: use options')
+            raise ValueError(f'loss={dict(wanted)!r}, but a model overrides it with {other!r}: use options')
 
 
 def _check_masks(data: RunData, key: str) -> None:

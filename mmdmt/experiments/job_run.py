@@ -1,4 +1,4 @@
-"""One run of an experiment on disk: its config, what is left to do, what was measured."""
+"""One run of an experiment on disk: its config, its remaining work and its results."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from mmdmt.files import write_text
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A test of one checkpoint on one split, whose metrics go to ``path``."""
+    """A test of one checkpoint on one split; it writes its metrics to ``path``."""
 
     model: str
     split: str
@@ -32,7 +32,7 @@ class Evaluation:
 class JobRun:
     """A job in the work dir of its experiment: the run in ``JOB/``, its config and log in ``JOB.py``, ``JOB.log``.
 
-    What is complete is read from the run itself, so a killed experiment knows as much as one that has ended.
+    The run's own files define what is complete, so a killed experiment knows as much as a finished one.
 
     Args:
         experiment: The checked plan.
@@ -49,10 +49,10 @@ class JobRun:
         self.log_path = self.folder.with_name(self.folder.name + '.log')
 
     def write_config(self) -> None:
-        """Write the config that is run, unless it is there already.
+        """Write the config of the run unless it exists already.
 
         Raises:
-            ValueError: if another one is there, naming the keys that differ.
+            ValueError: if another config exists; names the keys that differ.
         """
         cfg = self._derive()
         if self.config_path.is_file():
@@ -61,42 +61,42 @@ class JobRun:
         write_text(self.config_path, Config(cfg.to_dict(), format_python_code=False).pretty_text)
 
     def check(self) -> None:
-        """Refuse a run that was started with another config than the plan now says.
+        """Refuse a run that was started with another config than the plan defines now.
 
         Raises:
-            ValueError: naming the keys that differ.
+            ValueError: if the configs differ; names the keys that differ.
         """
         if self.config_path.is_file():
             self._refuse_changes(self._derive())
 
     def is_trained(self) -> bool:
-        """Whether nothing is left to train."""
+        """Whether training is complete."""
         if not self.config_path.is_file():
             return False
         if self.job.role == 'oracle':
-            return zipfile.is_zipfile(self._checkpoint(self.job.models[0]))  # whole, not being written
+            return zipfile.is_zipfile(self._checkpoint(self.job.models[0]))  # completely written
         if self.job.role == 'method':
             complete = all(self._manifest.is_complete(phase.name) for phase in self._manifest.phases)
             return complete and (self.folder / 'report.md').is_file()
         return all(self._manifest.is_complete(self._last_phase(model)) for model in self.job.models)
 
     def is_complete(self) -> bool:
-        """Whether nothing is left to train, to test or to analyse."""
+        """Whether nothing is left to train, to test or to analyze."""
         return self.is_trained() and not self.evaluations() and not self.to_analyse()
 
     def train_arguments(self) -> list[str]:
-        """Arguments of ``tools/train.py`` that start the run, or go on with what a killed one has left."""
+        """Arguments of ``tools/train.py`` that start the run, or resume a killed one."""
         arguments = [str(self.config_path), '--work-dir', str(self.folder)]
         if self.job.role == 'method':
             return [*arguments, '--resume']
         if self.job.role != 'oracle':
             return [*arguments, '--phase', self._last_phase(self.job.models[0])]
         checkpoint = latest_checkpoint(self.folder)
-        # An ordinary run that resumes without a checkpoint of its own would resume at its initial weights.
+        # Without a checkpoint of its own, an ordinary run would resume from its initial weights.
         return arguments if checkpoint is None else [*arguments, '--resume', '--cfg-options', f'load_from={checkpoint}']
 
     def evaluations(self) -> list[Evaluation]:
-        """Tests of a trained run that are not done."""
+        """Remaining tests of a trained run."""
         return [item for item in self._evaluations() if not item.path.is_file()]
 
     def test_arguments(self, evaluation: Evaluation) -> list[str]:
@@ -105,7 +105,7 @@ class JobRun:
         return [*arguments, '--json', str(evaluation.path), *(['--val'] if evaluation.split == 'val' else [])]
 
     def to_analyse(self) -> bool:
-        """Whether the pseudo labels of a trained run are still to be compared with the masks."""
+        """Whether the pseudo labels of a trained run still need to be compared with the masks."""
         return self._analysed and not self._analysis.is_file()
 
     def analyze_arguments(self) -> list[str]:
@@ -116,7 +116,7 @@ class JobRun:
         ]  # fmt: skip
 
     def label_accuracy(self) -> dict[str, LabelAccuracy]:
-        """Model -> how many of the pseudo labels that it gave were right, as far as that is known."""
+        """Teacher -> accuracy of its pseudo labels; empty if not measured yet."""
         if not self.is_trained() or not self._analysed or not self._analysis.is_file():
             return {}
         result = json.loads(self._analysis.read_text())
@@ -130,7 +130,7 @@ class JobRun:
         return found
 
     def results(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Split -> model -> metrics, of what is complete."""
+        """Split -> model -> metrics, for completed evaluations."""
         found: dict[str, dict[str, dict[str, float]]] = {'val': {}, 'test': {}}
         if not self.is_trained():
             return found
@@ -166,7 +166,7 @@ class JobRun:
 
     @property
     def _validated(self) -> bool:
-        """Whether the run itself has recorded all validation metrics of the checkpoints it hands over."""
+        """Whether the run itself records all validation metrics of the checkpoints it hands over."""
         return self.job.role != 'oracle' and self._plan.settings.select == 'last'
 
     def _checkpoint(self, model: str) -> Path:
@@ -191,8 +191,8 @@ class JobRun:
         changes = describe_changes(flatten(self._written), flatten(cfg))
         if changes:
             raise ValueError(
-                f'{self.config_path} was run with another config ({changes}): take the plan and the configs of then, '
-                f'choose another --work-dir, or delete it and {self.folder} to run it anew'
+                f'{self.config_path} was run with another config ({changes}): restore the earlier plan and configs, '
+                f'choose another --work-dir, or delete it and {self.folder} to run it again'
             )
 
     @cached_property
@@ -213,7 +213,7 @@ def _percent(share: float | None) -> float:
 
 
 def collect_labels(runs: list[JobRun], data_set: str) -> LabelAccuracies:
-    """How right the pseudo labels of each method on a data set were, in the order of the runs of the first seed."""
+    """Accuracy of the pseudo labels of each method on a data set, in the order of the first seed's runs."""
     found: dict[tuple[str, str], dict[int, LabelAccuracy]] = {}
     for run in runs:
         if run.job.data_set == data_set:
@@ -223,7 +223,7 @@ def collect_labels(runs: list[JobRun], data_set: str) -> LabelAccuracies:
 
 
 def collect(runs: list[JobRun], data_set: str, split: str) -> Scores:
-    """What was measured on one split of a data set, in the order of the runs of the first seed."""
+    """Metrics on one split of a data set, in the order of the first seed's runs."""
     scores: dict[tuple[str, str], dict[int, Any]] = {}
     for run in runs:
         if run.job.data_set == data_set:

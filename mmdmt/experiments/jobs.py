@@ -1,10 +1,10 @@
-"""The runs that a comparison of methods is made of, and the order in which they can be run."""
+"""The runs of an experiment, and the order in which they can run."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-# Stands for the model of an Oracle that all models are compared with.
+# Model name of an Oracle that is compared with all models.
 ANY_MODEL = '-'
 
 
@@ -12,8 +12,8 @@ ANY_MODEL = '-'
 class Job:
     """One run of an experiment: one process, one work dir.
 
-    ``role``: what it is for. ``method``: name of the method; ``baseline``, ``control`` and ``oracle`` for these roles.
-    A method may have the role ``control`` too, where it has labels only.
+    ``role``: its purpose. ``method``: name of the method; ``baseline``, ``control`` and ``oracle`` for these roles.
+    A method with ``labels_only`` also has the role ``control``.
     ``models``: the models that it trains.
     ``needs``: names of the jobs that must be complete before it.
     """
@@ -27,7 +27,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Unique name, which is the path of its work dir within that of the experiment: ``digits/seed0/cbst_a``."""
+        """Unique name, and path of its work dir within the experiment's: ``digits/seed0/cbst_a``."""
         single = len(self.models) == 1 and self.models != (ANY_MODEL,)
         return f'{self.data_set}/seed{self.seed}/{self.method}' + (f'_{self.models[0]}' if single else '')
 
@@ -40,18 +40,18 @@ def plan_jobs(
     control: bool,
     labels_only: Collection[str] = (),
 ) -> list[Job]:
-    """List the runs of an experiment, in an order in which each comes after what it needs; seed after seed.
+    """List the runs of an experiment, seed after seed; each run comes after the runs that it needs.
 
-    The first phases are shared: each model's baseline is a job of its own, and every method and the control need
-    those of their models.
+    The runs share the first phases: each model's baseline is a separate job. Every method and the control need the
+    baselines of their models.
 
     Args:
-        seeds: Each is one repetition of everything.
+        seeds: Each seed is one repetition of all runs.
         models: Data set -> names of its models.
         methods: Data set -> method -> the models that each of its runs trains.
         oracles: Data set -> models that have an Oracle, or ``ANY_MODEL``.
         control: Whether there is a control for each model.
-        labels_only: Methods whose runs, each of one model, are controls.
+        labels_only: Methods whose runs are controls, each of one model.
     """
     jobs: list[Job] = []
     for seed in seeds:
@@ -72,5 +72,5 @@ def plan_jobs(
 
 
 def ready(jobs: Iterable[Job], started: Collection[str], complete: Collection[str]) -> list[Job]:
-    """Jobs that can start now: not started, and all they need complete. Both collections hold names."""
+    """Jobs that can start now: not started, with all needed jobs complete. Both collections hold names."""
     return [job for job in jobs if job.name not in started and all(name in complete for name in job.needs)]

@@ -1,4 +1,4 @@
-"""The plan of an experiment, checked."""
+"""The checked plan of an experiment."""
 
 import re
 from pathlib import Path
@@ -27,13 +27,13 @@ def _usable(content: dict) -> dict:
         raise ValueError('must have at least one entry, got {}')
     for name in content:
         if not NAME.fullmatch(name):
-            raise ValueError(f'must hold names that are usable as a folder ({NAME.pattern}), got {name!r}')
+            raise ValueError(f'must hold names that are valid folder names ({NAME.pattern}), got {name!r}')
     return content
 
 
 def _not_reserved(methods: dict) -> dict:
     for name in sorted(methods.keys() & set(RESERVED)):
-        raise ValueError(f'must not hold {name!r}: {", ".join(RESERVED)} are names of what is run anyway')
+        raise ValueError(f'must not hold {name!r}: {", ".join(RESERVED)} are reserved names')
     return methods
 
 
@@ -44,7 +44,7 @@ def _file(path: str) -> str:
 
 
 def _by_model(oracle: Any) -> Any:
-    """One config for all models is the same as a dict with ``ANY_MODEL``."""
+    """Turn one config for all models into a dict with ``ANY_MODEL``."""
     return {ANY_MODEL: oracle} if isinstance(oracle, str) else oracle
 
 
@@ -57,32 +57,32 @@ class DataSet(Checked):
     """A data set of a plan."""
 
     config: ConfigFile
-    """The DMT config: the baselines, the control and all methods are changes of it."""
+    """DMT config that the baselines, the control and all methods change."""
     options: dict[str, Any] = {}
-    """Dotted key -> value, over that config."""
+    """Dotted key -> value; overrides that config."""
     data_root: str | None = None
-    """Where the data is, if not where the configs say."""
+    """Folder of the data; default: as in the configs."""
     oracle: Annotated[dict[str, ConfigFile], BeforeValidator(_by_model)] = {}
-    """An ordinary config, or model -> ordinary config where the models have different architectures."""
+    """An ordinary config, or model -> ordinary config if the models have different architectures."""
     frequent_classes: Names = ()
     """Names of the classes of a second mIoU."""
     label_images: NotNegativeInt = 0
-    """Unlabeled images whose masks the pseudo labels of every method are compared with; 0 for none."""
+    """Number of unlabeled images on which every method's pseudo labels are compared with the masks; 0 for none."""
 
 
 class Method(Checked):
-    """A method of a plan: what it changes in the DMT config of a data set."""
+    """A method of a plan: its changes of a data set's DMT config."""
 
     config: str | None = None
-    """Another DMT config in its place; ``{data_set}`` in it is replaced by the data set's name."""
+    """DMT config to use instead; ``{data_set}`` is replaced by the data set's name."""
     options: dict[str, Any] = {}
     """Dotted key -> value."""
     loss: dict[str, Any] = {}
-    """Arguments of every ``DynamicMutualLoss`` of the config, in whichever model it is."""
+    """Arguments of every ``DynamicMutualLoss`` of the config, in any model."""
     self_training: Names = ()
-    """Models that each teach themselves, in a run of their own (``dmt.scheme='self'``)."""
+    """Models that teach themselves, each in a separate run (``dmt.scheme='self'``)."""
     labels_only: bool = False
-    """Train each baseline on with labels only, for as many steps and with the settings of ``semi``: the control of a
+    """Continue each baseline with labels only, with the number of steps and settings of ``semi``: the control of a
     method that changes them."""
 
 
@@ -96,22 +96,23 @@ class ExperimentPlan(Checked):
     methods: Annotated[dict[str, Method], AfterValidator(_usable), AfterValidator(_not_reserved)]
     """By name."""
     control: bool = True
-    """Train the baselines on with labels only, for as many steps as DMT takes."""
+    """Continue the baselines with labels only, for as many steps as DMT takes."""
     seed_keys: Names | None = None
-    """Config keys that get the seed; None for ``randomness.seed`` and, where the config has a ``dmt.split``,
-    ``dmt.split.split_id``. Those of ``dmt`` do not concern an Oracle."""
+    """Config keys that get the seed; None for ``randomness.seed`` and, if the config has a ``dmt.split``,
+    ``dmt.split.split_id``. An Oracle ignores keys of ``dmt``."""
 
     @classmethod
     def from_file(cls, path: str | Path) -> 'ExperimentPlan':
         """Read a plan file.
 
         Raises:
-            FileNotFoundError: if it does not exist.
-            ValueError: naming the key, the value found and what is allowed; also for a config that does not exist.
+            FileNotFoundError: if the plan file does not exist.
+            ValueError: if the plan is not valid or one of its configs does not exist; names the key, the value found
+                and what is allowed.
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f'plan {path} does not exist')
-        # Names that begin with _ are the file's own variables.
+        # Names that begin with _ are private to the file.
         content = {key: value for key, value in Config.fromfile(path).to_dict().items() if not key.startswith('_')}
         try:
             plan = cls.read(content, '')

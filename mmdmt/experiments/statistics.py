@@ -1,4 +1,4 @@
-"""Comparing methods over seeds: means, spreads, paired differences, the share of the gap to an Oracle."""
+"""Compares methods over seeds: means, spreads, paired differences and the closed share of the gap to an Oracle."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ class Summary(NamedTuple):
 
 
 def summarise(values: Iterable[float]) -> Summary:
-    """Mean and deviation of the values that are numbers; NaN is left out and not counted."""
+    """Mean and deviation of the values that are numbers; NaN is ignored and not counted."""
     found = [value for value in values if not math.isnan(value)]
     number = len(found)
     mean = math.fsum(found) / number if number else math.nan

@@ -17,8 +17,8 @@ Scores = Mapping[Row, Mapping[int, Mapping[str, float]]]
 class LabelAccuracy(NamedTuple):
     """Accuracy of the pseudo labels of one model in a run, in percent.
 
-    ``selected``: iteration -> of those that the iteration trains on.
-    ``last_by_ratio``: label ratio -> of the most confident such share of each class, in the last iteration.
+    ``selected``: iteration -> accuracy of the labels that the iteration trains on.
+    ``last_by_ratio``: label ratio -> accuracy of this most confident share of each class, in the last iteration.
     """
 
     selected: dict[int, float]
@@ -26,7 +26,7 @@ class LabelAccuracy(NamedTuple):
 
 
 LabelAccuracies = Mapping[Row, Mapping[int, LabelAccuracy]]
-"""Row, of the model that gave the labels -> seed -> accuracy."""
+"""Row of the model that made the labels -> seed -> accuracy."""
 
 CLASS = 'IoU/'
 SECOND_METRICS = ('aAcc', 'accuracy/fine_grained')
@@ -38,13 +38,13 @@ EXPLANATION = (
 
 
 def render_split(scores: Scores, metric: str, classes: Sequence[str] = (), frequent: Sequence[str] = ()) -> str:
-    """Compare all rows by ``metric`` and its like on one split, then, for segmentation, by the IoU of each class.
+    """Compare all rows on one split by ``metric`` and similar metrics; for segmentation, also by the IoU of each class.
 
     Args:
-        scores: What was measured. The rows of method ``baseline`` and ``oracle`` are compared with; those of the
-            Oracle may be of ``ANY_MODEL``.
-        metric: The one whose gaps and differences are shown.
-        classes: Names of the classes, in their order; those without an IoU are not shown.
+        scores: The results. Rows of the methods ``baseline`` and ``oracle`` are the references; Oracle rows may have
+            the model ``ANY_MODEL``.
+        metric: The metric whose gaps and differences are shown.
+        classes: Class names in order; classes without an IoU are not shown.
         frequent: Classes of a second mean IoU.
     """
     columns: dict[str, Callable[[Mapping[str, float]], float]] = {metric: lambda found: found.get(metric, math.nan)}
@@ -75,14 +75,14 @@ def render_split(scores: Scores, metric: str, classes: Sequence[str] = (), frequ
 
 
 def render_labels(labels: LabelAccuracies, images: int) -> str:
-    """Compare the accuracy of pseudo labels, means over the seeds, of ``images`` unlabeled images with masks.
+    """Compare the accuracy of pseudo labels (means over the seeds) on ``images`` unlabeled images with masks.
 
-    Two tables: of the labels that each iteration trains on; and by label ratio, of those of the last iteration. Methods
-    with other label ratios have other columns.
+    The first table covers the labels that each iteration trains on. The second covers the labels of the last iteration,
+    by label ratio. Methods with other label ratios have other columns.
     """
     intro = (
-        f'Right labels, in %, of {images} unlabeled images: of those that an iteration trains on, and of the most '
-        'confident share of each class in the last one.'
+        f'Right labels, in %, on {images} unlabeled images: among those that an iteration trains on, and among the '
+        'most confident share of each class in the last iteration.'
     )
     selected = {row: [own.selected for own in seeds.values()] for row, seeds in labels.items()}
     by_ratio = {row: [own.last_by_ratio for own in seeds.values()] for row, seeds in labels.items()}
@@ -92,7 +92,7 @@ def render_labels(labels: LabelAccuracies, images: int) -> str:
 
 
 def mean_iou(metrics: Mapping[str, float], classes: Sequence[str]) -> float:
-    """Mean of the IoU of those of ``classes`` that have one; NaN if none has."""
+    """Mean IoU of those ``classes`` that have one; NaN if none has."""
     return summarise(metrics.get(CLASS + name, math.nan) for name in classes).mean
 
 
@@ -122,7 +122,7 @@ def _class_table(scores: Scores, classes: Sequence[str]) -> str:
 
 
 def _label_table(accuracies: Mapping[Row, list[dict]], name: Callable[[float], str]) -> str:
-    """A column for each key of the dicts, of which each row has one a seed."""
+    """Render one column per key of the dicts; each row has one dict per seed."""
     columns = sorted({key for seeds in accuracies.values() for own in seeds for key in own})
     rows = [
         [*row, *(_mean(summarise(own.get(column, math.nan) for own in seeds)) for column in columns)]

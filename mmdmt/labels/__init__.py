@@ -1,4 +1,4 @@
-"""Pseudo labels on disk: the stores, and the metrics that write them; importing it registers the writers."""
+"""Pseudo labels on disk: the stores, and the metrics that write them. Importing this package registers the writers."""
 
 from mmdmt.labels.map_writer import PseudoLabelWriter
 from mmdmt.labels.maps import LabelMaps

@@ -19,14 +19,14 @@ from mmdmt.labels.writer import LabelWriter
 class PseudoLabelWriter(LabelWriter):
     """Write label maps, and rank their confidences by class.
 
-    One forward pass: each image's class map and confidence code go to disk at once, and all pixels are counted in a
-    histogram by class, which is added up over the processes at the end. Images of an earlier, interrupted run in the
-    same store are read back for the histogram and not labeled again. ``pseudo_label/coverage`` is the share of all
+    One forward pass suffices: each image's class map and confidence codes are written at once, and a histogram counts
+    its pixels by class. The histograms of all processes are summed at the end. Images that an interrupted run left in
+    the store are not labeled again, but read for the histogram. ``pseudo_label/coverage`` is the share of the counted
     pixels that the ratio keeps.
 
     Args:
-        num_classes: Classes of the model.
-        rank_stride: Count one in so many pixels of each image, row by row, as the published code does with 16.
+        num_classes: Number of classes of the model.
+        rank_stride: Count every ``rank_stride``-th pixel of each image, in row-major order; the published code uses 16.
         half: Round confidences to half precision, as the published code does.
         kwargs: Arguments of :class:`LabelWriter`.
     """
@@ -39,7 +39,7 @@ class PseudoLabelWriter(LabelWriter):
 
     @property
     def store(self) -> LabelMaps:
-        """The label store, with the palette of the data."""
+        """The label store, with the palette of the dataset."""
         return LabelMaps(self.label_dir, (self.dataset_meta or {}).get('palette'))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -53,7 +53,7 @@ class PseudoLabelWriter(LabelWriter):
             self.written.append(name)
 
     def complete(self) -> dict[str, float]:
-        """Add up the histograms and write them."""
+        """Sum the histograms over all processes and write the sum."""
         earlier = sorted(self.store.names().difference(*all_gather_object(self.written)))
         rank, world_size = get_dist_info()
         for name in earlier[rank::world_size]:

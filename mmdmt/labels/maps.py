@@ -1,4 +1,4 @@
-"""Pseudo labels of pixels, on disk."""
+"""Pseudo labels of pixels on disk."""
 
 import os
 import shutil
@@ -16,13 +16,14 @@ from mmdmt.core.ranking import IGNORED, NUM_CODES, ClassHistogram
 from mmdmt.files import atomic
 from mmdmt.labels.store import LabelStore
 
-BYTES_PER_PIXEL = 3  # an upper bound: the class map (1 byte before compression) and its confidence code (2 bytes)
+BYTES_PER_PIXEL = 3  # upper bound: class map (1 byte before compression) and confidence code (2 bytes)
 
 
 class PixelLabels(NamedTuple):
-    """Selected pseudo labels of an image, and where they are from.
+    """Selected pseudo labels of an image.
 
     ``label``: uint8 [H, W], 255 where the ratio does not select a pixel. ``confidence``: float32 [H, W], in [0, 1].
+    ``path``: origin of the labels, for error messages.
     """
 
     label: np.ndarray
@@ -33,18 +34,18 @@ class PixelLabels(NamedTuple):
 class LabelMaps(LabelStore):
     """Label store of segmentation.
 
-    ``labels/NAME.png`` is the class map, 8-bit palette PNG, uint8 [H, W]; ``confidence/NAME.npy`` the confidence
-    code (see :mod:`mmdmt.core.confidence`), uint16 [H, W]; ``histogram.npz`` the codes of all pixels by class.
+    ``labels/NAME.png`` holds the class map, 8-bit palette PNG, uint8 [H, W]. ``confidence/NAME.npy`` holds the
+    confidence codes (see :mod:`mmdmt.core.confidence`), uint16 [H, W]. ``histogram.npz`` counts the codes by class.
 
     Args:
-        root: The folder. It is made when something is first written.
-        palette: RGB colours of the classes, used for the PNGs only.
+        root: The folder. The first write creates it.
+        palette: RGB colors of the classes, used for the PNGs only.
     """
 
     def __init__(self, root: str | os.PathLike, palette: Sequence[Sequence[int]] | None = None) -> None:
         super().__init__(root)
         colours = [channel for colour in palette or () for channel in colour][: 3 * 256]
-        # Always 256 colours: with fewer, Pillow stores fewer bits a pixel and cuts off the higher classes.
+        # Always 256 colors: with fewer, Pillow stores fewer bits per pixel and cuts off the higher classes.
         self._palette = colours + [0] * (3 * 256 - len(colours)) if colours else []
 
     def label_path(self, name: str) -> Path:
@@ -56,13 +57,13 @@ class LabelMaps(LabelStore):
         return self.root / 'confidence' / f'{name}.npy'
 
     def names(self) -> set[str]:
-        """Names of the images that are labeled so far."""
+        """Names of the images labeled so far."""
         return {path.stem for path in (self.root / 'labels').glob('*.png')}
 
     def write(self, name: str, label: np.ndarray, code: np.ndarray) -> None:
         """Store one image: ``label`` uint8 [H, W] and ``code`` uint16 [H, W].
 
-        The class map is put in place last: where it is, the image is complete.
+        The class map is written last, so an image with a class map is complete.
         """
         with atomic(self.confidence_path(name)) as file:
             np.save(file, code)
@@ -73,17 +74,17 @@ class LabelMaps(LabelStore):
             image.save(file, format='PNG')
 
     def read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Class map uint8 [H, W] and confidence code uint16 [H, W] of one image.
+        """Read class map uint8 [H, W] and confidence codes uint16 [H, W] of one image.
 
         Raises:
-            FileNotFoundError: if the image is not in the store, naming the file.
+            FileNotFoundError: if the image is not in the store; the message names the file.
         """
         with Image.open(self.label_path(name)) as image:
             label = np.asarray(image)
         return label, np.load(self.confidence_path(name))
 
     def histogram(self) -> ClassHistogram:
-        """Confidence codes of all pixels, counted by predicted class."""
+        """Read the counts of confidence codes by predicted class."""
         with np.load(self.root / 'histogram.npz') as data:
             histogram = ClassHistogram(int(data['num_classes']))
             histogram.counts.view(-1)[torch.from_numpy(data['index']).long()] = torch.from_numpy(data['count'])
@@ -92,14 +93,14 @@ class LabelMaps(LabelStore):
     def finish(self, histogram: ClassHistogram, **info: Any) -> None:  # type: ignore[override]
         """Mark the store complete; ``info`` goes into ``labels.json``."""
         flat = histogram.counts.numpy().ravel()
-        index = np.flatnonzero(flat)  # few of the codes occur
+        index = np.flatnonzero(flat)  # few codes occur
         number = np.int64(histogram.num_classes)
         with atomic(self.root / 'histogram.npz') as file:
             np.savez_compressed(file, index=index.astype(np.int32), count=flat[index], num_classes=number)
         super().finish(num_classes=histogram.num_classes, **info)
 
     def select(self, names: Sequence[str], ratio: float, ranking: str = 'class') -> 'SelectedPixels':
-        """All images; of each class, the pixels that a ratio selects.
+        """Select all images, and of each class the pixels that a ratio keeps.
 
         Raises:
             ValueError: if the ranking is not ``class``.
@@ -109,19 +110,19 @@ class LabelMaps(LabelStore):
         return SelectedPixels(self, len(names), self.histogram().thresholds(ratio))
 
     def discard(self) -> None:
-        """Delete the labels of all images; the histogram and ``labels.json`` stay."""
+        """Delete the labels of all images, but keep the histogram and ``labels.json``."""
         for folder in ('labels', 'confidence'):
             shutil.rmtree(self.root / folder, ignore_errors=True)
 
 
 class SelectedPixels:
-    """All images, each with the pixels that the thresholds select."""
+    """All images, each with the pixels whose codes reach the thresholds."""
 
     def __init__(self, store: LabelMaps, number: int, thresholds: np.ndarray) -> None:
         self.store, self.indices, self.thresholds = store, range(number), thresholds
 
     def fields(self, position: int, name: str) -> dict[str, Any]:
-        """:class:`PixelLabels` of an image, read from disk, under ``pseudo_label``."""
+        """Read the :class:`PixelLabels` of an image from disk, as ``pseudo_label``."""
         label, code = self.store.read(name)
         selected = np.where(code >= self.thresholds[label], label, np.uint8(IGNORED))
         return {'pseudo_label': PixelLabels(selected, _confidences()[code], str(self.store.label_path(name)))}

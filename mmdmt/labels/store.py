@@ -1,4 +1,4 @@
-"""What the pseudo labels of one label phase have in common on disk, whatever they label."""
+"""Base of the stores that hold the pseudo labels of one label phase on disk."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from mmdmt.files import write_json
 
 
 def sample_name(sample_idx: int, img_path: str) -> str:
-    """Name of an image in a store: its index in the unlabeled dataset, which is unique, and its stem, to be read."""
+    """Name an image in a store: its index in the unlabeled dataset makes it unique, its file stem readable."""
     return f'{sample_idx:06d}_{Path(img_path).stem}'
 
 
@@ -21,10 +21,10 @@ class Selection(Protocol):
 
     @property
     def indices(self) -> Sequence[int]:
-        """Indices of the images, ascending, in the unlabeled dataset."""
+        """Indices of the images in the unlabeled dataset, ascending."""
 
     def fields(self, position: int, name: str) -> dict[str, Any]:
-        """What the data info of the image at ``indices[position]``, called ``name``, gets."""
+        """Fields for the data info of the image ``name``, at ``indices[position]``."""
 
 
 class LabelStore(ABC):
@@ -33,7 +33,7 @@ class LabelStore(ABC):
     ``labels.json`` is written last, so its presence means that the store is complete.
 
     Args:
-        root: The folder. It is made when something is first written.
+        root: The folder. The first write creates it.
     """
 
     always_kept = False
@@ -44,21 +44,21 @@ class LabelStore(ABC):
 
     @abstractmethod
     def names(self) -> set[str]:
-        """Names of the images that are labeled so far."""
+        """Names of the images labeled so far."""
 
     @abstractmethod
     def select(self, names: Sequence[str], ratio: float, ranking: str) -> Selection:
-        """The labels of a complete store that a ratio selects.
+        """Select the labels of a complete store that a ratio keeps.
 
         Args:
             names: Names of all images, in the order of the unlabeled dataset.
             ratio: Share to select, in (0, 1].
-            ranking: What is ranked together: ``class`` or ``all``.
+            ranking: Rank within each ``class``, or ``all`` images together.
         """
 
     @abstractmethod
     def discard(self) -> None:
-        """Delete labels that have been used, as far as they take space; the store stays complete."""
+        """Delete used labels that take much space; the store stays complete."""
 
     @property
     def complete(self) -> bool:
@@ -66,12 +66,12 @@ class LabelStore(ABC):
         return (self.root / 'labels.json').is_file()
 
     def finish(self, **info: Any) -> None:
-        """Mark the store complete; ``info`` goes into ``labels.json`` beside what :meth:`info` promises."""
+        """Mark the store complete and add ``info`` to ``labels.json`` (see :meth:`info`)."""
         names = self.names()
         write_json(self.root / 'labels.json', dict(num_images=len(names), names=_digest(names), **info))
 
     def info(self) -> dict[str, Any]:
-        """Content of ``labels.json``: num_images, a digest of the names, and what the writer added.
+        """Read ``labels.json``: num_images, a digest of the names, and what the writer added.
 
         Raises:
             FileNotFoundError: if the store is not complete.
@@ -82,16 +82,16 @@ class LabelStore(ABC):
         return json.loads(path.read_text())
 
     def check_names(self, names: Sequence[str]) -> None:
-        """Refuse labels that were made for another list of images.
+        """Refuse labels made for another list of images.
 
         Raises:
-            ValueError: naming the store and both counts.
+            ValueError: if the names differ; the message names the store and both counts.
         """
         info = self.info()
         if info['names'] != _digest(names):
             raise ValueError(
                 f'{self.root} holds labels of {info["num_images"]} images, but not of the {len(names)} images that '
-                'the unlabeled dataset lists now (names or order differ): run its label phase again'
+                'the unlabeled dataset lists now (names or order differ); run its label phase again'
             )
 
 

@@ -10,7 +10,7 @@ STORES: dict[str, type[LabelStore]] = {'maps': LabelMaps, 'table': LabelTable}
 
 
 def open_store(root: str | os.PathLike) -> LabelStore:
-    """The complete label store in a folder, whichever of the two it is.
+    """Open the complete label store in a folder; its files show which kind it is.
 
     Raises:
         FileNotFoundError: if it is not complete.

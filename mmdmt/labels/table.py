@@ -1,4 +1,4 @@
-"""Pseudo labels of whole images, on disk."""
+"""Pseudo labels of whole images on disk."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ RANKINGS = ('all', 'class')
 
 
 class LabelRow(NamedTuple):
-    """Pseudo label of one image: its class, the log-odds of it, and the true class where it is known."""
+    """Pseudo label of one image: class, log-odds of that class, and the true class if known."""
 
     name: str
     label: int
@@ -30,9 +30,9 @@ class LabelRow(NamedTuple):
 class LabelTable(LabelStore):
     """Label store of classification.
 
-    ``labels.csv`` has a line for each image, ordered by name: name, class, confidence, log-odds of the class (which
-    rank where confidences have all become 1), and the true class where the data set knows it, which serves for figures
-    only. Until the store is complete, lines are in ``part-*.csv``, one file for each process that wrote some.
+    ``labels.csv`` has one line per image, ordered by name: name, class, confidence, log-odds of the class (they rank
+    even confidences that round to 1), and the true class if the dataset knows it (for statistics only). Until the
+    store is complete, ``part-*.csv`` files hold the lines, one file per process that wrote some.
     """
 
     always_kept = True
@@ -47,7 +47,7 @@ class LabelTable(LabelStore):
         return self.root / 'labels.csv'
 
     def append(self, rows: Sequence[LabelRow]) -> None:
-        """Write the labels of some more images."""
+        """Append the labels of some images to this process's part."""
         if self._part is None:
             self.root.mkdir(parents=True, exist_ok=True)
             self._part = self._new_part()
@@ -61,14 +61,14 @@ class LabelTable(LabelStore):
             try:
                 path.touch(exist_ok=False)
                 return path
-            except FileExistsError:  # of another process, or of one that was killed
+            except FileExistsError:  # of another process, or of a killed one
                 number += 1
 
     def rows(self) -> list[LabelRow]:
-        """Labels of all images so far, ordered by name.
+        """Read the labels of all images so far, ordered by name.
 
         Raises:
-            ValueError: if a line cannot be read, naming file and line.
+            ValueError: if a line cannot be read; the message names file and line.
         """
         if self.path.is_file():
             return _read(self.path)
@@ -76,11 +76,11 @@ class LabelTable(LabelStore):
         return [rows[name] for name in sorted(rows)]
 
     def names(self) -> set[str]:
-        """Names of the images that are labeled so far."""
+        """Names of the images labeled so far."""
         return {row.name for row in self.rows()}
 
     def finish(self, **info: Any) -> None:
-        """Mark the store complete: one file instead of the parts; ``info`` goes into ``labels.json``."""
+        """Mark the store complete: merge the parts into one file and add ``info`` to ``labels.json``."""
         rows = self.rows()
         with atomic(self.path, 'w') as file:
             csv.writer(file, lineterminator='\n').writerows([COLUMNS, *map(_cells, rows)])
@@ -89,13 +89,13 @@ class LabelTable(LabelStore):
             part.unlink()
 
     def select(self, names: Sequence[str], ratio: float, ranking: str = 'all') -> 'SelectedImages':
-        """The most confident images: of all together, or with ranking ``class`` of each predicted class."""
+        """Select the most confident images: of ``all`` together, or of each predicted ``class``."""
         rows = {row.name: row for row in self.rows()}
         return self.select_rows([rows[name] for name in names], ratio, ranking)
 
     @staticmethod
     def select_rows(rows: Sequence[LabelRow], ratio: float, ranking: str = 'all') -> 'SelectedImages':
-        """As :meth:`select`, from the labels of all images.
+        """Select as :meth:`select` does, from the labels of all images.
 
         Raises:
             ValueError: if the ranking is neither ``all`` nor ``class``.
@@ -111,7 +111,7 @@ class LabelTable(LabelStore):
 
 
 class SelectedImages:
-    """The most confident images, with the label in ``gt_label`` and the teacher's confidence in ``gt_confidence``."""
+    """The most confident images; ``gt_label`` holds their label, ``gt_confidence`` the teacher's confidence."""
 
     def __init__(self, indices: np.ndarray, label: np.ndarray, log_odds: np.ndarray) -> None:
         self.indices: Sequence[int] = indices.tolist()
@@ -120,7 +120,7 @@ class SelectedImages:
 
     @classmethod
     def example(cls) -> 'SelectedImages':
-        """One image of class 0: what a pipeline gets, before there are labels."""
+        """Make a selection of one image of class 0, to try a pipeline before labels exist."""
         return cls(np.zeros(1, int), np.zeros(1, int), np.zeros(1, np.float32))
 
     def fields(self, position: int, name: str) -> dict[str, Any]:
@@ -131,13 +131,13 @@ class SelectedImages:
 def _cells(row: LabelRow) -> tuple[str, ...]:
     confidence = 1 / (1 + np.exp(-np.float64(row.log_odds)))
     true_label = '' if row.true_label is None else str(row.true_label)
-    # Nine digits give back every float32.
+    # Nine digits reproduce every float32.
     return row.name, str(row.label), f'{confidence:.6f}', f'{row.log_odds:.9g}', true_label
 
 
 def _read(path: Path) -> list[LabelRow]:
     content = path.read_bytes()
-    # A process that was killed may have left half a line at the end.
+    # A killed process may have left half a line at the end.
     text = content[: content.rfind(b'\n') + 1].decode()
     rows = []
     for number, cells in enumerate(csv.reader(io.StringIO(text, newline='')), start=1):
@@ -147,5 +147,5 @@ def _read(path: Path) -> list[LabelRow]:
             name, label, _, log_odds, true_label = cells
             rows.append(LabelRow(name, int(label), float(log_odds), int(true_label) if true_label else None))
         except ValueError:
-            raise ValueError(f'{path}, line {number}: {cells} is not {", ".join(COLUMNS)}') from None
+            raise ValueError(f'{path}, line {number}: must be {", ".join(COLUMNS)}, got {cells}') from None
     return rows

@@ -16,13 +16,13 @@ from mmdmt.labels.writer import LabelWriter
 class ImageLabelWriter(LabelWriter):
     """Write a table of image labels.
 
-    ``pseudo_label/coverage`` is the share of the images that the ratio keeps; where the data set knows the true class
-    of all images, ``pseudo_label/accuracy`` is the percentage of right labels among those kept, and
-    ``pseudo_label/accuracy_all`` among all.
+    ``pseudo_label/coverage`` is the share of the images that the ratio keeps. If the dataset knows the true class of
+    all images, ``pseudo_label/accuracy`` is the percentage of correct labels among the kept ones, and
+    ``pseudo_label/accuracy_all`` the percentage among all.
 
     Args:
-        num_classes: Classes of the model.
-        ranking: What is ranked together: ``all`` or ``class``.
+        num_classes: Number of classes of the model.
+        ranking: Rank ``all`` images together, or within each ``class``.
         kwargs: Arguments of :class:`LabelWriter`.
     """
 
@@ -51,9 +51,9 @@ class ImageLabelWriter(LabelWriter):
         )
 
     def complete(self) -> dict[str, float]:
-        """Put the table together; figures about it."""
+        """Merge the parts of the table, and return statistics of it."""
         rows = self.store.rows()
-        barrier()  # the main process is about to replace what the others read
+        barrier()  # the main process will replace the files that the others read
         right: np.ndarray = np.array([row.label == row.true_label for row in rows])
         kept = self.store.select_rows(rows, self.label_ratio, self.ranking).indices
         figures = {'coverage': len(kept) / len(rows)}

@@ -1,4 +1,4 @@
-"""What the metrics that write pseudo labels have in common."""
+"""Base of the metrics that write pseudo labels."""
 
 from abc import abstractmethod
 
@@ -9,11 +9,11 @@ from mmdmt.labels.store import LabelStore
 
 
 class LabelWriter(BaseMetric):
-    """Write the predictions of a test run as pseudo labels, each image once, and at the end complete the store.
+    """Write the predictions of a test run as pseudo labels, each image once; at the end, complete the store.
 
     Args:
         label_dir: Folder of the label store.
-        label_ratio: Share of the labels that the phase after this one uses, for the figures.
+        label_ratio: Share of the labels that the next phase uses, for the statistics.
         collect_device: See ``BaseMetric``.
         prefix: See ``BaseMetric``.
     """
@@ -34,10 +34,10 @@ class LabelWriter(BaseMetric):
 
     @abstractmethod
     def complete(self) -> dict[str, float]:
-        """Mark the store complete, once all images are in it (called by all processes); figures about it."""
+        """Mark the store complete and return statistics of it; all processes call this once all images are stored."""
 
     def compute_metrics(self, results: list) -> dict:
-        """Not used: :meth:`evaluate` needs no results of single images."""
+        """Return nothing: :meth:`evaluate` needs no results of single images."""
         return {}
 
     def evaluate(self, size: int) -> dict:
@@ -47,7 +47,7 @@ class LabelWriter(BaseMetric):
             size: Number of images to label.
 
         Returns:
-            ``pseudo_label/images`` and the figures of the store, ``pseudo_label/coverage`` among them.
+            ``pseudo_label/images`` and the statistics of the store, ``pseudo_label/coverage`` among them.
 
         Raises:
             RuntimeError: if the store does not hold ``size`` images.
@@ -55,8 +55,8 @@ class LabelWriter(BaseMetric):
         barrier()
         found = len(self.store.names())
         if found != size:
-            raise RuntimeError(f'{self.label_dir} holds labels of {found} images where {size} were to be labeled')
-        barrier()  # none may complete the store while another still counts
+            raise RuntimeError(f'{self.label_dir} must hold labels of {size} images, got labels of {found}')
+        barrier()  # no process may complete the store while another still counts
         figures = self.complete()
         barrier()
         return {f'{self.prefix}/{name}': value for name, value in (*figures.items(), ('images', size))}

@@ -1,4 +1,4 @@
-"""Losses of DMT; importing it registers them."""
+"""Losses of DMT; importing this package registers them."""
 
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
 

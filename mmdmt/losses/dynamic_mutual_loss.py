@@ -14,11 +14,11 @@ from mmdmt.core.dynamic_loss import Reduction, dynamic_mutual_loss
 from mmdmt.core.dynamic_weight import VARIANTS, DynamicWeight, Variant, dynamic_weight, gamma_ramp
 
 NOTHING_IGNORED = -(2**62)
-"""An ``ignore_index`` that no data set has for a label."""
+"""An ``ignore_index`` that no dataset uses as a label."""
 
 
 class Statistics(NamedTuple):
-    """What a batch's pseudo-labeled pixels (images) were like: float32 scalars, 0 where the batch has none of them."""
+    """Statistics of a batch's pseudo-labeled pixels or images: float32 scalars, 0 if the batch has none."""
 
     disagree: Tensor
     student_wins: Tensor
@@ -27,7 +27,7 @@ class Statistics(NamedTuple):
     @classmethod
     @torch.no_grad()
     def of(cls, decision: DynamicWeight) -> 'Statistics':
-        """Shares of the pseudo-labeled pixels, and their mean weight, from the decision about a batch."""
+        """Compute shares among the pseudo-labeled pixels, and their mean weight, from the weights of a batch."""
         count = decision.pseudo.sum().clamp(min=1)
         return cls(
             disagree=decision.disagree.sum() / count,
@@ -37,7 +37,7 @@ class Statistics(NamedTuple):
 
 
 class ServedBatch(NamedTuple):
-    """What a loss is handed for one batch: the confidence, and the name of its head for error messages."""
+    """What a loss receives for one batch: the confidence, and the name of its head for error messages."""
 
     confidence: Tensor | None
     head: str
@@ -47,27 +47,27 @@ class ServedBatch(NamedTuple):
 class DynamicMutualLoss(nn.Module):
     """Cross-entropy, weighted down where student and teacher disagree: the dynamic loss of arXiv 2004.08514.
 
-    Usable as ``loss_decode`` of any head of mmsegmentation built on ``BaseDecodeHead``, auxiliary heads included, in a
-    ``DMTEncoderDecoder``, and as ``loss`` of any head of mmpretrain built on ``ClsHead`` in a ``DMTImageClassifier``;
-    these hand it the confidence of each pixel or image (:func:`teacher_confidence`). Without confidence it is the
-    cross-entropy over the pixels that are not ignored, or over the images.
+    In a ``DMTEncoderDecoder``, it is the ``loss_decode`` of any mmsegmentation head built on ``BaseDecodeHead``,
+    auxiliary heads included. In a ``DMTImageClassifier``, it is the ``loss`` of any mmpretrain head built on
+    ``ClsHead``. Both models pass it the confidence of each pixel or image (:func:`teacher_confidence`). Without
+    confidence, it is the cross-entropy over the pixels that are not ignored, or over the images.
 
     After a batch with confidence, ``statistics`` holds its :class:`Statistics`.
 
     Args:
         gamma1: Exponent where both agree, not negative. ``gamma1 = gamma2 = 0`` is plain cross-entropy (CBST).
-        gamma2: Exponent where they disagree and the teacher is the more confident one, not negative.
+        gamma2: Exponent where they disagree and the teacher is more confident, not negative.
         variant: ``dmt``, ``naive`` (no cases, gamma1 only), ``flip`` (train on the student's label where it wins) or
-            ``online`` (Online ST, for ``scheme='online'``: no teacher, the student's own label where it is sure).
-        class_weight: Factor of each class; the mean is then over the factors.
+            ``online`` (Online ST, for ``scheme='online'``: no teacher, the student's own label above ``threshold``).
+        class_weight: Factor of each class. With int64 labels, the mean divides by the sum of the factors.
         loss_weight: Factor of the loss.
-        loss_name: Key of the loss in the log; it must start with ``loss_`` to be trained on.
-        ramp: Let both gammas rise over a phase, from ``exp(-5)`` of their values to the whole
-            (:func:`~mmdmt.core.dynamic_weight.gamma_ramp`), as :meth:`set_progress` says how far it is.
-        threshold: Confidence above which variant ``online`` takes the student's label, in [0, 1).
+        loss_name: Key of the loss in the log; mmengine only trains on keys that start with ``loss_``.
+        ramp: Raise both gammas over a phase, from ``exp(-5)`` of their values to the full values
+            (:func:`~mmdmt.core.dynamic_weight.gamma_ramp`); :meth:`set_progress` sets the position.
+        threshold: Confidence above which variant ``online`` uses the student's label, in [0, 1).
 
     Raises:
-        ValueError: if an argument is outside of what is allowed.
+        ValueError: if an argument is out of its range.
     """
 
     def __init__(
@@ -96,11 +96,11 @@ class DynamicMutualLoss(nn.Module):
 
     @property
     def weighs(self) -> bool:
-        """Whether any pseudo label can get another weight than 1."""
+        """Whether the gammas can give a pseudo label a weight other than 1."""
         return self.gamma1 > 0 or self.gamma2 > 0
 
     def set_progress(self, progress: float) -> None:
-        """Say how far a phase is, from 0 at its first step to 1 at its last one. Only ``ramp`` makes use of it.
+        """Set the progress of a phase, from 0 at its first step to 1 at its last one. Only ``ramp`` uses it.
 
         Raises:
             ValueError: if ``progress`` is outside [0, 1].
@@ -112,13 +112,13 @@ class DynamicMutualLoss(nn.Module):
     def weigh(
         self, cls_score: Tensor, label: Tensor, confidence: Tensor, ignore_index: int = NOTHING_IGNORED
     ) -> DynamicWeight:
-        """Weights of a batch, where they are not those of the logits that the loss is taken of (mixup, analysis).
+        """Compute the weights of a batch from logits that the loss does not see itself (mixup, analysis).
 
         Args:
             cls_score: Logits [N, C] of unmixed images, or [N, C, H, W] of pixels.
             label: int64 [N] or [N, H, W].
-            confidence: float32 of the shape of the labels, 2.0 where a human labeled.
-            ignore_index: Label of what has no weight.
+            confidence: float32, same shape as the labels, 2.0 where a human labeled.
+            ignore_index: Label of pixels or images without weight.
         """
         return dynamic_weight(
             cls_score, label, confidence, *self._gammas, self.variant,
@@ -135,20 +135,20 @@ class DynamicMutualLoss(nn.Module):
         avg_factor: float | None = None,
         **_: Any,
     ) -> Tensor:
-        """Loss of a batch.
+        """Compute the loss of a batch.
 
         Args:
             cls_score: Logits [N, C, H, W] of pixels or [N, C] of images.
-            label: int64 [N, H, W] or [N]; or float [N, C], a distribution over classes (mixup), weighted already.
-            weight: Factor of each pixel or image, as a pixel sampler (OHEM) gives it, in the shape of int64 labels.
-            ignore_index: Label that is left out. None, as some heads leave it: 255 for pixels, none for images.
+            label: int64 [N, H, W] or [N]; or float [N, C], an already weighted distribution over classes (mixup).
+            weight: Factor of each pixel or image, e.g. of a pixel sampler (OHEM), in the shape of int64 labels.
+            ignore_index: Label without loss. None, which some heads pass, means 255 for pixels, no label for images.
             reduction_override: ``none`` gives the loss of each pixel, ``sum`` the sum. Default: the mean.
-            avg_factor: What the sum is divided by for the mean. Default: the number of valid pixels, or of images.
+            avg_factor: Divisor of the mean. Default: the number of valid pixels or of images.
 
         Raises:
-            ValueError: if the head gives labels of another shape than the image's confidence.
+            ValueError: if labels and confidence have different shapes.
         """
-        # Not of the dtype of the logits, which mixed precision may have rounded to 8 bits.
+        # Always float32: mixed precision may have rounded the logits to 8 bits.
         class_weight = (
             None if self.class_weight is None else cls_score.new_tensor(self.class_weight, dtype=torch.float32)
         )
@@ -174,8 +174,8 @@ class DynamicMutualLoss(nn.Module):
         confidence, head = self._batch or (None, '')
         if confidence is not None and confidence.shape != label.shape:
             raise ValueError(
-                f'DynamicMutualLoss cannot serve {head}: it compares labels of shape {tuple(label.shape)} where '
-                f'the images have {tuple(confidence.shape)} pixels (does it sample or resize them?)'
+                f'DynamicMutualLoss cannot serve {head}: its labels have shape {tuple(label.shape)}, but the '
+                f'confidence has {tuple(confidence.shape)} (does the head sample or resize labels?)'
             )
         if ignore_index is None:
             ignore_index = 255 if label.ndim > 1 else NOTHING_IGNORED
@@ -193,19 +193,19 @@ class DynamicMutualLoss(nn.Module):
         return self.gamma1 * self._gamma_scale, self.gamma2 * self._gamma_scale
 
     def extra_repr(self) -> str:
-        """Show what defines the loss."""
+        """Show the settings that define the loss."""
         return f'gamma1={self.gamma1}, gamma2={self.gamma2}, variant={self.variant!r}, ramp={self.ramp}'
 
 
 @contextmanager
 def teacher_confidence(losses: Iterable[tuple[str, DynamicMutualLoss]], confidence: Tensor | None) -> Iterator[None]:
-    """Hand the dynamic losses of a model the confidence of a batch, for the time of one ``loss()`` of the model.
+    """Pass the confidence of a batch to the dynamic losses of a model during one ``loss()`` of the model.
 
-    It is the only way into them: statistics of an earlier batch are forgotten at the start, the confidence at the end.
+    Only this function sets it. Statistics of an earlier batch are deleted at the start, the confidence at the end.
 
     Args:
-        losses: Name of the head, for error messages, and loss.
-        confidence: float32 [N, H, W] or [N], in [0, 1], or 2.0 where a human labeled; None for labels of humans alone.
+        losses: Pairs of head name (for error messages) and loss.
+        confidence: float32 [N, H, W] or [N], in [0, 1], or 2.0 where a human labeled; None for human labels only.
     """
     losses = list(losses)
     for head, loss in losses:
@@ -229,11 +229,11 @@ def _soft_loss(
 def _check_gammas(gamma1: float, gamma2: float, variant: str) -> None:
     for name, gamma in (('gamma1', gamma1), ('gamma2', gamma2)):
         if isinstance(gamma, bool) or not isinstance(gamma, int | float) or not 0 <= gamma < math.inf:
-            raise ValueError(f'DynamicMutualLoss: {name}={gamma!r} must be a finite number, not negative')
+            raise ValueError(f'DynamicMutualLoss: {name}={gamma!r} must be a finite number >= 0')
     if variant not in VARIANTS:
         raise ValueError(f'DynamicMutualLoss: variant={variant!r} is not one of {VARIANTS}')
     if variant == 'naive' and gamma1 != gamma2:
-        raise ValueError(f'DynamicMutualLoss: variant naive has one gamma, got gamma1={gamma1}, gamma2={gamma2}')
+        raise ValueError(f"DynamicMutualLoss: variant 'naive' needs gamma1 = gamma2, got {gamma1} and {gamma2}")
 
 
 def _check_options(ramp: bool, threshold: float, loss_name: str) -> None:
@@ -242,4 +242,4 @@ def _check_options(ramp: bool, threshold: float, loss_name: str) -> None:
     if not 0 <= threshold < 1:
         raise ValueError(f'DynamicMutualLoss: threshold={threshold} must be in [0, 1)')
     if not loss_name.startswith('loss_'):
-        raise ValueError(f'DynamicMutualLoss: loss_name={loss_name!r} must start with loss_ to be trained on')
+        raise ValueError(f"DynamicMutualLoss: loss_name={loss_name!r} must start with 'loss_' to be trained on")

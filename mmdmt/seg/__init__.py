@@ -1,4 +1,4 @@
-"""What mmsegmentation needs for DMT; importing it registers all of it, ``mmdmt.engine`` registers the runner."""
+"""What mmsegmentation needs for DMT. Importing this package registers it; ``mmdmt.engine`` registers the runner."""
 
 from mmdmt.datasets import PseudoLabelDataset
 from mmdmt.losses import DynamicMutualLoss

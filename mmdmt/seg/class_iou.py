@@ -1,4 +1,4 @@
-"""The stock IoU metric, with the IoU of each class among its results."""
+"""The stock IoU metric, extended by the IoU of each class."""
 
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
@@ -6,16 +6,16 @@ from mmseg.registry import METRICS
 
 @METRICS.register_module()
 class ClassIoUMetric(IoUMetric):
-    """``IoUMetric`` that also returns what the stock one only prints: ``IoU/CLASS``, in percent, of each class.
+    """``IoUMetric`` that also returns ``IoU/CLASS`` of each class, in percent, which the stock metric only prints.
 
-    A class that is neither in the labels nor predicted has no IoU and no key; ``mIoU`` leaves it out as well.
+    A class that is neither in the labels nor predicted has no IoU and no key; ``mIoU`` excludes it too.
     """
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Metrics of ``IoUMetric`` and those of the classes.
+        """Compute the metrics of ``IoUMetric`` and those of the classes.
 
         Args:
-            results: Of each image, float [C] each: intersection, union, predicted and labeled pixels by class.
+            results: For each image, four tensors float [C]: intersection, union, predicted and labeled pixels by class.
         """
         metrics = super().compute_metrics(results)
         intersect, union = (sum(result[part] for result in results) for part in (0, 1))

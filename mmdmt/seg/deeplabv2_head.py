@@ -13,8 +13,8 @@ class DeepLabV2Head(BaseDecodeHead):
     """Atrous spatial pyramid pooling of DeepLab-v2 (arXiv 1606.00915): the sum of dilated 3x3 classifiers.
 
     Args:
-        dilations: Dilation of each branch. ``(6, 12)`` is what the published DMT code computes: there, a return
-            inside the loop leaves out the other two.
+        dilations: Dilation of each branch. The published DMT code computes only ``(6, 12)``: a return inside its loop
+            skips the other two.
         kwargs: Arguments of ``BaseDecodeHead``; ``in_channels`` and ``num_classes`` are required.
 
     Raises:
@@ -34,7 +34,7 @@ class DeepLabV2Head(BaseDecodeHead):
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits [N, num_classes, H/8, W/8] from the backbone's feature maps."""
+        """Compute logits [N, num_classes, H/8, W/8] from the backbone's feature maps."""
         features = self._transform_inputs(inputs)
         logits = self.branches[0](features)
         for branch in self.branches[1:]:

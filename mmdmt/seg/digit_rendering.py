@@ -1,4 +1,4 @@
-"""Scenes of scikit-learn's handwritten digits: what the embedded demo data looks like."""
+"""Render scenes of scikit-learn's handwritten digits, the embedded demo data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCENE_SIZE = 64
 IGNORE_INDEX = 255
 NUM_SCENES = {'train': 640, 'val': 200}
 
-# What sets the difficulty. All ranges are half open, as in numpy.random.Generator.integers.
+# These constants set the difficulty. All ranges are half open, as in numpy.random.Generator.integers.
 _BACKGROUND = (25, 65)
 _NUM_DIGITS = (5, 9)
 _DIGIT_SIZE = (19, 22)
@@ -31,8 +31,8 @@ class Scene(NamedTuple):
 
     Attributes:
         image: uint8 RGB array of shape (64, 64, 3).
-        mask: uint8 array of shape (64, 64): 0 background, 1 to 10 for digits 0 to 9, 255 on the one pixel wide
-            border of a digit, where the label is ambiguous.
+        mask: uint8 array of shape (64, 64): 0 for background, 1 to 10 for digits 0 to 9, 255 for the ambiguous border
+            of a digit, one pixel wide.
     """
 
     image: np.ndarray
@@ -42,11 +42,11 @@ class Scene(NamedTuple):
 def render_scene(split: str, index: int) -> Scene:
     """Render scene ``index`` of ``split``; the same arguments give the same pixels in every process.
 
-    All arithmetic is on integers, so that no platform rounds differently.
+    All arithmetic uses integers, so no platform rounds differently.
 
     Raises:
         ValueError: ``split`` is unknown.
-        IndexError: ``index`` is outside of the split.
+        IndexError: ``index`` is outside the split.
         ImportError: scikit-learn is not installed.
     """
     pool = digit_pool(split)
@@ -72,7 +72,7 @@ def render_scene(split: str, index: int) -> Scene:
 
 
 def _resize(values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Scale (H, W) int64 values bilinearly to (height, width), in integers, with pixel centres aligned."""
+    """Scale (H, W) int64 values bilinearly to (height, width), in integers, with pixel centers aligned."""
     for axis, size in ((0, height), (1, width)):
         old = values.shape[axis]
         position = np.clip((2 * np.arange(size) + 1) * old - size, 0, 2 * size * (old - 1))
@@ -84,7 +84,7 @@ def _resize(values: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _background(rng: np.random.Generator) -> np.ndarray:
-    """Make a blotchy int64 background of shape (64, 64, 3) out of a coarse and a finer random grid."""
+    """Make a blotchy int64 background of shape (64, 64, 3) from a coarse and a finer random grid."""
     grid = rng.integers(*_BACKGROUND, size=(3, 3, 3))
     detail = rng.integers(-30, 31, size=(3, 13, 13))
     channels = [
@@ -107,7 +107,7 @@ def _line(rng: np.random.Generator) -> np.ndarray:
 
 
 def _handwriting(rng: np.random.Generator, source: int, is_fragment: bool) -> np.ndarray:
-    """Enlarge handwritten digit ``source``, or for a fragment one half of it; int64 ink from 0 to 16."""
+    """Enlarge handwritten digit ``source``, or half of it for a fragment; return int64 ink from 0 to 16."""
     ink = load_digits()[0][source]
     height, width = rng.integers(*_DIGIT_SIZE, size=2)
     if is_fragment:
@@ -117,13 +117,13 @@ def _handwriting(rng: np.random.Generator, source: int, is_fragment: bool) -> np
 
 
 def _place(rng: np.random.Generator, ink: np.ndarray, taken: np.ndarray) -> np.ndarray | None:
-    """Put ``ink`` at a random free place of an empty scene and mark it in ``taken``; None where no place is found."""
+    """Put ``ink`` at a random free place of an empty scene and mark it in ``taken``; return None if none is found."""
     height, width = ink.shape
     for _ in range(_PLACEMENT_TRIES):
         top, left = rng.integers(0, SCENE_SIZE - height + 1), rng.integers(0, SCENE_SIZE - width + 1)
         box = np.s_[top : top + height, left : left + width]
         if not taken[box].any():
-            # A label reaches over its ink; without a gap, the labels of two digits would cut far into each other.
+            # A label extends beyond its ink. Without a gap, the labels of two digits would cut far into each other.
             taken[max(top - _GAP, 0) : top + height + _GAP, max(left - _GAP, 0) : left + width + _GAP] = True
             placed: np.ndarray = np.zeros((SCENE_SIZE, SCENE_SIZE), dtype=np.int64)
             placed[box] = ink
@@ -132,13 +132,13 @@ def _place(rng: np.random.Generator, ink: np.ndarray, taken: np.ndarray) -> np.n
 
 
 def _blend(image: np.ndarray, ink: np.ndarray, rng: np.random.Generator, contrast: tuple[int, int]) -> None:
-    """Paint ``ink`` onto ``image`` in place, brighter than what it covers and with a tint of its own."""
+    """Paint ``ink`` onto ``image`` in place, with a random tint, brighter than the covered pixels."""
     color = rng.integers(*contrast) + rng.integers(-25, 26, size=3)
     image += ink[..., None] * color // 16
 
 
 def _label(mask: np.ndarray, ink: np.ndarray, class_index: int) -> None:
-    """Write the thickened strokes of one digit into ``mask`` in place, and around them the ambiguous border."""
+    """Write the thickened strokes of one digit and their ambiguous border into ``mask`` in place."""
     strokes = cv2.dilate((ink >= 6).astype(np.uint8), np.ones((5, 5), np.uint8))
     border = cv2.dilate(strokes, np.ones((3, 3), np.uint8)) > strokes
     mask[border & (mask == 0)] = IGNORE_INDEX

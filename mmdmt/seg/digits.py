@@ -1,7 +1,7 @@
-"""Embedded demo data: scenes of handwritten digits as a mmsegmentation dataset.
+"""Embedded demo data: scenes of handwritten digits as an mmsegmentation dataset.
 
-The scenes live behind a mmengine file backend, so that a stock pipeline (``LoadImageFromFile``, ``LoadAnnotations``)
-reads ``digits://train/images/000012.png`` as it would read a file, and nothing is downloaded or written.
+An mmengine file backend serves the scenes. A stock pipeline (``LoadImageFromFile``, ``LoadAnnotations``) reads
+``digits://train/images/000012.png`` like a file; nothing is downloaded or written.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ _FOLDER = re.compile(r'^digits:/{1,2}(\w+)(?:/(\w+))?/?$')
 
 @lru_cache(maxsize=2 * sum(NUM_SCENES.values()))
 def _png(split: str, folder: str, index: int) -> bytes:
-    """Render and encode one file; what is cached is the bytes, some kilobytes each."""
+    """Render and encode one file; the cache holds the bytes, some kilobytes per file."""
     scene = render_scene(split, index)
-    # OpenCV writes BGR.
+    # OpenCV expects BGR.
     pixels = scene.image[..., ::-1] if folder == 'images' else scene.mask
     return cv2.imencode('.png', np.ascontiguousarray(pixels))[1].tobytes()
 
 
 @register_backend('digits', force=True, prefixes='digits')
 class DigitSceneBackend(BaseStorageBackend):
-    """Read-only mmengine file backend of paths ``digits://{train,val}/{images,masks}/NNNNNN.png``.
+    """Read-only mmengine file backend for paths ``digits://{train,val}/{images,masks}/NNNNNN.png``.
 
-    ``mmengine.fileio`` finds it by the prefix, so no ``backend_args`` are needed. Images are 8 bit RGB PNG, masks 8 bit
-    single channel PNG, both 64x64 (labels: see ``digit_rendering.Scene``). Rendering waits for the first :meth:`get`.
+    ``mmengine.fileio`` finds it by the prefix, so no ``backend_args`` are needed. Images are 8-bit RGB PNG, masks 8-bit
+    single-channel PNG, both 64x64 (labels: see ``digit_rendering.Scene``). The first :meth:`get` of a file renders it.
     """
 
     def get(self, filepath: str | Path) -> bytes:
         """Return the PNG bytes of ``filepath``.
 
         Raises:
-            FileNotFoundError: there is no such scene.
+            FileNotFoundError: the scene does not exist.
             ImportError: scikit-learn is not installed.
         """
         key = self._parse(filepath)
@@ -58,19 +58,19 @@ class DigitSceneBackend(BaseStorageBackend):
                 f'digits://{split}/{{{",".join(_FOLDERS)}}}/000000.png to {num - 1:06d}.png'
                 for split, num in NUM_SCENES.items()
             )
-            raise FileNotFoundError(f'no digit scene at {str(filepath)!r}; what exists is {ranges}')
+            raise FileNotFoundError(f'digit scene {str(filepath)!r} does not exist; allowed are {ranges}')
         return _png(*key)
 
     def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
-        """Refuse: there are no text files.
+        """Refuse, because there are no text files.
 
         Raises:
             NotImplementedError: always.
         """
-        raise NotImplementedError(f'digit scenes are PNG files, {str(filepath)!r} cannot be read as text')
+        raise NotImplementedError(f'{str(filepath)!r} cannot be read as text: digit scenes are PNG files')
 
     def exists(self, filepath: str | Path) -> bool:
-        """Return whether ``filepath`` is an image, a mask or one of the folders of the digit scenes."""
+        """Return whether ``filepath`` is an image, a mask or a folder of the digit scenes."""
         return self.isfile(filepath) or self.isdir(filepath)
 
     def isfile(self, filepath: str | Path) -> bool:
@@ -138,7 +138,7 @@ class DigitScenesDataset(BaseSegDataset):
         super().__init__(**{'img_suffix': '.png', 'data_prefix': prefix, 'ignore_index': IGNORE_INDEX, **kwargs})
 
     def load_data_list(self) -> list[dict]:
-        """Return one data info per scene, ordered by index; ``seg_map_path`` stands only where the mask is given."""
+        """Return one data info per scene, ordered by index; without a mask, ``seg_map_path`` is absent."""
         scenes = {
             'labeled': range(self.num_labeled),
             'unlabeled': range(self.num_labeled, NUM_SCENES['train']),

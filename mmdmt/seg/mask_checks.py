@@ -1,4 +1,4 @@
-"""What is checked of segmentation data before the first training step, so that a mistake costs seconds."""
+"""Checks of segmentation data before the first training step, so that a mistake costs seconds."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,18 +14,19 @@ from mmdmt.seg.transforms import IGNORE_INDEX, REFUSED_TRANSFORMS
 
 
 def check_labeled(dataset: Any, key: str, classes: int) -> None:
-    """Check every image and mask of a labeled dataset: they exist, have one size, and hold no unknown class.
+    """Check that every image of a labeled dataset has a mask of its size without unknown classes.
 
     Raises:
-        FileNotFoundError: if an image or mask does not exist, or the dataset names no mask, naming the image.
-        ValueError: if sizes differ or a label is neither a class nor 255, naming the file and the values.
+        FileNotFoundError: if an image or mask does not exist, or the dataset names no mask. The message names the
+            image.
+        ValueError: if sizes differ or a label is neither a class nor 255. The message names the file and the values.
     """
     names = dataset.metainfo.get('classes')
     if names is not None and len(names) != classes:
-        raise ValueError(f'{key} has {len(names)} classes where the model has num_classes={classes}')
+        raise ValueError(f'{key} has {len(names)} classes, but the model has num_classes={classes}')
     infos = [dataset.get_data_info(idx) for idx in range(len(dataset))]
     with ThreadPoolExecutor(WORKERS) as pool:
-        # list() brings the first error here, in the order of the images.
+        # list() raises the first error, in the order of the images.
         list(pool.map(lambda info: _check_pair(info, key, classes), infos))
 
 
@@ -37,12 +38,12 @@ def _check_pair(info: dict, key: str, classes: int) -> None:
     info = {**info, 'seg_fields': []}
     try:
         LoadAnnotations().transform(info)
-    except (OSError, SyntaxError) as error:  # Pillow's errors on broken files
+    except (OSError, SyntaxError) as error:  # Pillow's errors for broken files
         raise ValueError(f'{key}: mask {mask_path} cannot be read ({error})') from None
     mask = info['gt_seg_map']
     if mask.shape != size:
         raise ValueError(
-            f'{key}: mask {mask_path} is {mask.shape} (height, width) where its image {info["img_path"]} is {size}'
+            f'{key}: mask {mask_path} is {mask.shape} (height, width), but its image {info["img_path"]} is {size}'
         )
     unknown = [int(value) for value in np.unique(mask) if value >= classes and value != IGNORE_INDEX]
     if unknown:
@@ -53,10 +54,10 @@ def _check_pair(info: dict, key: str, classes: int) -> None:
 
 
 def check_pipeline(pipeline: Sequence[Any], key: str) -> None:
-    """Refuse transforms that would silently part the confidence from its label map.
+    """Refuse transforms that would silently separate the confidence from its label map.
 
     Raises:
-        ValueError: naming the transform and why.
+        ValueError: if there is one; the message names the transform and the reason.
     """
     for transform in pipeline:
         if isinstance(transform, list | tuple):  # the alternatives of RandomChoice
@@ -75,7 +76,7 @@ def check_sample(dataset: Any, key: str) -> None:
     """Load one image through the training pipeline.
 
     Raises:
-        ValueError: if the pipeline does not give the label map with its confidence.
+        ValueError: if the pipeline does not give a confidence.
     """
     sample = dataset[0]
     if not isinstance(sample, Mapping) or 'gt_confidence' not in sample.get('data_samples', ()):
@@ -83,16 +84,16 @@ def check_sample(dataset: Any, key: str) -> None:
 
 
 def check_unlabeled_sample(dataset: Any, label_pipeline: Sequence, train_pipeline: Sequence) -> None:
-    """Load one unlabeled image as it is loaded to be labeled, and, with an empty label, as it is trained on.
+    """Load one unlabeled image through the label pipeline and, with an empty label, through the training pipeline.
 
     Raises:
-        ValueError: if a pipeline fails or does not give what it should, naming its config key.
+        ValueError: if a pipeline fails or lacks an output; the message names its config key.
     """
     sample = load_unlabeled(dataset, label_pipeline, 'dmt.label_pipeline')
     if 'sample_idx' not in sample.metainfo:
         raise ValueError('dmt.label_pipeline must end with PackDMTInputs')
     label, confidence = (np.zeros(sample.ori_shape, dtype) for dtype in (np.uint8, np.float32))
-    empty = PixelLabels(label, confidence, '(one that dmt.label_pipeline leads to)')
+    empty = PixelLabels(label, confidence, '(sized by dmt.label_pipeline)')
     sample = load_unlabeled(dataset, train_pipeline, 'dmt.unlabeled.pipeline', pseudo_label=empty)
     if 'gt_confidence' not in sample:
         raise ValueError('dmt.unlabeled.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')

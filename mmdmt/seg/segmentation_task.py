@@ -1,4 +1,4 @@
-"""What a DMT run needs to know of mmsegmentation."""
+"""What a DMT run needs to know about mmsegmentation."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ class LabelMapSettings(Checked):
     """Options of :class:`mmdmt.labels.PseudoLabelWriter`, for comparisons with the published code."""
 
     rank_stride: PositiveInt = 1
-    """Rank one in so many pixels of each image instead of all; there 16."""
+    """Rank every ``rank_stride``-th pixel of each image instead of all; the published code uses 16."""
     half: bool = False
     """Round confidences to half precision."""
 
@@ -42,25 +42,25 @@ class SegmentationTask:
     check_labeled = staticmethod(mask_checks.check_labeled)
 
     def num_classes(self, model: Mapping) -> int:
-        """Classes of a segmentor config: those of its (last) decode head."""
+        """Return the number of classes of a segmentor config, set in its (last) decode head."""
         head = model['decode_head']
         head = head if isinstance(head, Mapping) else head[-1]
-        # That of K-Net says it of the head it starts from.
+        # K-Net's head sets num_classes in its kernel_generate_head.
         number = head.get('num_classes', (head.get('kernel_generate_head') or {}).get('num_classes'))
         if not isinstance(number, int):
-            raise ValueError(f'model.decode_head ({head.get("type")}) must say its num_classes')
+            raise ValueError(f'model.decode_head ({head.get("type")}) must set num_classes')
         return number
 
     def writer(self, settings: Any) -> dict[str, Any]:
-        """Config of the metric that writes label maps."""
+        """Return the config of the metric that writes label maps."""
         return dict(type='PseudoLabelWriter', **settings.label_writer)
 
     def selected(self, number: int, ratio: float) -> int:
-        """All images: what is selected is their pixels."""
+        """Return the number of all images: a ratio selects pixels."""
         return number
 
     def split(self, pool: Any, size: float, split_id: int, seed: int) -> tuple[list[str], list[str]]:
-        """The published split of a mmseg dataset: one image in ``size`` is labeled; lines of list files."""
+        """Split an mmseg dataset as published, with one image in ``size`` labeled; return lines of list files."""
         if not hasattr(pool, 'img_suffix'):
             raise ValueError(f'dmt.split needs dmt.labeled to be one mmseg dataset, got {type(pool).__name__}')
         prefix = pool.data_prefix['img_path']
@@ -68,20 +68,20 @@ class SegmentationTask:
         return nested_split(names, size, split_id, seed)
 
     def from_list(self, list_file: str, pool: Any) -> dict[str, Any]:
-        """What a dataset config gets so that the dataset is that of a list file."""
+        """Return the config keys that make a dataset use a list file."""
         return dict(ann_file=list_file)
 
     def check_samples(self, labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_pipeline: Sequence) -> None:
-        """Load a first sample in each way that a run will."""
+        """Load a first sample in each way that a run does."""
         mask_checks.check_pipeline(train_pipeline, 'dmt.unlabeled.pipeline')
         mask_checks.check_sample(labeled, 'dmt.labeled')
         mask_checks.check_unlabeled_sample(unlabeled, label_pipeline, train_pipeline)
 
     def check_forward(self, model: Any, dataset: Any, key: str, classes: int) -> None:
-        """Nothing: a head that cannot be served is refused when it is built."""
+        """Do nothing: the segmentor refuses heads that it cannot serve when it is built."""
 
     def label_bytes(self, unlabeled: Any, label_pipeline: Sequence) -> int:
-        """Bytes that the labels by one teacher take at most, from some of the images at the size they get labels."""
+        """Estimate an upper bound of the bytes of one teacher's labels, from the labeling size of some images."""
         dataset = UnlabeledDataset(unlabeled, label_pipeline)
         looked_at = range(0, len(dataset), max(1, len(dataset) // 16))
         shapes = [dataset[idx]['data_samples'].ori_shape for idx in looked_at]

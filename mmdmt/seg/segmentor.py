@@ -15,7 +15,7 @@ from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss, teacher_confiden
 
 
 def stack_confidence(data_samples: list) -> Tensor | None:
-    """Confidence of a batch, float32 [N, H, W], padded like its label maps; None if no sample has one.
+    """Stack the confidences of a batch, float32 [N, H, W], padded like its label maps; None if no sample has one.
 
     Raises:
         ValueError: if only some samples have a confidence.
@@ -26,10 +26,10 @@ def stack_confidence(data_samples: list) -> Tensor | None:
     if not all(have):
         raise ValueError(
             f'{have.count(False)} of {len(have)} images of a batch have no gt_confidence: use LoadDMTAnnotations and '
-            'PackDMTInputs in the pipelines of the labeled and of the unlabeled dataset'
+            'PackDMTInputs in the pipelines of both the labeled and the unlabeled dataset'
         )
-    # The data_preprocessor pads images and label maps only. What it adds is ignored, as a human's void is: a lower
-    # confidence would ask for the student's own label there (Online ST).
+    # The data_preprocessor pads images and label maps only. Padding is treated as human-labeled void: with a lower
+    # confidence, the student would label it (Online ST).
     return torch.stack(
         [
             F.pad(sample.gt_confidence.data[0], sample.metainfo.get('padding_size', (0, 0, 0, 0)), value=HUMAN)
@@ -39,7 +39,7 @@ def stack_confidence(data_samples: list) -> Tensor | None:
 
 
 class _DynamicMutual:
-    """What DMT adds to a segmentor: the confidence's way to every ``DynamicMutualLoss`` of its heads."""
+    """What DMT adds to a segmentor: it passes the confidence to every ``DynamicMutualLoss`` of its heads."""
 
     decode_head: nn.Module
 
@@ -64,11 +64,11 @@ class _DynamicMutual:
 
     @property
     def dynamic_loss(self) -> DynamicMutualLoss:
-        """The dynamic loss of the head that predicts."""
+        """The dynamic loss of the predicting head."""
         return next(module for module in self._final_head.modules() if isinstance(module, DynamicMutualLoss))
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict:
-        """Losses of a batch; with confidences, also the figures of its pseudo-labeled pixels for the log."""
+        """Compute the losses of a batch; with confidences, add statistics of its pseudo-labeled pixels for the log."""
         with teacher_confidence(self._dynamic_losses, stack_confidence(data_samples)):
             losses = super().loss(inputs, data_samples)  # type: ignore[misc]
         statistics = self.dynamic_loss.statistics
@@ -76,18 +76,18 @@ class _DynamicMutual:
 
 
 def _losses_of(head: nn.Module, title: str) -> list[DynamicMutualLoss]:
-    """Dynamic losses of a head that can be served; an error that says why for one that cannot."""
+    """List the dynamic losses of a head; raise ValueError, with the reason, for a head that cannot be served."""
     if not isinstance(head, BaseDecodeHead):
         raise ValueError(f'DMT cannot serve {title}: it is not built on BaseDecodeHead, its loss matches whole masks')
     losses = [module for module in head.modules() if isinstance(module, DynamicMutualLoss)]
     if isinstance(head, PointHead):
         raise ValueError(f'DMT cannot serve {title}: it computes its loss at sampled points, not at every pixel')
     if losses and isinstance(head, STDCHead):
-        raise ValueError(f'DMT cannot serve {title}: it learns boundaries, not classes; leave it its own losses')
+        raise ValueError(f'DMT cannot serve {title}: it learns boundaries, not classes; keep its stock losses')
     if losses and head.out_channels != head.num_classes:
         raise ValueError(
             f'DMT cannot serve {title}: it has out_channels={head.out_channels} for {head.num_classes} classes; '
-            'DynamicMutualLoss needs one channel a class'
+            'DynamicMutualLoss needs one channel per class'
         )
     return losses
 
@@ -96,11 +96,11 @@ def _losses_of(head: nn.Module, title: str) -> list[DynamicMutualLoss]:
 class DMTEncoderDecoder(_DynamicMutual, EncoderDecoder):
     """``EncoderDecoder`` for DMT: same arguments, same state dict, same predictions.
 
-    At least the decode head must have a ``DynamicMutualLoss``. Labels come with their confidence in
-    ``gt_confidence`` of the data samples, float32 [1, H, W], 2.0 where a human labeled the pixel.
+    At least the decode head must have a ``DynamicMutualLoss``. ``gt_confidence`` of the data samples holds the
+    confidence of the labels, float32 [1, H, W], 2.0 where a human labeled the pixel.
 
     Raises:
-        ValueError: if a head cannot be served, saying which and why.
+        ValueError: if a head cannot be served; the message names the head and the reason.
     """
 
 

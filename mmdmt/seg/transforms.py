@@ -12,7 +12,7 @@ from mmdmt.labels.maps import PixelLabels
 
 IGNORE_INDEX = 255
 
-# Transforms that leave the confidence behind, or blend it, without changing its shape: nothing would be noticed later.
+# Transforms that skip or blend the confidence without changing its shape, so that no later check would notice.
 REFUSED_TRANSFORMS = {
     'Albu': 'it transforms gt_seg_map but not gt_confidence',
     'RandomRotFlip': 'it interpolates label maps bilinearly, which invents classes and confidences',
@@ -23,16 +23,15 @@ REFUSED_TRANSFORMS = {
 class LoadDMTAnnotations(LoadAnnotations):
     """Place a label map and the confidence of each of its pixels beside the image.
 
-    Human labels are loaded as mmsegmentation's ``LoadAnnotations`` does, and get the sentinel confidence 2.0. Images
-    of a ``PseudoLabelDataset`` come with their pseudo labels, which are class indices of the model: no
-    ``reduce_zero_label`` and no label map applies. Images of an ``OnlineLabelDataset`` get 255 with the confidence 0
-    everywhere.
+    Human labels are loaded as by mmsegmentation's ``LoadAnnotations`` and get the sentinel confidence 2.0. Images of a
+    ``PseudoLabelDataset`` bring their pseudo labels. These are class indices of the model, so ``reduce_zero_label`` and
+    ``label_map`` do not apply. Images of an ``OnlineLabelDataset`` get label 255 and confidence 0 everywhere.
 
-    Added keys: ``gt_seg_map`` uint8 [H, W]; ``gt_confidence`` float32 [H, W], in [0, 1] or 2.0; both are listed in
-    ``seg_fields``, so that stock transforms (resize, crop, flip, rotate, ...) move them together.
+    Added keys: ``gt_seg_map`` uint8 [H, W]; ``gt_confidence`` float32 [H, W], in [0, 1] or 2.0. ``seg_fields`` lists
+    both, so that stock transforms (resize, crop, flip, rotate, ...) move them together.
 
     Raises:
-        ValueError: if pseudo labels and image have different sizes, naming the image and both.
+        ValueError: if pseudo labels and image have different sizes; the message names the image and both sizes.
     """
 
     def transform(self, results: dict) -> dict:
@@ -56,7 +55,7 @@ def _check_size(results: dict, pseudo_label: PixelLabels) -> None:
     size = pseudo_label.label.shape
     if 'img' in results and results['img'].shape[:2] != size:
         raise ValueError(
-            f'{results["img_path"]} is {results["img"].shape[:2]} (height, width) where its pseudo label '
+            f'{results["img_path"]} is {results["img"].shape[:2]} (height, width), but its pseudo label '
             f'{pseudo_label.path} is {size}; resize the image in both pipelines before the label '
             'is made (followed by SetOriginalShape) or loaded, or in neither'
         )
@@ -66,11 +65,11 @@ def _check_size(results: dict, pseudo_label: PixelLabels) -> None:
 class PackDMTInputs(PackSegInputs):
     """Pack as mmsegmentation's ``PackSegInputs`` does, with the confidence and the sample's index.
 
-    The data sample gets ``gt_confidence``, PixelData float32 [1, H, W], where the pipeline has loaded one, and the
-    meta key ``sample_idx``.
+    The data sample gets the meta key ``sample_idx`` and, if the pipeline has loaded a confidence, ``gt_confidence``,
+    PixelData float32 [1, H, W].
 
     Raises:
-        ValueError: if a transform has changed the size of the label map but not of the confidence.
+        ValueError: if label map and confidence have different sizes, because a transform changed only one.
     """
 
     def __init__(self, meta_keys: tuple[str, ...] | None = None) -> None:
@@ -94,10 +93,10 @@ class PackDMTInputs(PackSegInputs):
 
 @TRANSFORMS.register_module()
 class SetOriginalShape(BaseTransform):
-    """Take the image as it is now for the original: predictions come back at this size.
+    """Declare the current image size the original one: predictions come back at this size.
 
-    After a fixed ``Resize`` in the label pipeline, pseudo labels are made and stored at the size the images are
-    trained at, where the files' own size would cost many times the space.
+    Use it after a fixed ``Resize`` in the label pipeline. Pseudo labels are then made and stored at the training size
+    of the images; at the file size, they could take many times the space.
     """
 
     def transform(self, results: dict) -> dict:

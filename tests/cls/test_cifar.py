@@ -219,7 +219,7 @@ def test_missing_file_says_where_to_get_it(tmp_path, dataset):
         ({'data': planes(4, 0)[0]}, r'got shape \(3072,\)'),
         ({'data': planes(0, 0)}, r'N > 0, got shape \(0, 3072\)'),
         ({'data': planes(4, 0).astype(np.int32)}, "dtype 'i4'; allowed is 'u1'"),
-        ({'labels': [0, 1, 2]}, "'labels' must be a list of 4 labels, got 3 of them"),
+        ({'labels': [0, 1, 2]}, "'labels' must be a list of 4 labels, got 3 labels"),
         ({'labels': '0123'}, 'got str'),
         ({'labels': [0, 1, 10, 3]}, "'labels' must be integers from 0 to 9, got 10 at 2"),
         ({'labels': [0, 1, 2, -1]}, 'got -1 at 3'),

@@ -533,7 +533,7 @@ def test_no_head_is_refused():
 
 def test_mixup_needs_the_number_of_classes():
     head = {'type': 'ClsHead', 'loss': dynamic()}
-    with pytest.raises(ValueError, match='mixup needs a head with num_classes, ClsHead has none'):
+    with pytest.raises(ValueError, match='mixup needs a head with num_classes, but ClsHead has none'):
         build(head, mixup={})
     model = build(head)
     assert set(model.loss(torch.randn(2, 3, 8, 8), make_samples([1, 2], [2.0, 0.5]))) == {'loss', *STATISTICS}
@@ -587,7 +587,7 @@ def test_samples_without_confidence_or_with_two_labels_are_refused(mixup):
 
 def test_head_with_several_scores_is_refused():
     model = build({**linear([8, 8]), 'type': 'ConformerHead'})
-    with pytest.raises(ValueError, match='cannot serve head ConformerHead: it gives tuple where one tensor'):
+    with pytest.raises(ValueError, match=r'cannot serve head ConformerHead: it must give one tensor .*got tuple'):
         model._logits(([torch.randn(1, 8), torch.randn(1, 8)],))
 
 

@@ -103,7 +103,7 @@ def test_only_some_missing_classes_are_shown():
 @pytest.mark.parametrize('key', KEYS)
 @pytest.mark.parametrize('classes', [2, 4])
 def test_number_of_classes(make, key, classes):
-    with pytest.raises(ValueError, match=rf'{key} has 3 classes where the model has num_classes={classes}'):
+    with pytest.raises(ValueError, match=rf'{key} has 3 classes, but the model has num_classes={classes}'):
         check_labeled(make(), key, classes)
 
 
@@ -155,8 +155,8 @@ def test_unlabeled_images_have_another_pipeline_than_the_dataset_s_own(make):
 @pytest.mark.parametrize('key', ['dmt.label_pipeline', 'dmt.unlabeled.pipeline'])
 @pytest.mark.parametrize(
     ('pipeline', 'message'),
-    [([LOAD], "gives no 'inputs': "),
-     ([PACK], "gives no 'inputs': does it load the image"),
+    [([LOAD], "gives no 'inputs'; "),
+     ([PACK], "gives no 'inputs'; it must load the image"),
      ([LOAD, {'type': 'RandomCrop', 'crop_size': 2, 'padding': 'x'}, PACK],
       'fails on the first unlabeled image: ValueError: Padding')],
 )  # fmt: skip

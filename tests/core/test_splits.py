@@ -204,7 +204,7 @@ def test_balanced_split_of_a_class_does_not_depend_on_the_others():
         (['a', 'b'], [0, 1], 2.0, 0, r'got 2\.0'),
         (['a'], [0], True, 0, 'got True'),
         (['a', 'b', 'c'], [0, 1, 1], 3, 0, r'\(2\); got 3'),
-        (['a', 'b', 'c'], [0, 1, 1], 4, 0, 'larger than the data: class 0 has 1 names, 4 in 2 classes need 2'),
+        (['a', 'b', 'c'], [0, 1, 1], 4, 0, 'too large for the data: class 0 has 1 names, 4 in 2 classes need 2'),
         (['a', 'b'], [0, 1], 2, -1, 'split_id .*-1'),
         (['a', 'b'], [0, 1], 2, 1.0, r'split_id .*1\.0'),
         (['a', 'b'], [0, 1], 2, True, 'split_id .*True'),

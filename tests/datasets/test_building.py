@@ -57,6 +57,10 @@ def test_missing_file_is_named(images, tmp_path, change, name, path):
     assert str(error.value).startswith(f'dmt.labeled: {name} {path!r} does not exist; set data_root (now ')
 
 
+def test_lazy_dataset_is_read(images):
+    assert len(build_dataset({**images, 'lazy_init': True}, 'dmt.labeled', accept)) == 2
+
+
 def test_masks_of_unlabeled_images_need_not_exist(images):
     images['data_prefix']['seg_map_path'] = 'no'
     assert len(build_dataset(images, 'dmt.unlabeled', accept)) == 2
@@ -108,7 +112,7 @@ def test_empty_dataset_is_named(serialize_data, image_folder, tmp_path):
 
 
 def test_other_errors_of_a_dataset_are_its_own(images):
-    with pytest.raises(ValueError, match='new classes .* is not a subset|not a subset'):
+    with pytest.raises(ValueError, match='not a subset'):
         build_dataset(
             dict(type='DigitScenesDataset', subset='val', metainfo=dict(classes=['x'])), 'dmt.labeled', accept
         )

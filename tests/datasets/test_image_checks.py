@@ -79,8 +79,8 @@ def test_first_unlabeled_image_goes_through_a_pipeline(image):
     [
         ([LOAD, PACK, dict(type='Resize')], 'fails on the first unlabeled image: [A-Za-z]+Error: '),
         ([dict(type='NoSuch')], 'fails on the first unlabeled image: KeyError: .*NoSuch is not in the'),
-        ([LOAD], r"gives no 'inputs': does it load the image and end with PackDMTInputs\?$"),
-        ([lambda results: dict(inputs=1)], "gives no 'data_samples': does it"),
+        ([LOAD], r"gives no 'inputs'; it must load the image and end with PackDMTInputs$"),
+        ([lambda results: dict(inputs=1)], "gives no 'data_samples'; it must"),
     ],
 )
 def test_pipeline_that_fails_is_named(image, pipeline, message):

@@ -157,7 +157,7 @@ def test_set_epoch(epoch):
         (range(8), r'ConcatDataset.*got range of lengths \[\]'),
         (ConcatDataset([range(8)]), r'lengths \[8\]'),
         (ConcatDataset([range(8), range(2), range(3)]), r'lengths \[8, 2, 3\]'),
-        (ConcatDataset([range(8), range(0)]), r'both not empty.*lengths \[8, 0\]'),
+        (ConcatDataset([range(8), range(0)]), r'both non-empty.*lengths \[8, 0\]'),
     ],
 )
 def test_other_datasets_are_refused(dataset, message):

@@ -122,7 +122,7 @@ def test_cpu_wrapper():
     optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=1.0)
     config = dict(type='CPUAmpOptimWrapper', optimizer=optimizer, loss_scale='dynamic', dtype='bfloat16')
     assert type(OPTIM_WRAPPERS.build(config)) is CPUAmpOptimWrapper
-    with pytest.raises(ValueError, match=r"optim_wrapper\.dtype='float16': mixed precision on a CPU is bfloat16"):
+    with pytest.raises(ValueError, match=r"optim_wrapper\.dtype='float16' is not supported on a CPU: use bfloat16"):
         CPUAmpOptimWrapper(optimizer=optimizer, dtype='float16')
 
 

@@ -33,7 +33,7 @@ def test_one_family(installed, family):
         ({'mmcv': '2.1.0'}, r'mmcv 2\.1\.0 and onedl-mmcv 2\.3\.6 are both installed.*`import mmcv`'),
         ({'mmsegmentation': '1.2.2'}, r'mmsegmentation 1\.2\.2 and onedl-mmsegmentation 1\.4\.2 .*`import mmseg`'),
         ({'mmcv-lite': '2.1.0'}, r'mmcv-lite 2\.1\.0 and onedl-mmcv 2\.3\.6 '),
-        (ORIGINAL, r'mmengine 0\.10\.7 and onedl-mmengine 0\.10\.12 .*Make a new environment'),
+        (ORIGINAL, r'mmengine 0\.10\.7 and onedl-mmengine 0\.10\.12 .*Create a new environment'),
     ],
 )
 def test_both_families(installed, extra, message):

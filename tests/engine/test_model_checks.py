@@ -76,7 +76,7 @@ def test_schedulers_that_begin_within_a_phase(schedulers):
     ],
 )
 def test_scheduler_that_begins_after_a_phase(schedulers, message):
-    with pytest.raises(ValueError, match=f'^phase 00_train_a has 10 steps, where {message}: shorten the warm-up'):
+    with pytest.raises(ValueError, match=f'^phase 00_train_a has 10 steps, but {message}: shorten the warm-up'):
         check_schedule(schedulers, 10, '00_train_a')
 
 
@@ -87,7 +87,7 @@ def test_online_variant_and_scheme_need_each_other(model, variant, scheme):
     if (variant == 'online') == (scheme == 'online'):
         check_variant(served, KEY, scheme)
     else:
-        with pytest.raises(ValueError, match=rf"variant='{variant}' where dmt\.scheme='{scheme}'"):
+        with pytest.raises(ValueError, match=rf"variant='{variant}', but dmt\.scheme='{scheme}'"):
             check_variant(served, KEY, scheme)
     check_variant(model, KEY, scheme)  # without such a loss, anything goes
 

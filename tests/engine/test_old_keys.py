@@ -65,8 +65,8 @@ def test_removed_key_is_refused(make, options, name, read):
     with pytest.raises(ValueError) as error:
         read(cfg)
     assert str(error.value) == (
-        f'{name} was removed: it won on no two data sets (docs/results.md). Leave it out, or use commit 6ca36a1, the '
-        'last one that has it'
+        f'{name} was removed because it did not win on two data sets (docs/results.md). Leave it out, or use commit '
+        '6ca36a1, the last one that supports it'
     )
 
 
@@ -96,7 +96,7 @@ def test_ramp_has_moved_into_every_dynamic_loss(make, warnings, ramp):
     new.model.decode_head.loss_decode.ramp = new.model.auxiliary_head.loss_decode[0].ramp = ramp
     assert current(old).to_dict() == new.to_dict()
     assert old.to_dict() == before
-    assert warnings == [f'dmt.gamma_ramp has moved: write ramp={ramp} of DynamicMutualLoss']
+    assert warnings == [f'dmt.gamma_ramp has moved: use ramp={ramp} of DynamicMutualLoss']
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_options_of_the_label_writer_have_moved(make, warnings, options, expecte
     assert DMTRunner(old).settings.label_writer == expected
     assert old.to_dict() == before
     assert len(warnings) == 2  # of each of the two calls
-    assert warnings[0].startswith('dmt.rank_stride or dmt.confidence_dtype has moved: write dmt.label_writer={')
+    assert warnings[0].startswith('dmt.rank_stride or dmt.confidence_dtype has moved: use dmt.label_writer={')
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,8 @@ def test_wording_where_validation_selects(manifest):
     settings = DMTSettings(models={'a': {}, 'b': {}}, label_ratios=(0.5, 1.0), select='val', **SETTINGS)
     text = report.render(manifest, settings, PHASES[-3])
     assert (
-        'Checkpoints: of each phase the one with the best mIoU on the validation set, which the figures above are also '
-        'measured on; the last one of each phase: 00_train_a 49.00, 00_train_b 50.23, 01_train_b 54.00, '
+        'Checkpoints: the one of each phase with the best mIoU on the validation set, on which the figures above are '
+        'also measured; the last one of each phase: 00_train_a 49.00, 00_train_b 50.23, 01_train_b 54.00, '
         '01_train_a 98.00, 02_train_b 60.25, 02_train_a 59.50\n' in text
     )
     assert 'the last one of each phase.' not in text

@@ -66,7 +66,7 @@ def test_image_without_mask(refused, folder_data, subset):
 @pytest.mark.parametrize('subset', ['labeled', 'val'])
 def test_mask_of_another_size(refused, folder_data, write_image, subset):
     write_image(folder_data / f'masks/{subset}1.png', mask(size=(24, 31)))
-    refused(ValueError, f'masks/{subset}1.png is (24, 31) (height, width) where its image', 'is (24, 32)')
+    refused(ValueError, f'masks/{subset}1.png is (24, 31) (height, width), but its image', 'is (24, 32)')
 
 
 @pytest.mark.parametrize('subset', ['labeled', 'val'])
@@ -128,7 +128,7 @@ def test_missing_data_root(refused, folder_config):
 
 def test_other_number_of_classes(refused, folder_config):
     folder_config.model.decode_head.num_classes = 5
-    refused(ValueError, 'dmt.labeled has 3 classes where the model has num_classes=5')
+    refused(ValueError, 'dmt.labeled has 3 classes, but the model has num_classes=5')
 
 
 def test_missing_weights(refused, folder_config):
@@ -240,9 +240,7 @@ def test_label_pipeline_without_index(refused, folder_config):
 
 def test_labels_of_another_size(refused, folder_config):
     folder_config.dmt.label_pipeline[1:1] = [dict(type='Resize', scale=(16, 16)), dict(type='SetOriginalShape')]
-    refused(
-        ValueError, 'dmt.unlabeled.pipeline fails', 'is (24, 32) (height, width) where its pseudo label', '(16, 16)'
-    )
+    refused(ValueError, 'dmt.unlabeled.pipeline fails', 'is (24, 32) (height, width), but its pseudo label', '(16, 16)')
 
 
 def test_labels_at_training_size_pass(folder_config):

@@ -75,7 +75,7 @@ def test_deleted_labels_are_named(make):
         runner.train(phase='01_train_b')
     folder = runner.work_dir / '01_label_a'
     assert str(error.value) == (
-        f'the pseudo labels in {folder} were deleted after use; delete that folder to make them anew'
+        f'the pseudo labels in {folder} were deleted after use; delete that folder to recreate them'
     )
     assert not (runner.work_dir / '01_train_b').exists()
 

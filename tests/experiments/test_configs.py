@@ -210,5 +210,5 @@ def test_labels_are_compared_only_where_there_are_masks(read):
 
 def test_labels_of_images_are_not_compared(read):
     plan = read('configs/dmt/wrn10-1_digits.py', data_set=dict(label_images=3))
-    with pytest.raises(ValueError, match=r"data_sets.data.label_images: default_scope='mmpretrain': the analysis is"):
+    with pytest.raises(ValueError, match=r"data_sets.data.label_images: default_scope='mmpretrain': the analysis"):
         check_plan(plan.model_copy(update=dict(methods={'dmt': plan.methods['one']})))

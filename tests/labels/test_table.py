@@ -293,7 +293,7 @@ def test_bad_line_is_named(tmp_path, line, file, number):
     lines = (tmp_path / file).read_text().splitlines()
     lines[number - 1] = line
     (tmp_path / file).write_text('\n'.join(lines) + '\n')
-    with pytest.raises(ValueError, match=rf'{file}, line {number}: .* is not name, label, confidence, log_odds'):
+    with pytest.raises(ValueError, match=rf'{file}, line {number}: must be name, label, confidence, log_odds'):
         table.rows()
 
 

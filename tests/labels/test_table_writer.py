@@ -146,13 +146,13 @@ def test_true_class_0_is_known(write):
 
 @pytest.mark.parametrize('size', [4, 6])
 def test_wrong_number_of_images(write, tmp_path, size):
-    with pytest.raises(RuntimeError, match=rf'labels holds labels of 5 images where {size} were to be labeled'):
+    with pytest.raises(RuntimeError, match=rf'labels must hold labels of {size} images, got labels of 5'):
         write(samples_of(ROWS), size=size, label_ratio=0.4)
     assert not LabelTable(tmp_path / 'labels').complete
 
 
 def test_no_image_at_all(write):
-    with pytest.raises(RuntimeError, match='holds labels of 0 images where 5 were'):
+    with pytest.raises(RuntimeError, match='must hold labels of 5 images, got labels of 0'):
         write([], size=5, label_ratio=0.4)
 
 

@@ -60,7 +60,7 @@ def test_labels_of_an_interrupted_run_count(folder):
 def test_other_number_of_images_leaves_the_store_incomplete(folder, size):
     writer = Writer(str(folder), label_ratio=0.5)
     writer.process(None, ['a', 'b'])
-    with pytest.raises(RuntimeError, match=rf'^{folder} holds labels of 2 images where {size} were to be labeled$'):
+    with pytest.raises(RuntimeError, match=rf'^{folder} must hold labels of {size} images, got labels of 2$'):
         writer.evaluate(size)
     assert not writer.store.complete
 
@@ -83,5 +83,5 @@ def test_a_writer_must_have_a_store():
         def process(self, data_batch, data_samples):
             pass
 
-    with pytest.raises(TypeError, match='abstract method.* complete.*store'):
+    with pytest.raises(TypeError, match=r'abstract method.* complete.*store'):
         Half('folder', label_ratio=0.5)

@@ -222,21 +222,21 @@ def test_stock_head_with_ohem_trains_on_the_hardest_pixels():
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        ({'gamma1': -1.0}, r'gamma1=-1\.0 must be a finite number, not negative'),
+        ({'gamma1': -1.0}, r'gamma1=-1\.0 must be a finite number >= 0'),
         ({'gamma2': -0.5}, 'gamma2=-0.5'),
         ({'gamma1': math.nan}, 'gamma1=nan'),
         ({'gamma2': math.inf}, 'gamma2=inf'),
-        ({'gamma1': [1.0, 2.0]}, r'gamma1=\[1\.0, 2\.0\] must be a finite number, not negative'),
-        ({'gamma2': [1.0]}, r'gamma2=\[1\.0\] must be a finite number, not negative'),
-        ({'gamma1': True}, 'gamma1=True must be a finite number, not negative'),
-        ({'gamma2': '5'}, "gamma2='5' must be a finite number, not negative"),
+        ({'gamma1': [1.0, 2.0]}, r'gamma1=\[1\.0, 2\.0\] must be a finite number >= 0'),
+        ({'gamma2': [1.0]}, r'gamma2=\[1\.0\] must be a finite number >= 0'),
+        ({'gamma1': True}, 'gamma1=True must be a finite number >= 0'),
+        ({'gamma2': '5'}, "gamma2='5' must be a finite number >= 0"),
         ({'variant': 'DMT'}, "variant='DMT' is not one of"),
-        ({'variant': 'naive', 'gamma1': 1.0, 'gamma2': 2.0}, 'variant naive has one gamma, got gamma1=1.0, gamma2=2.0'),
+        ({'variant': 'naive', 'gamma1': 1.0, 'gamma2': 2.0}, "variant 'naive' needs gamma1 = gamma2, got 1.0 and 2.0"),
         ({'ramp': 'yes'}, "ramp='yes' must be True or False"),
         ({'ramp': 1}, 'ramp=1 must be True or False'),
         ({'threshold': 1.0}, r'threshold=1.0 must be in \[0, 1\)'),
         ({'threshold': -0.1}, 'threshold=-0.1'),
-        ({'loss_name': 'dmt'}, "loss_name='dmt' must start with loss_"),
+        ({'loss_name': 'dmt'}, "loss_name='dmt' must start with 'loss_'"),
     ],
 )
 def test_bad_arguments_are_refused_at_once(kwargs, message):

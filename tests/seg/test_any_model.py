@@ -302,7 +302,7 @@ REFUSED = {
     'PointHead': (POINT_REND, 'it computes its loss at sampled points, not at every pixel'),
     'any head with `out_channels=1` for two classes': (
         fcn(64, 3, num_classes=2, out_channels=1),
-        'it has out_channels=1 for 2 classes; DynamicMutualLoss needs one channel a class',
+        'it has out_channels=1 for 2 classes; DynamicMutualLoss needs one channel per class',
     ),
 }
 

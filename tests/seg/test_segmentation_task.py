@@ -39,7 +39,7 @@ def test_number_of_classes_is_that_of_the_last_head(head, number):
 
 @pytest.mark.parametrize('head', [dict(type='FCNHead'), dict(type='FCNHead', num_classes='5')])
 def test_head_that_does_not_say_its_classes(head):
-    with pytest.raises(ValueError, match=r'^model\.decode_head \(FCNHead\) must say its num_classes$'):
+    with pytest.raises(ValueError, match=r'^model\.decode_head \(FCNHead\) must set num_classes$'):
         TASK.num_classes(dict(decode_head=head))
 
 
@@ -76,7 +76,9 @@ def test_list_file_is_read_by_the_dataset(make, tmp_path):
     (tmp_path / 'list.txt').write_text('a/1\n')
     change = TASK.from_list(str(tmp_path / 'list.txt'), None)
     assert change == dict(ann_file=str(tmp_path / 'list.txt'))
-    listed = BaseSegDataset(data_root=str(tmp_path), data_prefix=dict(img_path='images'), img_suffix='_img.png', **change)
+    listed = BaseSegDataset(
+        data_root=str(tmp_path), data_prefix=dict(img_path='images'), img_suffix='_img.png', **change
+    )
     assert [info['img_path'] for info in listed] == [str(tmp_path / 'images/a/1_img.png')]
 
 

@@ -289,7 +289,7 @@ def test_one_channel_for_two_classes_is_refused(build, fcn, place):
 
 def test_head_that_resizes_labels_is_named_when_it_runs(build, fcn, make_sample, collate):
     model = build(fcn(), auxiliary_head=fcn(type=HalvingHead))
-    with pytest.raises(ValueError, match=r'auxiliary_head HalvingHead.*\(1, 8, 8\).*\(1, 16, 16\) pixels'):
+    with pytest.raises(ValueError, match=r'auxiliary_head HalvingHead.*\(1, 8, 8\).*\(1, 16, 16\)'):
         step(model, collate(make_sample()))
 
 

@@ -122,11 +122,11 @@ def test_file_that_holds_no_weights(tmp_path):
     path = tmp_path / 'coco.pth'
     for content in (b'no checkpoint', pickle.dumps(Payload())):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r'coco\.pth cannot be read as weights .* expected is resnet101COCO'):
+        with pytest.raises(ValueError, match=r'coco\.pth cannot be read as weights .* use resnet101COCO'):
             tool.main([str(path), str(tmp_path / 'out.pth')])
     assert not (tmp_path / 'executed').exists()
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'no\.pth does not exist; expected is resnet101COCO-41f33a49\.pth'):
+    with pytest.raises(FileNotFoundError, match=r'no\.pth does not exist; use resnet101COCO-41f33a49\.pth'):
         tool.main([str(tmp_path / 'no.pth'), str(tmp_path / 'out.pth')])

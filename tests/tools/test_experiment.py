@@ -244,9 +244,7 @@ def test_process_of_a_killed_experiment_is_waited_for(runs, tool, capfd):
     thread.join(10)
     assert not thread.is_alive()
     assert (
-        capfd.readouterr()
-        .out.splitlines()[0]
-        .endswith('cbst_a: waiting for a process that was started before and still runs')
+        capfd.readouterr().out.splitlines()[0].endswith('cbst_a: waiting for an earlier process that is still running')
     )
 
 

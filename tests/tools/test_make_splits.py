@@ -110,7 +110,7 @@ def test_sums_are_those_of_all_lists():
 @pytest.mark.parametrize(('kind', 'total'), [('voc', 10582), ('cityscapes', 2975)])
 def test_other_number_of_images(voc, cityscapes, kind, total):
     folder = voc(['x', 'y']) if kind == 'voc' else cityscapes(['a/x', 'b/y'])
-    with pytest.raises(ValueError, match=f'found 2 training images where the published lists have {total}'):
+    with pytest.raises(ValueError, match=f'found 2 training images, but the published lists have {total}'):
         run(kind, folder)
     assert not (folder / 'splits').exists()
 
@@ -124,7 +124,7 @@ def test_other_names(kind):
 
 @needs_lists
 def test_other_number_of_validation_images(names):
-    with pytest.raises(ValueError, match='voc: found 2 validation images where the published lists have 1449'):
+    with pytest.raises(ValueError, match='voc: found 2 validation images, but the published lists have 1449'):
         make_splits.published('voc', names('voc'), ['x', 'y'])
 
 
@@ -188,7 +188,7 @@ def test_bad_folder(images, monkeypatch, make, arguments, message):
 def test_two_parts_of_a_published_list(capsys):
     with pytest.raises(SystemExit):
         run('voc', 'x', '--difference-maximised', 0.8)
-    assert '--difference-maximised is for `files`' in capsys.readouterr().err
+    assert '--difference-maximised needs `files`' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -197,4 +197,4 @@ def test_two_parts_of_a_published_list(capsys):
 def test_contradicting_arguments(arguments, capsys):
     with pytest.raises(SystemExit):
         run(*arguments)
-    assert 'takes one of --masks and --ratio' in capsys.readouterr().err
+    assert 'needs one of --masks and --ratio' in capsys.readouterr().err

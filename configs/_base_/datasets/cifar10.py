@@ -1,7 +1,7 @@
-# CIFAR-10 in its standard python pickles, in data_root/cifar-10-batches-py. 200 training images are kept for validation.
+# CIFAR-10 as standard Python pickles, in data_root/cifar-10-batches-py. 200 training images are kept for validation.
 dataset_type = 'DMTCIFAR10'
 data_root = 'data/cifar10'
-# One operation for each image, at magnitude 1 to 10 of the ranges' 0 to 10.
+# One operation per image. The ranges below cover magnitudes 1 to 10 of a scale from 0 to 10.
 operations = [
     dict(type='AutoContrast', prob=1.0),
     dict(type='Equalize', prob=1.0),

@@ -1,4 +1,4 @@
-# Cityscapes, trained and labeled at half of its size, evaluated at its full size.
+# Cityscapes, trained and labeled at half size, evaluated at full size.
 data_root = 'data/cityscapes'
 crop_size = (256, 512)
 augmentation = [
@@ -7,7 +7,7 @@ augmentation = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDMTInputs'),
 ]
-# Human labels have the size of the files, pseudo labels the size the images are labeled at.
+# Human labels have the size of the files, pseudo labels the size at which images are labeled.
 train_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadDMTAnnotations'), *augmentation]
 pseudo_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -2,7 +2,7 @@
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadDMTAnnotations'),
-    # No flip: a mirrored digit is none.
+    # No flip: a mirrored digit is not a digit.
     dict(type='RandomResize', scale=(64, 64), ratio_range=(1.0, 1.3), keep_ratio=True),
     dict(type='RandomCrop', crop_size=(64, 64)),
     dict(type='PackDMTInputs'),

@@ -9,7 +9,7 @@ operations = [
     dict(type='Cutout', magnitude_range=(1, 4), prob=1.0),
 ]
 train_pipeline = [
-    # No flip: a mirrored digit is none.
+    # No flip: a mirrored digit is not a digit.
     dict(type='RandomCrop', crop_size=8, padding=1),
     dict(
         type='RandAugment', policies=operations, num_policies=1, magnitude_level=10, magnitude_std='inf',

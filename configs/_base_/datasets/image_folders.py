@@ -1,4 +1,4 @@
-# Your own images: data_root/labeled/CLASS/* and data_root/val/CLASS/*, one folder a class, and data_root/unlabeled/*.
+# Your own images: data_root/labeled/CLASS/* and data_root/val/CLASS/*, one folder per class, and data_root/unlabeled/*.
 data_root = 'data/images'
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -1,8 +1,8 @@
-# Your own images and masks: data_root/{images,masks}/NAME, the names in data_root/splits/*.txt without suffix. Masks hold
-# class indices, 255 is ignored. The classes are given by the config that builds on this.
+# Your own images and masks: data_root/{images,masks}/NAME. The lists data_root/splits/*.txt hold names without suffix.
+# Masks hold class indices; 255 is ignored. The config that builds on this one defines the classes.
 data_root = 'data/own'
 data_prefix = dict(img_path='images', seg_map_path='masks')
-# Images of any size: the longer side becomes 512 pixels, predictions come back at the size of the image.
+# Images of any size: the longer side becomes 512 pixels; predictions are resized back to the image.
 resize = dict(scale=(512, 512), keep_ratio=True)
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -4,7 +4,7 @@ crop_size = (321, 321)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadDMTAnnotations'),
-    # Nearly all images are 500 pixels long: this is the random scale 0.5-1.5 of the paper.
+    # Nearly all images are 500 pixels long, so this equals the paper's random scale 0.5-1.5.
     dict(type='RandomResize', scale=(500, 500), ratio_range=(0.5, 1.5), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size),
     dict(type='RandomFlip', prob=0.5),

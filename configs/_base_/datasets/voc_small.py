@@ -43,7 +43,7 @@ test_dataloader = dict(
         data_prefix=dict(img_path='images/val', seg_map_path='annotations/val'),
         pipeline=test_pipeline,
         test_mode=True))
-# While training, the first 150 of the 445 images are enough.
+# During training, the first 150 of the 445 images are enough.
 val_dataloader = dict(test_dataloader, dataset=dict(test_dataloader['dataset'], indices=150))
 dmt = dict(
     labeled=dict(train, indices=list(range(0, 437, 4))),

@@ -7,8 +7,8 @@ data_preprocessor = dict(
     pad_val=0,
     seg_pad_val=255,
     size=(321, 321))
-# The two initialisations of the paper, for `dmt.models`. COCO weights are in Caffe form: BGR images that are not divided
-# by a deviation, stride in the first 1x1; where their file lies depends on the number of classes.
+# The paper's two initializations, for `dmt.models`. COCO weights are in Caffe form: BGR images without division by a
+# deviation, stride in the first 1x1. Their file depends on the number of classes.
 coco_weights = dict(
     weights_help='It is made from resnet101COCO-41f33a49.pth, see "Weights" in the README.',
     model=dict(

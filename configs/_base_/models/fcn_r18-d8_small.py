@@ -1,4 +1,4 @@
-# A small fully convolutional network: ResNet-18 of a quarter of its width at output stride 8, no pre-training.
+# A small fully convolutional network: quarter-width ResNet-18 at output stride 8, without pre-training.
 data_preprocessor = dict(
     type='SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],

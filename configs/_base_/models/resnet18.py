@@ -1,4 +1,4 @@
-# A stock model of mmpretrain: its type and the loss of its head are all that DMT needs.
+# A stock model of mmpretrain; DMT only needs its own model type and loss of the head.
 model = dict(
     type='DMTImageClassifier',
     data_preprocessor=dict(

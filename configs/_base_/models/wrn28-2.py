@@ -2,7 +2,7 @@
 model = dict(
     type='DMTImageClassifier',
     data_preprocessor=dict(type='ClsDataPreprocessor', mean=[125.3, 123.0, 113.9], std=[63.0, 62.1, 66.7], to_rgb=False),
-    # lam = max(lam, 1 - lam): a mixed image is mostly the one it is named after.
+    # lam = max(lam, 1 - lam): a mixed image consists mostly of its own image.
     mixup=dict(alpha=0.75, dominant=True),
     backbone=dict(type='WideResNet', depth=28, width=2),
     neck=dict(type='GlobalAveragePooling'),

@@ -1,5 +1,5 @@
-# AdamW with a polynomial schedule, for a pre-trained backbone: its head learns ten times as fast. A DMT run sets the
-# length of each phase (and `end`) by itself; the numbers here are those of an ordinary run of the same config.
+# AdamW with a polynomial schedule, for a pre-trained backbone: the head has ten times its learning rate. A DMT run sets
+# the length of each phase (and `end`) itself; the numbers here apply to an ordinary run of the same config.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.01),

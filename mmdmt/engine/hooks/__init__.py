@@ -1,4 +1,4 @@
-"""Hooks of the phases, one concern each; importing it registers them."""
+"""Hooks of the phases, one concern each; importing this package registers them."""
 
 from mmdmt.engine.hooks.channels_last_hook import ChannelsLastHook
 from mmdmt.engine.hooks.dmt_hook import DMTHook

@@ -1,4 +1,4 @@
-"""A hook that lays out weights for faster convolutions."""
+"""A hook that changes the memory layout of weights for faster convolutions."""
 
 import torch
 from mmengine.hooks import Hook
@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 class ChannelsLastHook(Hook):
     """Keep the weights, and with them all feature maps, in channels-last order while training.
 
-    It changes nothing but speed: depth-wise convolutions are faster on CPUs, all of them in mixed precision on GPUs.
+    It only affects speed: depth-wise convolutions are faster on CPUs, all convolutions in mixed precision on GPUs.
     """
 
     def before_train(self, runner: Runner) -> None:

@@ -1,4 +1,4 @@
-"""The hook that commits a phase and hands its result over."""
+"""The hook that commits a phase and hands over its result."""
 
 import time
 from pathlib import Path
@@ -15,17 +15,17 @@ from mmdmt.files import write_json
 
 @HOOKS.register_module()
 class DMTHook(Hook):
-    """Commit a phase at its end, and hand its result over to the phases that need it.
+    """Commit a phase at its end, and hand over its result to the phases that need it.
 
-    The alternation of the two models is in the plan, not in this hook: :func:`mmdmt.core.schedule.plan` says which
-    phase trains which model on whose labels, and ``DMTRunner`` runs the phases one after the other, each as an ordinary
-    mmengine run. This hook ties such a run to the plan. It names the model in every checkpoint. Last of all it writes
-    ``phase.json``, which makes the phase complete and names the checkpoint that the next phases start from.
+    The plan, not this hook, alternates the two models: :func:`mmdmt.core.schedule.plan` defines which phase trains
+    which model on whose labels. ``DMTRunner`` runs the phases one after the other, each as an ordinary mmengine run.
+    This hook ties such a run to the plan. It names the model in every checkpoint. At the end, it writes ``phase.json``,
+    which completes the phase and names the checkpoint that the next phases start from, and deletes other checkpoints.
 
     Args:
         phase: Name of the phase.
         model: Name of its model.
-        metric: Name of the validation metric that counts.
+        metric: Name of the validation metric that selects the best checkpoint.
         select: ``last`` or ``val``, see :class:`~mmdmt.engine.settings.DMTSettings`.
     """
 
@@ -39,25 +39,25 @@ class DMTHook(Hook):
 
     @property
     def seconds(self) -> float:
-        """Seconds spent on the phase, up to the last checkpoint of a killed attempt included."""
+        """Seconds spent on the phase, including a killed attempt up to its last checkpoint."""
         return self._seconds_before + time.perf_counter() - self._start
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take over the time of an interrupted attempt of the same phase."""
+        """Restore the time of an interrupted attempt of the same phase."""
         mark = checkpoint.get('meta', {}).get('dmt', {})
         if mark.get('phase') == self.phase:
             self._seconds_before = mark.get('seconds', 0.0)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Say in the checkpoint which model it is: the overrides of that model are needed to use it."""
+        """Store the model's name in the checkpoint: using it needs the overrides of that model."""
         checkpoint['meta']['dmt'] = dict(phase=self.phase, model=self.model, seconds=self.seconds)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Note the step that was validated."""
+        """Store the validated step."""
         self._validated_iter = runner.iter
 
     def after_train(self, runner: Runner) -> None:
-        """Commit a train phase: its checkpoint is what the next phases start from."""
+        """Commit a train phase; the next phases start from its checkpoint."""
         if runner.val_loop is not None and self._validated_iter != runner.iter:
             runner.val_loop.run()  # resumed from the last checkpoint, which was written before the validation
         info = runner.message_hub

@@ -1,4 +1,4 @@
-"""A hook that stops a phase whose loss is no number any more."""
+"""A hook that stops a phase whose loss is no longer finite."""
 
 import math
 from typing import Any
@@ -23,10 +23,10 @@ class FiniteLossHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Look at the loss of a step.
+        """Check the loss of a step.
 
         Raises:
-            FloatingPointError: naming the phase, the loss and the step.
+            FloatingPointError: if it is not finite; names the phase, the loss and the step.
         """
         loss = torch.as_tensor((outputs or {}).get('loss', 0.0)).item()
         if not math.isfinite(loss):

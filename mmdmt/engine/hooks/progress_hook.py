@@ -1,4 +1,4 @@
-"""A hook that tells modules how far a phase is."""
+"""A hook that reports the progress of a phase to the model's modules."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class ProgressHook(Hook):
     """
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Tell the progress of the step that comes."""
+        """Report the progress of the coming step."""
         progress = runner.iter / max(1, runner.max_iters - 1)
         for module in runner.model.modules():
             if hasattr(module, 'set_progress'):

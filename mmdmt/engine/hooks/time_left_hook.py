@@ -1,4 +1,4 @@
-"""A hook that logs how far the whole plan is."""
+"""A hook that logs the progress of the whole plan."""
 
 import time
 from datetime import timedelta
@@ -11,15 +11,15 @@ from mmengine.runner import Runner
 
 @HOOKS.register_module()
 class TimeLeftHook(Hook):
-    """Log now and then, as often as the losses, which phase runs and what is left of the whole plan.
+    """Log the running phase and the time left for the whole plan, as often as the losses.
 
     Args:
         phase: Name of the phase.
         position: Its number in the plan, from 1, and the number of phases.
         later_steps: Optimizer steps of all later phases.
         later_images: Images that all later phases label.
-        step_seconds: Measured seconds of a step, from earlier phases.
-        image_seconds: Measured seconds to label an image, from earlier phases.
+        step_seconds: Measured seconds per step, from earlier phases.
+        image_seconds: Measured seconds per labeled image, from earlier phases.
     """
 
     priority = 'LOWEST'
@@ -63,12 +63,12 @@ class TimeLeftHook(Hook):
     def _log(self, runner: Runner, phase_seconds: float, step_seconds: float | None) -> None:
         step_seconds = step_seconds or self.step_seconds or 0.0
         batch_size = runner.cfg.get('train_dataloader') and runner.cfg.train_dataloader.batch_size
-        # Until a label phase was measured: an image costs about a third of its part of a training step.
+        # Estimate until a label phase is measured: an image costs about a third of its share of a training step.
         image_seconds = self.image_seconds or step_seconds / (3 * (batch_size or 1))
         left = phase_seconds + self.later_steps * step_seconds + self.later_images * image_seconds
         number, total = self.position
         runner.logger.info(
-            f'DMT phase {number} of {total} ({self.phase}); left of the whole plan: about '
+            f'DMT phase {number} of {total} ({self.phase}); time left for the whole plan: about '
             f'{timedelta(seconds=round(left))}'
         )
 

@@ -36,14 +36,16 @@ def test_train_phase(clock):
     # 3 s a step: after step 4, 2 steps of this phase, 20 later ones; an image costs a third of a fourth of a step.
     left = 2 * 3 + 20 * 3 + 24 * 3 / 12
     assert len(runner.lines) == 2  # every second step
-    assert runner.lines[1] == f'DMT phase 3 of 10 (01_train_a); left of the whole plan: about 0:01:{left - 60:02.0f}'
+    assert (
+        runner.lines[1] == f'DMT phase 3 of 10 (01_train_a); time left for the whole plan: about 0:01:{left - 60:02.0f}'
+    )
 
 
 def test_resumed_phase_is_timed_from_where_it_goes_on(clock):
     hook = TimeLeftHook('01_train_a', position=(1, 1))
     runner = Runner(iter=2, max_iters=6)
     train(hook, runner, clock, steps=4, seconds=10.0)
-    assert runner.lines == ['DMT phase 1 of 1 (01_train_a); left of the whole plan: about 0:00:20']
+    assert runner.lines == ['DMT phase 1 of 1 (01_train_a); time left for the whole plan: about 0:00:20']
 
 
 def test_measured_seconds_of_labels_go_before_the_estimate(clock):
@@ -62,4 +64,4 @@ def test_label_phase(clock):
         clock[0] += 4.0
         hook.after_test_iter(runner, batch)
     # 4 s a batch, of which 3 are left; 10 steps of 2 s
-    assert runner.lines == ['DMT phase 2 of 10 (01_label_a); left of the whole plan: about 0:00:32']
+    assert runner.lines == ['DMT phase 2 of 10 (01_label_a); time left for the whole plan: about 0:00:32']

@@ -230,7 +230,9 @@ def test_chain_without_mixup_and_ranked_by_class(tmp_path):
     info = LabelTable(tmp_path / '01_label_a').info()
     expected = sum(max(1, round(0.3 * number)) for number in info['images_by_class'] if number)
     assert info['kept'] == expected
-    assert f'/{-(-expected // 6)}]' in next((tmp_path / '01_train_a').glob('*/*.log')).read_text()
+    # As long as the plan says: 0.3 of 260 images, 6 a step. Rounding by class selects one or two more or fewer.
+    assert abs(info['kept'] - 78) <= 5
+    assert '/13]' in next((tmp_path / '01_train_a').glob('*/*.log')).read_text()
 
 
 def test_stock_tools(tmp_path):

@@ -50,7 +50,7 @@ class ResolvedPhase:
     data: ModelData
 
 
-def resolve(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, kept: int | None = None) -> ResolvedPhase:
+def resolve(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) -> ResolvedPhase:
     """All that is known of a phase of a run in ``work_dir``.
 
     Args:
@@ -58,11 +58,10 @@ def resolve(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, kept: 
         phase: One of its phases.
         data: Datasets of its model.
         work_dir: Work dir of the run; the phase and its labels have their folders in it.
-        kept: How many images the labels of the phase select, once that is known.
     """
     if phase.kind == 'label':
         return ResolvedPhase(phase, _label_config(plan, phase, data, work_dir), 0, data)
-    steps = _steps(plan, phase, data, kept)
+    steps = _steps(plan, phase, data)
     return ResolvedPhase(phase, _train_config(plan, phase, data, work_dir, steps), steps, data)
 
 
@@ -89,7 +88,7 @@ def phase_seed(seed: int, name: str) -> int:
     return zlib.crc32(f'{seed} {name}'.encode()) % 2**31
 
 
-def _steps(plan: RunPlan, phase: Phase, data: ModelData, kept: int | None) -> int:
+def _steps(plan: RunPlan, phase: Phase, data: ModelData) -> int:
     stage = plan.settings.stage(phase)
     if stage.get('iters') is not None:
         return stage['iters']
@@ -97,7 +96,7 @@ def _steps(plan: RunPlan, phase: Phase, data: ModelData, kept: int | None) -> in
         images = data.num_labeled
         per_step = plan.configs[phase.model]['supervised']['train_dataloader']['batch_size']
     else:
-        images = kept if kept is not None else plan.task.selected(data.num_unlabeled, phase.label_ratio or 1)
+        images = plan.task.selected(data.num_unlabeled, phase.label_ratio or 1)
         per_step = stage['unlabeled_per_batch']
     return max(1, -int(-stage['epochs'] * images // (per_step * get_world_size())))
 

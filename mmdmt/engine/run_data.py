@@ -7,7 +7,6 @@ from typing import Any
 from mmengine.dist import barrier, is_main_process
 
 from mmdmt.config_dicts import merge
-from mmdmt.core.schedule import Phase
 from mmdmt.core.splits import difference_maximised_sampling
 from mmdmt.datasets.building import build_dataset, image_paths
 from mmdmt.datasets.image_checks import check_disjoint, check_images
@@ -47,11 +46,9 @@ class RunData:
             for name, size in (('labeled', data.num_labeled), ('unlabeled', data.num_unlabeled)):
                 _check_split(lists[model].get(name), size, name)
             self._check_ratio(data.num_unlabeled)
-        self.phases = {phase.name: self.resolve(phase) for phase in self.plan.phases}
-
-    def resolve(self, phase: Phase, kept: int | None = None) -> ResolvedPhase:
-        """A phase with all that is known of it, see :func:`mmdmt.engine.phase_config.resolve`."""
-        return resolve(self.plan, phase, self.models[phase.model], self.work_dir, kept)
+        self.phases = {
+            phase.name: resolve(self.plan, phase, self.models[phase.model], self.work_dir) for phase in self.plan.phases
+        }
 
     def _model_data(self, model: str, lists: Mapping[str, str]) -> ModelData:
         settings, task = self.plan.settings, self.plan.task

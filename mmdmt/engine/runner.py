@@ -173,9 +173,8 @@ class DMTRunner:
     def _bound(self, resolved: ResolvedPhase) -> Config:
         """The config of a phase as it is run now: with what earlier phases, or an interrupted attempt, have left."""
         phase = resolved.phase
-        kept = None if phase.labels is None else self._kept_labels(phase.labels)
-        if kept is not None:  # the length of the phase depends on it
-            resolved = self.data.resolve(phase, kept)
+        if phase.labels is not None:
+            self._check_labels(phase.labels)
         cfg = copy.deepcopy(resolved.config)
         if phase.init is not None:
             cfg.load_from = str(self.manifest.checkpoint(phase.init))
@@ -184,19 +183,13 @@ class DMTRunner:
         self._set_launcher(cfg)
         return cfg
 
-    def _kept_labels(self, label_phase: str) -> int | None:
-        """How many images the labels of a complete phase select; None where all images have some.
-
-        Raises:
-            FileNotFoundError: if the labels were deleted.
-        """
+    def _check_labels(self, label_phase: str) -> None:
+        """Refuse to train on the labels of a complete phase that were deleted: FileNotFoundError."""
         folder = self.manifest.folder(label_phase)
-        store = STORES[self.plan.task.store](folder)
-        if not store.names():
+        if not STORES[self.plan.task.store](folder).names():
             raise FileNotFoundError(
                 f'the pseudo labels in {folder} were deleted after use; delete that folder to make them anew'
             )
-        return store.info().get('kept')
 
     def _continue(self, cfg: Config) -> None:
         """Let a train phase go on from the last checkpoint of an interrupted attempt, if there is one."""

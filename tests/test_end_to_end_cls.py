@@ -147,7 +147,7 @@ def test_result_in_the_stock_inferencer(complete):
     """It predicts as the label phase of the same model did."""
     best = str(complete.work_dir / 'best.py')
     inferencer = ImageClassificationInferencer(best, str(complete.work_dir / 'best.pth'), device='cpu')
-    image = complete.data.dataset(complete.data.models['a'].labeled, '')[0]
+    image = complete.data.dataset(complete.data.models['a'].labeled['semi'], '')[0]
     pixels = image['inputs'].permute(1, 2, 0).numpy()
     (result,) = inferencer(pixels)
     model = inferencer.model

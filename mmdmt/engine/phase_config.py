@@ -13,7 +13,7 @@ from mmengine.dist import get_world_size
 from mmdmt.config_dicts import without_pretrained
 from mmdmt.core.schedule import Phase
 from mmdmt.engine.plan import RunPlan
-from mmdmt.engine.settings import DMTSettings, stage_of
+from mmdmt.engine.settings import DMTSettings, Stage, stage_of
 from mmdmt.engine.task import Task
 
 # The two datasets of a phase may be of different types (own images next to a public set): their classes need not match.
@@ -24,14 +24,15 @@ DATASET_META = ['classes', 'palette', 'label_map', 'reduce_zero_label']
 class ModelData:
     """Dataset configs of one model: labeled and unlabeled ones, with the number of their images, and pipelines.
 
-    ``train_pipeline`` is that of the unlabeled images in training, ``label_pipeline`` when they get labels.
+    Labeled images are those of a stage: the first phase of a model can have a part of them only. ``train_pipeline`` is
+    that of the unlabeled images in training, ``label_pipeline`` when they get labels.
     """
 
-    labeled: dict
+    labeled: Mapping[Stage, dict]
     unlabeled: dict
     train_pipeline: list
     label_pipeline: list
-    num_labeled: int
+    num_labeled: Mapping[Stage, int]
     num_unlabeled: int
 
 
@@ -93,7 +94,7 @@ def _steps(plan: RunPlan, phase: Phase, data: ModelData) -> int:
     if stage.get('iters') is not None:
         return stage['iters']
     if phase.supervised:
-        images = data.num_labeled
+        images = data.num_labeled['supervised']
         per_step = plan.configs[phase.model]['supervised']['train_dataloader']['batch_size']
     else:
         images = plan.task.selected(data.num_unlabeled, phase.label_ratio or 1)
@@ -105,13 +106,13 @@ def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, 
     result = copy.deepcopy(plan.configs[phase.model][stage_of(phase)])
     loader = result['train_dataloader']
     if phase.supervised:
-        loader.update(dataset=data.labeled, sampler=dict(type='InfiniteSampler', shuffle=True))
+        loader.update(dataset=data.labeled['supervised'], sampler=dict(type='InfiniteSampler', shuffle=True))
     else:
         stage = plan.settings.stage(phase)
         counts = dict(labeled=stage['labeled_per_batch'], unlabeled=stage['unlabeled_per_batch'])
         pseudo = _pseudo_labeled(plan.settings, phase, data, work_dir)
         loader.update(
-            dataset=dict(type='ConcatDataset', datasets=[data.labeled, pseudo], ignore_keys=DATASET_META),
+            dataset=dict(type='ConcatDataset', datasets=[data.labeled['semi'], pseudo], ignore_keys=DATASET_META),
             sampler=dict(type='LabeledUnlabeledSampler', **counts),
             batch_size=sum(counts.values()),
         )
@@ -124,7 +125,7 @@ def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, 
         *(result.get('custom_hooks') or []),
         dict(type='ProgressHook'),
         dict(type='FiniteLossHook', phase=phase.name),
-        _commit_hook(plan.settings, phase),
+        _commit_hook(plan.settings, phase, labeled=data.num_labeled[stage_of(phase)]),
     ]
     return _finish(result, phase, work_dir)
 
@@ -171,8 +172,15 @@ def _label_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) 
     return _finish(result, phase, work_dir)
 
 
-def _commit_hook(settings: DMTSettings, phase: Phase) -> dict[str, Any]:
-    return dict(type='DMTHook', phase=phase.name, model=phase.model, metric=settings.metric, select=settings.select)
+def _commit_hook(settings: DMTSettings, phase: Phase, **figures: int) -> dict[str, Any]:
+    return dict(
+        type='DMTHook',
+        phase=phase.name,
+        model=phase.model,
+        metric=settings.metric,
+        select=settings.select,
+        figures=figures,
+    )
 
 
 def _set_length(result: dict, steps: int, settings: DMTSettings, base_loop: Mapping) -> None:

@@ -42,7 +42,11 @@ class Infos(BaseDataset):
 
 def test_number_of_classes_is_that_of_the_head():
     assert TASK.num_classes(dict(head=dict(type='LinearClsHead', num_classes=5))) == 5
-    for model, kind in ((dict(head=dict(type='LinearClsHead')), 'LinearClsHead'), (dict(head=None), 'None'), ({}, 'None')):
+    for model, kind in (
+        (dict(head=dict(type='LinearClsHead')), 'LinearClsHead'),
+        (dict(head=None), 'None'),
+        ({}, 'None'),
+    ):
         with pytest.raises(ValueError, match=rf'^model\.head \({kind}\) must say its num_classes$'):
             TASK.num_classes(model)
 
@@ -90,7 +94,9 @@ def test_split_of_images_in_memory(tmp_path):
     labeled, unlabeled = TASK.split(pool, 20, split_id=0, seed=7777)
     assert (len(labeled), len(unlabeled)) == (20, 250)
     assert sorted(line.split()[1] for line in labeled) == sorted('0123456789' * 2)
-    assert all(line.split()[0].startswith('digits/') and line[-1] == line.split()[0][-1] for line in labeled + unlabeled)
+    assert all(
+        line.split()[0].startswith('digits/') and line[-1] == line.split()[0][-1] for line in labeled + unlabeled
+    )
     (tmp_path / 'list.txt').write_text('\n'.join(labeled))
     assert len(DigitsDataset('val', **TASK.from_list(str(tmp_path / 'list.txt'), pool))) == 20
 

@@ -32,7 +32,15 @@ def resolved(plan, name):
     phase = {phase.name: phase for phase in plan.phases}[name]
     labeled, unlabeled = copy.deepcopy((plan.settings.labeled, plan.settings.unlabeled))
     pipeline = unlabeled.pop('pipeline')
-    data = ModelData(labeled, unlabeled, pipeline, plan.settings.label_pipeline, num_labeled=4, num_unlabeled=6)
+    own = copy.deepcopy(labeled)
+    data = ModelData(
+        {'supervised': labeled, 'semi': own},
+        unlabeled,
+        pipeline,
+        plan.settings.label_pipeline,
+        num_labeled={'supervised': 4, 'semi': 5},
+        num_unlabeled=6,
+    )
     return resolve(plan, phase, data, WORK_DIR)
 
 
@@ -136,9 +144,10 @@ def test_label_writer_options_reach_the_writer(derive):
 def test_hooks_of_the_phases(derive):
     cfg = derive('01_train_a', {'custom_hooks': [dict(type='EMAHook')], 'dmt.select': 'val'})
     assert [hook.type for hook in cfg.custom_hooks] == ['EMAHook', 'ProgressHook', 'FiniteLossHook', 'DMTHook']
-    assert cfg.custom_hooks[-1] == dict(type='DMTHook', phase='01_train_a', model='a', metric='mIoU', select='val')
+    expected = dict(phase='01_train_a', model='a', metric='mIoU', select='val', figures=dict(labeled=5))
+    assert cfg.custom_hooks[-1] == dict(type='DMTHook', **expected)
     (hook,) = derive('01_label_a', {'custom_hooks': [dict(type='EMAHook')]}).custom_hooks
-    assert hook == dict(type='DMTHook', phase='01_label_a', model='a', metric='mIoU', select='last')
+    assert hook == dict(type='DMTHook', phase='01_label_a', model='a', metric='mIoU', select='last', figures={})
 
 
 @pytest.mark.parametrize(

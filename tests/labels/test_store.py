@@ -71,7 +71,12 @@ def test_names_are_checked_without_the_labels(store):
     assert store.names() == set()
     store.check_names(['000000_a', '000001_b'])
     store.check_names(['000001_b', '000000_a'])  # each name holds its place
-    for names in (['000000_a'], ['000000_a', '000001_c'], ['000000_b', '000001_a'], ['000000_a', '000001_b', '000002_c']):
+    for names in (
+        ['000000_a'],
+        ['000000_a', '000001_c'],
+        ['000000_b', '000001_a'],
+        ['000000_a', '000001_b', '000002_c'],
+    ):
         with pytest.raises(ValueError, match=rf'yet holds labels of 2 images, but not of the {len(names)} images that'):
             store.check_names(names)
 

@@ -77,7 +77,9 @@ def test_number_of_classes(make):
 
 def test_the_first_mistake_is_named(make, tmp_path):
     good = [mask()] * 12
-    with pytest.raises(FileNotFoundError, match=r'^dmt\.labeled: image .*images/12\.png has no mask at .*masks/12\.png'):
+    with pytest.raises(
+        FileNotFoundError, match=r'^dmt\.labeled: image .*images/12\.png has no mask at .*masks/12\.png'
+    ):
         check_labeled(make(*good, None, mask(9), mask(size=(6, 4))), 'dmt.labeled', 3)
     with pytest.raises(ValueError, match=r'masks/0\.png is \(6, 4\) \(height, width\) where .*0\.png is \(4, 6\)'):
         check_labeled(make(mask(size=(6, 4)), None, mask(9)), 'dmt.labeled', 3)
@@ -142,7 +144,9 @@ def test_unlabeled_sample_gets_a_label_of_the_size_that_it_is_labeled_at(make):
     check_unlabeled_sample(make(mask()), [LOAD, PACK], [*TRAIN[:2], look, PACK])
     check_unlabeled_sample(make(mask()), half, [LOAD, resize, TRAIN[1], look, PACK])
     assert seen == [((4, 6), np.float32, np.uint8), ((2, 3), np.float32, np.uint8)]
-    with pytest.raises(ValueError, match=r'^dmt\.unlabeled\.pipeline fails .*\(one that dmt\.label_pipeline leads to\)'):
+    with pytest.raises(
+        ValueError, match=r'^dmt\.unlabeled\.pipeline fails .*\(one that dmt\.label_pipeline leads to\)'
+    ):
         check_unlabeled_sample(make(mask()), half, TRAIN)
 
 

@@ -76,7 +76,9 @@ def test_list_file_is_read_by_the_dataset(make, tmp_path):
     (tmp_path / 'list.txt').write_text('a/1\n')
     change = TASK.from_list(str(tmp_path / 'list.txt'), None)
     assert change == dict(ann_file=str(tmp_path / 'list.txt'))
-    listed = BaseSegDataset(data_root=str(tmp_path), data_prefix=dict(img_path='images'), img_suffix='_img.png', **change)
+    listed = BaseSegDataset(
+        data_root=str(tmp_path), data_prefix=dict(img_path='images'), img_suffix='_img.png', **change
+    )
     assert [info['img_path'] for info in listed] == [str(tmp_path / 'images/a/1_img.png')]
 
 

@@ -235,6 +235,32 @@ def test_cityscapes_is_labeled_at_the_size_it_is_trained_at(name):
         assert all(tuple(t['scale']) == (1024, 512) for t in pipeline if t['type'] in ('Resize', 'RandomResize'))
 
 
+@pytest.mark.parametrize('name', [name for name in PUBLISHED if 'cityscapes' in name])
+def test_cityscapes_is_evaluated_at_the_size_it_is_trained_at(name):
+    for loader in (load(name).val_dataloader, load(name).test_dataloader):
+        types = [transform['type'] for transform in loader.dataset.pipeline]
+        assert types == ['LoadImageFromFile', 'Resize', 'SetOriginalShape', 'LoadAnnotations', 'ResizeLabels',
+                         'PackSegInputs']  # fmt: skip
+        assert tuple(loader.dataset.pipeline[1].scale) == (1024, 512)
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_published_models_by_hand(name):
+    """Means of both initializations, order of the channels, and corners that coincide."""
+    cfg = load(name)
+    coco, imagenet = [104.008, 116.669, 122.675], [123.675, 116.28, 103.53]
+    for model, configs in RunPlan.of(cfg).configs.items():
+        own = configs['semi']['model']
+        from_coco = model == 'a' or name.endswith(('1_106.py', '1_50.py'))
+        preprocessor = own['data_preprocessor']
+        assert preprocessor['mean'] == (coco if from_coco else imagenet)
+        assert preprocessor['std'] == ([1.0, 1.0, 1.0] if from_coco else [58.395, 57.12, 57.375])
+        assert preprocessor['bgr_to_rgb'] is not from_coco
+        assert own['decode_head']['align_corners'] is True
+        assert own['decode_head'].get('dilations', (6, 12, 18, 24)) == (6, 12, 18, 24)
+        assert not own['backbone'].get('contract_dilation', False)
+
+
 @pytest.mark.parametrize('method', ['dmt/wrn28-2', 'ablations/cl_wrn28-2'])
 @pytest.mark.parametrize('number', CIFAR)
 def test_published_classification(method, number):

@@ -111,7 +111,7 @@ class SetOriginalShape(BaseTransform):
 class ResizeLabels(BaseTransform):
     """Resize label maps to the original shape, by the nearest pixel.
 
-    After ``SetOriginalShape`` and ``LoadAnnotations`` in a test pipeline, predictions and truth are compared at the size
+    After ``SetOriginalShape`` and ``LoadAnnotations`` of a test pipeline, prediction and truth are compared at the size
     of the tested image, as the paper does on Cityscapes.
     """
 

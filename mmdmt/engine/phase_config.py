@@ -146,6 +146,8 @@ def _pseudo_labeled(settings: DMTSettings, phase: Phase, data: ModelData, work_d
 def _label_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) -> Config:
     """A test run of the teacher whose metric writes pseudo labels."""
     result, label_dir = copy.deepcopy(plan.configs[phase.model][None]), str(work_dir / phase.name)
+    result['test_dataloader'] = result.get('test_dataloader') or dict(batch_size=1, num_workers=2)
+    result['test_cfg'] = result.get('test_cfg') or {}
     result['test_dataloader'].update(
         dataset=dict(type='UnlabeledDataset', dataset=data.unlabeled, pipeline=data.label_pipeline),
         sampler=dict(type='UnfinishedSampler', label_dir=label_dir, store=plan.task.store),

@@ -23,6 +23,7 @@ from mmdmt.engine.manifest import Manifest, latest_checkpoint
 from mmdmt.engine.phase_config import ResolvedPhase, final_config
 from mmdmt.engine.phase_runner import PhaseRunner, release
 from mmdmt.engine.plan import RunPlan
+from mmdmt.engine.rehearsal import rehearse
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.take_over import take_over
 from mmdmt.engine.tta import enable_tta
@@ -76,6 +77,7 @@ class DMTRunner:
         todo = [item for item in chosen if not self.manifest.is_complete(item.name)]
         if todo and is_main_process():
             self.data.check()
+            self._rehearse()
             self.manifest.start(self.cfg)
             sweep(self.work_dir)
         barrier()
@@ -93,6 +95,7 @@ class DMTRunner:
         with tempfile.TemporaryDirectory() as folder:
             self.data.prepare(Path(folder))
             self.data.check()
+            self._rehearse()
             return report.describe_plan(self.manifest, self.data, published_behaviours(self.plan))
 
     def test(self, tta: bool = False) -> dict[str, float]:
@@ -109,6 +112,12 @@ class DMTRunner:
         return Runner.from_cfg(self._with_checkpoint()).val()
 
     # Preparation
+
+    def _rehearse(self) -> None:
+        """Try the first phases in miniature; not in a run of several processes, which would all have to take part."""
+        if self.settings.rehearse and not is_distributed():
+            with tempfile.TemporaryDirectory() as folder:
+                rehearse(self.data, Path(folder))
 
     def _chosen(self, name: str | None) -> list[Phase]:
         phases = self.manifest.phases

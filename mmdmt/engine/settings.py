@@ -151,6 +151,8 @@ class DMTSettings(Checked):
     """The one of ``val_evaluator`` that counts; default ``mIoU``, or ``accuracy/top1``."""
     keep_labels: bool = False
     """Keep pseudo labels that have been used."""
+    rehearse: bool = True
+    """Try the first phases for one step, on a few images, before the run (:mod:`mmdmt.engine.rehearsal`)."""
 
     @classmethod
     def from_config(cls, cfg: Config) -> 'DMTSettings':

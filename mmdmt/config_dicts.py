@@ -1,7 +1,8 @@
 """Copy, merge and search the nested dicts of a config."""
 
 import copy
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -25,6 +26,11 @@ def merge(base: Mapping, overrides: Mapping) -> dict:
         else:
             result[key] = copy.deepcopy(value)
     return result
+
+
+def merge_all(layers: Iterable[Mapping]) -> dict:
+    """The first of some dicts with the others merged in, one after the other."""
+    return functools.reduce(merge, layers, {})
 
 
 def dicts_in(node: Any) -> Iterator[dict]:

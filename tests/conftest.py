@@ -30,6 +30,7 @@ TINY = {
     'dmt.supervised': dict(_delete_=True, iters=4),
     'dmt.semi': dict(_delete_=True, iters=4, labeled_per_batch=1, unlabeled_per_batch=2),
     'dmt.keep_labels': True,
+    'dmt.rehearse': False,
 }
 CLASSES = ('road', 'wall', 'sky')
 # image and mask size of the data set in files: height, width

@@ -204,7 +204,7 @@ def test_published_models_start_apart(name):
     settings = DMTSettings.from_config(cfg)
     assert list(settings.models) == ['a', 'b']
     own = {model: RunPlan.of(cfg).configs[model][None] for model in 'ab'}
-    same_weights = name.endswith('1_106.py')
+    same_weights = name.endswith(('1_106.py', '1_50.py'))
     for model, config in own.items():
         from_coco = model == 'a' or same_weights
         assert bool(config['load_from']) == from_coco
@@ -233,6 +233,32 @@ def test_cityscapes_is_labeled_at_the_size_it_is_trained_at(name):
     ):
         assert [transform['type'] for transform in pipeline][: len(order)] == order
         assert all(tuple(t['scale']) == (1024, 512) for t in pipeline if t['type'] in ('Resize', 'RandomResize'))
+
+
+@pytest.mark.parametrize('name', [name for name in PUBLISHED if 'cityscapes' in name])
+def test_cityscapes_is_evaluated_at_the_size_it_is_trained_at(name):
+    for loader in (load(name).val_dataloader, load(name).test_dataloader):
+        types = [transform['type'] for transform in loader.dataset.pipeline]
+        assert types == ['LoadImageFromFile', 'Resize', 'SetOriginalShape', 'LoadAnnotations', 'ResizeLabels',
+                         'PackSegInputs']  # fmt: skip
+        assert tuple(loader.dataset.pipeline[1].scale) == (1024, 512)
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_published_models_by_hand(name):
+    """Means of both initializations, order of the channels, and corners that coincide."""
+    cfg = load(name)
+    coco, imagenet = [104.008, 116.669, 122.675], [123.675, 116.28, 103.53]
+    for model, configs in RunPlan.of(cfg).configs.items():
+        own = configs['semi']['model']
+        from_coco = model == 'a' or name.endswith(('1_106.py', '1_50.py'))
+        preprocessor = own['data_preprocessor']
+        assert preprocessor['mean'] == (coco if from_coco else imagenet)
+        assert preprocessor['std'] == ([1.0, 1.0, 1.0] if from_coco else [58.395, 57.12, 57.375])
+        assert preprocessor['bgr_to_rgb'] is not from_coco
+        assert own['decode_head']['align_corners'] is True
+        assert own['decode_head'].get('dilations', (6, 12, 18, 24)) == (6, 12, 18, 24)
+        assert not own['backbone'].get('contract_dilation', False)
 
 
 @pytest.mark.parametrize('method', ['dmt/wrn28-2', 'ablations/cl_wrn28-2'])
@@ -309,6 +335,12 @@ def test_ablations_differ_by_options_only(name, config):
     settings = DMTSettings.from_config(cfg)
     assert settings.scheme == scheme
     assert settings.models['a'] == dmt.dmt.models.to_dict()['a']
+    splits = [changed.dmt.pop('split', None) for changed in (cfg, dmt)]
+    if config.endswith('1_50'):  # Table 7 is of one split; two models start from the same weights
+        assert (splits[0].ratio, splits[0].split_id) == (50, 2)
+        assert splits[0].get('difference_maximised') == (None if scheme == 'self' else 0.8)
+    else:
+        assert splits[0] == splits[1]
     for changed in (cfg, dmt):
         changed.model.decode_head.loss_decode = None
         changed.dmt.pop('scheme', None)
@@ -348,7 +380,9 @@ def test_online_self_training_has_one_phase_of_all_steps(ratio):
     assert (settings.scheme, list(settings.models)) == ('online', ['a'])
     assert settings.models['a'] == other.models['a']
     assert settings.semi == {**other.semi, 'epochs': len(other.label_ratios) * other.semi['epochs']}
-    assert (settings.split, settings.supervised) == (other.split, other.supervised)
+    assert settings.supervised == other.supervised
+    assert settings.split.ratio == other.split.ratio
+    assert settings.split.split_id == (2 if ratio == '1_50' else 0)
 
 
 @pytest.mark.parametrize('name', PUBLISHED)

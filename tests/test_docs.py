@@ -34,23 +34,19 @@ def test_every_experiment_of_the_paper_is_in_the_table():
     assert set(named_configs(PAPER)) == set(configs)
 
 
+# What the report says otherwise ("Not trained here"), what is our way, and what is a setting like any other.
+SILENT = r'supervised_checkpoint|mixup|align_corners|ann_file|epochs|gamma[12]|dataset\.subset'
+
+
 def options():
     rows = [line for line in PAPER.split('## Behaviors')[1].splitlines() if line.startswith('| ')][2:]
-    return [option for row in rows for option in re.findall(r'`([\w.]+=[^`]+)`', row.split('|')[3])]
+    return [option for row in rows for option in re.findall(r'`([\w.]+=[^`]+)`', row.split('|')[4])]
 
 
 @pytest.mark.parametrize('option', options())
 def test_published_behaviours_are_options_and_are_said(option):
-    name = 'wrn28-2_cifar10_1000' if re.match('custom_hooks|model.mixup', option) else 'deeplabv2_voc_1_20'
+    name = 'wrn28-2_cifar10_1000' if re.match('custom_hooks|model.mixup|train_data', option) else 'deeplabv2_voc_1_20'
     cfg = Config.fromfile(ROOT / f'configs/dmt/{name}.py')
     key, value = option.split('=', 1)
-    node = cfg
-    for part in key.split('.')[:-1]:
-        if part == 'label_writer':  # a dict that no config has to begin with
-            break
-        node = node[int(part)] if part.isdigit() else node[part]
     cfg.merge_from_dict({key: DictAction._parse_iterable(value.strip('"'))})
-    said = published_behaviours(RunPlan.of(cfg))
-    # The first is said by the report ("Not trained here"), the second is no behaviour of theirs.
-    silent = 'supervised_checkpoint' in key or 'mixup' in key
-    assert bool(said) != silent
+    assert bool(published_behaviours(RunPlan.of(cfg))) != bool(re.search(SILENT, key))

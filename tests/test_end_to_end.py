@@ -231,7 +231,7 @@ def test_baselines_trained_before(complete, tiny_config, tmp_path):
     given = {f'dmt.models.{name}': dict(supervised_checkpoint=str(complete.manifest.checkpoint(f'00_train_{name}')))
              for name in 'ab'}  # fmt: skip
     cfg = tiny_config(tmp_path, {**given, 'dmt.label_ratios': (0.5,)})
-    assert re.search(r'00_train_b \| b +\| +\| +\| +\| +\| given', DMTRunner(cfg).dry_run())
+    assert re.search(r'00_train_b \| b +\| +\| +\| +\| +\| +\| given', DMTRunner(cfg).dry_run())
     runner = DMTRunner(cfg)
     runner.train()
     for name in 'ab':
@@ -253,14 +253,23 @@ def test_split_with_different_lists_for_the_models(folder_config, folder_data, w
     runner = DMTRunner(folder_config)
     runner.train(phase='00_train_b')
     lists = {path.stem: path.read_text().split() for path in (runner.work_dir / 'splits').iterdir()}
-    assert lists.keys() == {'labeled_a', 'labeled_b', 'unlabeled'}
+    assert lists.keys() == {'labeled', 'labeled_a', 'labeled_b', 'unlabeled'}
     assert len(lists['labeled_a']) == len(lists['labeled_b']) == 9
     assert lists['labeled_a'] != lists['labeled_b']
     labeled = {*lists['labeled_a'], *lists['labeled_b']}
     assert len(labeled) == len(lists['unlabeled']) == 12
+    assert labeled == set(lists['labeled'])
     assert sorted(labeled | set(lists['unlabeled'])) == names
     cfg = Config.fromfile(runner.work_dir / '00_train_b/00_train_b.py', import_custom_modules=False)
     assert cfg.train_dataloader.dataset.ann_file == str(runner.work_dir / 'splits/labeled_b.txt')
+    assert runner.manifest.record('00_train_b')['labeled'] == 9
+    # All later phases learn from all labeled images (Alg. 2, lines 14 and 16).
+    for name in ('01_train_a', '01_train_b', '02_train_b'):
+        human, _ = runner.data.phases[name].config.train_dataloader.dataset.datasets
+        assert human.ann_file == str(runner.work_dir / 'splits/labeled.txt')
+    rows = [[cell.strip() for cell in line.split('|')] for line in DMTRunner(folder_config).dry_run().splitlines()]
+    labeled_of = {row[1]: row[5] for row in rows if len(row) > 5}
+    assert (labeled_of['00_train_a'], labeled_of['01_train_a'], labeled_of['02_train_b']) == ('9', '12', '12')
 
     (folder_data / 'labeled.txt').write_text('\n'.join(names[1:]))
     with pytest.raises(ValueError, match=r'splits/.*\.txt was created from another list of images'):

@@ -147,7 +147,7 @@ def test_result_in_the_stock_inferencer(complete):
     """It predicts as the label phase of the same model did."""
     best = str(complete.work_dir / 'best.py')
     inferencer = ImageClassificationInferencer(best, str(complete.work_dir / 'best.pth'), device='cpu')
-    image = complete.data.dataset(complete.data.models['a'].labeled, '')[0]
+    image = complete.data.dataset(complete.data.models['a'].labeled['semi'], '')[0]
     pixels = image['inputs'].permute(1, 2, 0).numpy()
     (result,) = inferencer(pixels)
     model = inferencer.model
@@ -230,7 +230,9 @@ def test_chain_without_mixup_and_ranked_by_class(tmp_path):
     info = LabelTable(tmp_path / '01_label_a').info()
     expected = sum(max(1, round(0.3 * number)) for number in info['images_by_class'] if number)
     assert info['kept'] == expected
-    assert f'/{-(-expected // 6)}]' in next((tmp_path / '01_train_a').glob('*/*.log')).read_text()
+    # As long as the plan says: 0.3 of 260 images, 6 a step. Rounding by class selects one or two more or fewer.
+    assert abs(info['kept'] - 78) <= 5
+    assert '/13]' in next((tmp_path / '01_train_a').glob('*/*.log')).read_text()
 
 
 def test_stock_tools(tmp_path):

@@ -13,7 +13,7 @@ optim_wrapper = dict(
 dmt = dict(
     labeled=own, unlabeled=own,
     models=dict(
-        a=dict(labeled=dict(ann_file='splits/labeled_a.txt')),
-        b=dict(labeled=dict(ann_file='splits/labeled_b.txt'))),
+        a=dict(supervised=dict(labeled=dict(ann_file='splits/labeled_a.txt'))),
+        b=dict(supervised=dict(labeled=dict(ann_file='splits/labeled_b.txt')))),
     supervised=dict(iters=4000, optim_wrapper=dict(optimizer=dict(lr=6e-5))),
     semi=dict(epochs=4, labeled_per_batch=1, unlabeled_per_batch=7))

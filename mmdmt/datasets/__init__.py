@@ -1,6 +1,7 @@
 """Datasets and samplers of a DMT run; importing this package registers them."""
 
 from mmdmt.datasets.labeled_unlabeled_sampler import LabeledUnlabeledSampler
+from mmdmt.datasets.some_images import SomeImages
 from mmdmt.datasets.unfinished_sampler import UnfinishedSampler
 from mmdmt.datasets.unlabeled import OnlineLabelDataset, PseudoLabelDataset, UnlabeledDataset
 from mmdmt.labels import LabelMaps, LabelTable
@@ -11,6 +12,7 @@ __all__ = [
     'LabeledUnlabeledSampler',
     'OnlineLabelDataset',
     'PseudoLabelDataset',
+    'SomeImages',
     'UnfinishedSampler',
     'UnlabeledDataset',
 ]

@@ -21,11 +21,18 @@ def published_behaviours(plan: RunPlan) -> list[str]:
         for head in dicts_of_type(model, 'DeepLabV2Head'):
             if tuple(head.get('dilations', ())) == (6, 12):
                 found.append(f'model {name}: dilations=(6, 12): the head sums two of its four branches')
+        if backbone.get('contract_dilation'):
+            found.append(f'model {name}: contract_dilation=True: a stage begins with the dilation before it')
+        test_size = (preprocessor.get('test_cfg') or {}).get('size')
+        if test_size:
+            found.append(f'model {name}: images to label and to test are padded to {tuple(test_size)}')
         if preprocessor.get('bgr_to_rgb') is False and backbone.get('style') == 'pytorch':
             found.append(f"model {name}: style='pytorch': a V1.5 ResNet with weights in Caffe form")
         if preprocessor.get('pad_val', 0) < 0:
             found.append(f'model {name}: pad_val={preprocessor["pad_val"]}: padding is darker than the mean color')
         for hook in config.get('custom_hooks') or []:
+            if hook.get('type') == 'EMAHook' and hook.get('update_buffers') is False:
+                found.append(f'model {name}: EMAHook update_buffers=False: batch norm is not averaged')
             if hook.get('type') == 'EMAHook' and hook.get('momentum', 0) > 0.5:
                 found.append(f'model {name}: EMAHook momentum={hook["momentum"]}: nearly no averaging of weights')
     return found

@@ -16,7 +16,7 @@ FREE_KEYS = frozenset(
     'work_dir resume launcher log_level log_processor visualizer vis_backends env_cfg custom_imports runner_type '
     'default_hooks tta_model tta_pipeline'.split()
 )
-FREE_LEAVES = frozenset({'data_root', 'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'})
+FREE_LEAVES = frozenset({'data_root', 'rehearse', 'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'})
 
 
 class Manifest:

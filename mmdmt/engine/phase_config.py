@@ -13,7 +13,7 @@ from mmengine.dist import get_world_size
 from mmdmt.config_dicts import without_pretrained
 from mmdmt.core.schedule import Phase
 from mmdmt.engine.plan import RunPlan
-from mmdmt.engine.settings import DMTSettings, stage_of
+from mmdmt.engine.settings import DMTSettings, Stage, stage_of
 from mmdmt.engine.task import Task
 
 # A phase may combine datasets of different types (own images and a public set), so their classes need not match.
@@ -24,14 +24,15 @@ DATASET_META = ['classes', 'palette', 'label_map', 'reduce_zero_label']
 class ModelData:
     """Dataset configs of one model, with their numbers of images, and pipelines.
 
-    ``train_pipeline`` loads the unlabeled images for training, ``label_pipeline`` for labeling.
+    Labeled images are those of a stage: the first phase of a model can have a part of them only. ``train_pipeline`` is
+    that of the unlabeled images in training, ``label_pipeline`` when they get labels.
     """
 
-    labeled: dict
+    labeled: Mapping[Stage, dict]
     unlabeled: dict
     train_pipeline: list
     label_pipeline: list
-    num_labeled: int
+    num_labeled: Mapping[Stage, int]
     num_unlabeled: int
 
 
@@ -50,19 +51,18 @@ class ResolvedPhase:
     data: ModelData
 
 
-def resolve(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, kept: int | None = None) -> ResolvedPhase:
-    """Resolve a phase of a run in ``work_dir``.
+def resolve(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) -> ResolvedPhase:
+    """All that is known of a phase of a run in ``work_dir``.
 
     Args:
         plan: The run.
         phase: One of its phases.
         data: Datasets of its model.
-        work_dir: Work dir of the run; it contains the folders of the phase and of its labels.
-        kept: Number of images that the labels of the phase select; None if not known yet.
+        work_dir: Work dir of the run; the phase and its labels have their folders in it.
     """
     if phase.kind == 'label':
         return ResolvedPhase(phase, _label_config(plan, phase, data, work_dir), 0, data)
-    steps = _steps(plan, phase, data, kept)
+    steps = _steps(plan, phase, data)
     return ResolvedPhase(phase, _train_config(plan, phase, data, work_dir, steps), steps, data)
 
 
@@ -89,15 +89,15 @@ def phase_seed(seed: int, name: str) -> int:
     return zlib.crc32(f'{seed} {name}'.encode()) % 2**31
 
 
-def _steps(plan: RunPlan, phase: Phase, data: ModelData, kept: int | None) -> int:
+def _steps(plan: RunPlan, phase: Phase, data: ModelData) -> int:
     stage = plan.settings.stage(phase)
     if stage.get('iters') is not None:
         return stage['iters']
     if phase.supervised:
-        images = data.num_labeled
+        images = data.num_labeled['supervised']
         per_step = plan.configs[phase.model]['supervised']['train_dataloader']['batch_size']
     else:
-        images = kept if kept is not None else plan.task.selected(data.num_unlabeled, phase.label_ratio or 1)
+        images = plan.task.selected(data.num_unlabeled, phase.label_ratio or 1)
         per_step = stage['unlabeled_per_batch']
     return max(1, -int(-stage['epochs'] * images // (per_step * get_world_size())))
 
@@ -106,13 +106,13 @@ def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, 
     result = copy.deepcopy(plan.configs[phase.model][stage_of(phase)])
     loader = result['train_dataloader']
     if phase.supervised:
-        loader.update(dataset=data.labeled, sampler=dict(type='InfiniteSampler', shuffle=True))
+        loader.update(dataset=data.labeled['supervised'], sampler=dict(type='InfiniteSampler', shuffle=True))
     else:
         stage = plan.settings.stage(phase)
         counts = dict(labeled=stage['labeled_per_batch'], unlabeled=stage['unlabeled_per_batch'])
         pseudo = _pseudo_labeled(plan.settings, phase, data, work_dir)
         loader.update(
-            dataset=dict(type='ConcatDataset', datasets=[data.labeled, pseudo], ignore_keys=DATASET_META),
+            dataset=dict(type='ConcatDataset', datasets=[data.labeled['semi'], pseudo], ignore_keys=DATASET_META),
             sampler=dict(type='LabeledUnlabeledSampler', **counts),
             batch_size=sum(counts.values()),
         )
@@ -125,7 +125,7 @@ def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, 
         *(result.get('custom_hooks') or []),
         dict(type='ProgressHook'),
         dict(type='FiniteLossHook', phase=phase.name),
-        _commit_hook(plan.settings, phase),
+        _commit_hook(plan.settings, phase, labeled=data.num_labeled[stage_of(phase)]),
     ]
     return _finish(result, phase, work_dir)
 
@@ -146,6 +146,8 @@ def _pseudo_labeled(settings: DMTSettings, phase: Phase, data: ModelData, work_d
 def _label_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) -> Config:
     """Config of a test run of the teacher; its metric writes the pseudo labels."""
     result, label_dir = copy.deepcopy(plan.configs[phase.model][None]), str(work_dir / phase.name)
+    result['test_dataloader'] = result.get('test_dataloader') or dict(batch_size=1, num_workers=2)
+    result['test_cfg'] = result.get('test_cfg') or {}
     result['test_dataloader'].update(
         dataset=dict(type='UnlabeledDataset', dataset=data.unlabeled, pipeline=data.label_pipeline),
         sampler=dict(type='UnfinishedSampler', label_dir=label_dir, store=plan.task.store),
@@ -172,8 +174,15 @@ def _label_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) 
     return _finish(result, phase, work_dir)
 
 
-def _commit_hook(settings: DMTSettings, phase: Phase) -> dict[str, Any]:
-    return dict(type='DMTHook', phase=phase.name, model=phase.model, metric=settings.metric, select=settings.select)
+def _commit_hook(settings: DMTSettings, phase: Phase, **figures: int) -> dict[str, Any]:
+    return dict(
+        type='DMTHook',
+        phase=phase.name,
+        model=phase.model,
+        metric=settings.metric,
+        select=settings.select,
+        figures=figures,
+    )
 
 
 def _set_length(result: dict, steps: int, settings: DMTSettings, base_loop: Mapping) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from mmdmt.core.schedule import Phase
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.run_data import RunData
-from mmdmt.engine.settings import DMTSettings
+from mmdmt.engine.settings import DMTSettings, stage_of
 from mmdmt.labels.stores import STORES
 
 LABEL_ACCURACY = 'label accuracy'
@@ -32,10 +32,20 @@ def render(manifest: Manifest, settings: DMTSettings, best: Phase, behaviours: S
         behaviours: See :mod:`mmdmt.engine.fidelity`.
     """
     rows = [_row(manifest, phase, settings.metric) for phase in manifest.phases]
-    header = ['phase', 'student', 'teacher', 'label ratio', 'coverage', LABEL_ACCURACY, settings.metric, 'time']
+    header = [
+        'phase',
+        'student',
+        'teacher',
+        'labeled',
+        'label ratio',
+        'coverage',
+        LABEL_ACCURACY,
+        settings.metric,
+        'time',
+    ]
     if not any(row[header.index(LABEL_ACCURACY)] for row in rows):  # the true labels are not known
         for row in (header, *rows):
-            del row[5]
+            del row[6]
     total = sum((manifest.record(phase.name) or {}).get('seconds', 0) for phase in manifest.phases)
     parts = [
         markdown_table(header, rows),
@@ -74,6 +84,7 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
             phase.model if phase.kind == 'train' else '',
             (phase.teacher or '') if phase.kind == 'train' else phase.model,
             '' if phase.label_ratio is None else f'{phase.label_ratio:g}',
+            _labeled(data, phase) if phase in trains else '',
             str(steps.get(phase.name, '')),
             str(to_label.get(phase.name, '')),
             'complete' if manifest.is_complete(phase.name) else 'given' if phase not in trains + labels else '',
@@ -86,10 +97,13 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
     held = sum(each) if keep else max(each, default=0)
     return '\n'.join(
         [
-            markdown_table(['phase', 'student', 'teacher', 'label ratio', 'steps', 'images to label', 'state'], rows),
+            markdown_table(
+                ['phase', 'student', 'teacher', 'label ratio', 'labeled', 'steps', 'images to label', 'state'], rows
+            ),
             '',
             *(
-                f'model {model}: {own.num_labeled} labeled, {own.num_unlabeled} unlabeled images'
+                f'model {model}: {" or ".join(map(str, sorted(set(own.num_labeled.values()))))} labeled, '
+                f'{own.num_unlabeled} unlabeled images'
                 for model, own in data.models.items()
             ),
             f'{sum(steps.values())} optimizer steps, {sum(to_label.values())} images to label in {len(labels)} label '
@@ -101,6 +115,11 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
     )
 
 
+def _labeled(data: RunData, phase: Phase) -> str:
+    """How many labeled images a train phase uses."""
+    return str(data.models[phase.model].num_labeled[stage_of(phase)])
+
+
 def _row(manifest: Manifest, phase: Phase, metric: str) -> list[str]:
     record = manifest.record(phase.name) or {}
     labels = manifest.record(phase.labels) or {} if phase.labels else record
@@ -109,6 +128,7 @@ def _row(manifest: Manifest, phase: Phase, metric: str) -> list[str]:
         phase.name,
         phase.model if trains else '',
         (phase.teacher or '') if trains else phase.model,
+        str(record.get('labeled', '')),
         '' if phase.label_ratio is None else f'{phase.label_ratio:g}',
         f'{labels["coverage"]:.4f}' if 'coverage' in labels else '',
         f'{labels["accuracy"]:.2f}' if 'accuracy' in labels else '',

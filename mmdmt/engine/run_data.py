@@ -6,15 +6,14 @@ from typing import Any
 
 from mmengine.dist import barrier, is_main_process
 
-from mmdmt.config_dicts import merge
-from mmdmt.core.schedule import Phase
+from mmdmt.config_dicts import merge_all
 from mmdmt.core.splits import difference_maximised_sampling
 from mmdmt.datasets.building import build_dataset, image_paths
 from mmdmt.datasets.image_checks import check_disjoint, check_images
 from mmdmt.engine.model_checks import check_model, check_schedule, check_supervised, check_variant, check_weights
 from mmdmt.engine.phase_config import ModelData, ResolvedPhase, resolve
 from mmdmt.engine.plan import RunPlan
-from mmdmt.engine.settings import SplitSettings
+from mmdmt.engine.settings import STAGES, SplitSettings, Stage
 from mmdmt.files import write_text
 
 
@@ -44,32 +43,41 @@ class RunData:
         lists = self._split(split_dir)
         for model in self.plan.settings.models:
             data = self.models[model] = self._model_data(model, lists[model])
-            for name, size in (('labeled', data.num_labeled), ('unlabeled', data.num_unlabeled)):
-                _check_split(lists[model].get(name), size, name)
+            for stage, size in data.num_labeled.items():
+                _check_split(lists[model].get(stage), size, 'labeled')
+            _check_split(lists[model].get('unlabeled'), data.num_unlabeled, 'unlabeled')
             self._check_ratio(data.num_unlabeled)
-        self.phases = {phase.name: self.resolve(phase) for phase in self.plan.phases}
-
-    def resolve(self, phase: Phase, kept: int | None = None) -> ResolvedPhase:
-        """Resolve a phase, see :func:`mmdmt.engine.phase_config.resolve`."""
-        return resolve(self.plan, phase, self.models[phase.model], self.work_dir, kept)
+        self.phases = {
+            phase.name: resolve(self.plan, phase, self.models[phase.model], self.work_dir) for phase in self.plan.phases
+        }
 
     def _model_data(self, model: str, lists: Mapping[str, str]) -> ModelData:
-        settings, task = self.plan.settings, self.plan.task
-        overrides = settings.models[model]
-        from_list = {name: task.from_list(path, self._pool) for name, path in lists.items()}
-        labeled, unlabeled = (
-            merge(getattr(settings, name), {**(overrides.get(name) or {}), **from_list.get(name, {})})
-            for name in ('labeled', 'unlabeled')
-        )
+        task = self.plan.task
+        labeled = {stage: merge_all(self._layers(model, stage, 'labeled')) for stage in STAGES}
+        unlabeled = merge_all(self._layers(model, 'semi', 'unlabeled'))
+        for stage, config in labeled.items():
+            if stage in lists:
+                config.update(task.from_list(lists[stage], self._pool))
+        if 'unlabeled' in lists:
+            unlabeled.update(task.from_list(lists['unlabeled'], self._pool))
         train_pipeline = _pop_pipeline(unlabeled)
         return ModelData(
             labeled,
             unlabeled,
             train_pipeline,
-            overrides.get('label_pipeline', settings.label_pipeline),
-            num_labeled=len(self.dataset(labeled, 'dmt.labeled')),
+            self._layers(model, 'semi', 'label_pipeline')[-1],
+            num_labeled={stage: len(self.dataset(config, 'dmt.labeled')) for stage, config in labeled.items()},
             num_unlabeled=len(self.dataset(unlabeled, 'dmt.unlabeled')),
         )
+
+    def _layers(self, model: str, stage: Stage, key: str) -> list:
+        """What the settings say of some data of a model in a stage, the last of them counting most."""
+        settings, own = self.plan.settings, self.plan.settings.models[model]
+        layers = [
+            getattr(settings, key),
+            *(part.get(key) for part in (getattr(settings, stage), own, own.get(stage, {}))),
+        ]
+        return [layer for layer in layers if layer is not None]
 
     def _check_ratio(self, unlabeled: int) -> None:
         ratio = next(iter(self.plan.settings.label_ratios), 1)
@@ -84,7 +92,7 @@ class RunData:
         return self._built[mark]
 
     def _split(self, folder: Path) -> dict[str, dict[str, str]]:
-        """List files of each model, under ``labeled`` and ``unlabeled``; empty without a ``dmt.split``."""
+        """List files of each model: labeled images by stage, and ``unlabeled`` ones; empty without a ``dmt.split``."""
         split, models = self.plan.settings.split, list(self.plan.settings.models)
         if split is None:
             return {model: {} for model in models}
@@ -94,9 +102,13 @@ class RunData:
             for name, images in lists.items():
                 _write_list(folder / f'{name}.txt', images)
         barrier()
-        labeled_of = {model: 'labeled' if 'labeled' in lists else f'labeled_{model}' for model in models}
+        own = {model: f'labeled_{model}' if f'labeled_{model}' in lists else 'labeled' for model in models}
         return {
-            model: {'labeled': str(folder / f'{labeled_of[model]}.txt'), 'unlabeled': str(folder / 'unlabeled.txt')}
+            model: {
+                'supervised': str(folder / f'{own[model]}.txt'),
+                'semi': str(folder / 'labeled.txt'),
+                'unlabeled': str(folder / 'unlabeled.txt'),
+            }
             for model in models
         }
 
@@ -107,11 +119,13 @@ class RunData:
         if not unlabeled:
             key = f'dmt.split.{self.plan.task.split_size}={size}'
             raise ValueError(f'{key} leaves none of the {len(self._pool)} images unlabeled')
-        if split.difference_maximised is None:
-            return {'unlabeled': unlabeled, 'labeled': labeled}
-        parts = difference_maximised_sampling(labeled, split.difference_maximised)
-        named = zip(self.plan.settings.models, parts, strict=True)
-        return {'unlabeled': unlabeled, **{f'labeled_{model}': part for model, part in named}}
+        lists = {'unlabeled': unlabeled, 'labeled': labeled}
+        if split.difference_maximised is not None:
+            parts = difference_maximised_sampling(labeled, split.difference_maximised)
+            lists.update(
+                {f'labeled_{model}': part for model, part in zip(self.plan.settings.models, parts, strict=True)}
+            )
+        return lists
 
     def check(self) -> None:
         """Check data, pipelines, models and weights of all phases before the first step.
@@ -138,7 +152,8 @@ class RunData:
         if supervised:
             check_supervised(supervised, f'{key}.supervised_checkpoint', built)
         validation = (config.get('val_dataloader') or {}).get('dataset')
-        for name, dataset in {'dmt.labeled': data.labeled, 'val_dataloader.dataset': validation}.items():
+        labeled = [('dmt.labeled', dataset) for dataset in data.labeled.values()]
+        for name, dataset in (*labeled, ('val_dataloader.dataset', validation)):
             mark = repr((dataset, classes))
             if dataset is not None and mark not in checked:
                 checked.add(mark)
@@ -146,14 +161,15 @@ class RunData:
         if repr(data) not in checked:
             checked.add(repr(data))
             self._check_training_data(data)
-        task.check_forward(built, self.dataset(data.labeled, 'dmt.labeled'), key, classes)
+        task.check_forward(built, self.dataset(data.labeled['supervised'], 'dmt.labeled'), key, classes)
 
     def _check_training_data(self, data: ModelData) -> None:
-        labeled = self.dataset(data.labeled, 'dmt.labeled')
         unlabeled = self.dataset(data.unlabeled, 'dmt.unlabeled')
         check_images(unlabeled, 'dmt.unlabeled')
-        check_disjoint(image_paths(labeled), image_paths(unlabeled))
-        self.plan.task.check_samples(labeled, unlabeled, data.label_pipeline, data.train_pipeline)
+        for config in data.labeled.values():
+            labeled = self.dataset(config, 'dmt.labeled')
+            check_disjoint(image_paths(labeled), image_paths(unlabeled))
+            self.plan.task.check_samples(labeled, unlabeled, data.label_pipeline, data.train_pipeline)
 
     def label_bytes(self, model: str) -> int:
         """Maximum size of the labels of one teacher, in bytes."""

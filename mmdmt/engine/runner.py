@@ -23,6 +23,7 @@ from mmdmt.engine.manifest import Manifest, latest_checkpoint
 from mmdmt.engine.phase_config import ResolvedPhase, final_config
 from mmdmt.engine.phase_runner import PhaseRunner, release
 from mmdmt.engine.plan import RunPlan
+from mmdmt.engine.rehearsal import rehearse
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.take_over import take_over
 from mmdmt.engine.tta import enable_tta
@@ -76,6 +77,7 @@ class DMTRunner:
         todo = [item for item in chosen if not self.manifest.is_complete(item.name)]
         if todo and is_main_process():
             self.data.check()
+            self._rehearse()
             self.manifest.start(self.cfg)
             sweep(self.work_dir)
         barrier()
@@ -93,6 +95,7 @@ class DMTRunner:
         with tempfile.TemporaryDirectory() as folder:
             self.data.prepare(Path(folder))
             self.data.check()
+            self._rehearse()
             return report.describe_plan(self.manifest, self.data, published_behaviours(self.plan))
 
     def test(self, tta: bool = False) -> dict[str, float]:
@@ -109,6 +112,12 @@ class DMTRunner:
         return Runner.from_cfg(self._with_checkpoint()).val()
 
     # Preparation
+
+    def _rehearse(self) -> None:
+        """Try the first phases in miniature; not in a run of several processes, which would all have to take part."""
+        if self.settings.rehearse and not is_distributed():
+            with tempfile.TemporaryDirectory() as folder:
+                rehearse(self.data, Path(folder))
 
     def _chosen(self, name: str | None) -> list[Phase]:
         phases = self.manifest.phases
@@ -173,9 +182,8 @@ class DMTRunner:
     def _bound(self, resolved: ResolvedPhase) -> Config:
         """Complete the config of a phase with the results of earlier phases or of an interrupted attempt."""
         phase = resolved.phase
-        kept = None if phase.labels is None else self._kept_labels(phase.labels)
-        if kept is not None:  # the length of the phase depends on it
-            resolved = self.data.resolve(phase, kept)
+        if phase.labels is not None:
+            self._check_labels(phase.labels)
         cfg = copy.deepcopy(resolved.config)
         if phase.init is not None:
             cfg.load_from = str(self.manifest.checkpoint(phase.init))
@@ -184,19 +192,13 @@ class DMTRunner:
         self._set_launcher(cfg)
         return cfg
 
-    def _kept_labels(self, label_phase: str) -> int | None:
-        """Number of images that the labels of a complete phase select; None if all images have labels.
-
-        Raises:
-            FileNotFoundError: if the labels were deleted.
-        """
+    def _check_labels(self, label_phase: str) -> None:
+        """Refuse to train on the labels of a complete phase that were deleted: FileNotFoundError."""
         folder = self.manifest.folder(label_phase)
-        store = STORES[self.plan.task.store](folder)
-        if not store.names():
+        if not STORES[self.plan.task.store](folder).names():
             raise FileNotFoundError(
                 f'the pseudo labels in {folder} were deleted after use; delete that folder to recreate them'
             )
-        return store.info().get('kept')
 
     def _continue(self, cfg: Config) -> None:
         """Resume a train phase from the last checkpoint of an interrupted attempt, if there is one."""

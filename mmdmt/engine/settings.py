@@ -57,6 +57,9 @@ class Overrides(Checked):
 class SupervisedStage(Overrides):
     """Length and config overrides of the phases on labeled data only."""
 
+    labeled: dict | None = None
+    """Changes of ``dmt.labeled`` for these phases alone."""
+
     epochs: Positive | None = None
     """Length in passes over the labeled images."""
     iters: PositiveInt | None = None
@@ -66,6 +69,10 @@ class SupervisedStage(Overrides):
 class SemiStage(SupervisedStage):
     """Length (``epochs``: passes over the unlabeled images), batches and overrides of the phases with pseudo labels."""
 
+    unlabeled: dict | None = None
+    """Changes of ``dmt.unlabeled``."""
+    label_pipeline: SequenceOf | None = None
+    """Another ``dmt.label_pipeline``."""
     labeled_per_batch: PositiveInt
     """Labeled images in the batch of each process."""
     unlabeled_per_batch: PositiveInt
@@ -86,7 +93,8 @@ class ModelOverrides(Overrides):
     """A checkpoint of this model, trained on labeled data; replaces the training of the first phase."""
 
 
-LENGTH_KEYS = frozenset(SemiStage.model_fields) - frozenset(Overrides.model_fields)
+DATA_KEYS = ('labeled', 'unlabeled', 'label_pipeline')
+LENGTH_KEYS = frozenset(SemiStage.model_fields) - frozenset(Overrides.model_fields) - frozenset(DATA_KEYS)
 STAGES: dict[Stage, type[SupervisedStage]] = {'supervised': SupervisedStage, 'semi': SemiStage}
 
 
@@ -100,8 +108,8 @@ class SplitSettings(Checked):
     split_id: NotNegativeInt = 0
     seed: int = 7777
     difference_maximised: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Share of the labeled images that each of two models gets
-    (:func:`mmdmt.core.splits.difference_maximised_sampling`)."""
+    """Share of the labeled images that each of two models gets in its first phase
+    (:func:`mmdmt.core.splits.difference_maximised_sampling`); all later phases use all of them (Alg. 2)."""
 
 
 class DMTSettings(Checked):
@@ -141,7 +149,9 @@ class DMTSettings(Checked):
     metric: str
     """Metric of ``val_evaluator`` that selects checkpoints and models; default ``mIoU``, or ``accuracy/top1``."""
     keep_labels: bool = False
-    """Keep pseudo labels after use."""
+    """Keep pseudo labels that have been used."""
+    rehearse: bool = True
+    """Try the first phases for one step, on a few images, before the run (:mod:`mmdmt.engine.rehearsal`)."""
 
     @classmethod
     def from_config(cls, cfg: Config) -> 'DMTSettings':

@@ -104,6 +104,11 @@ def _continue_with_labels(cfg: Config, model: str, baseline: Path, length: Contr
     loader = dict(train_dataloader=dict(batch_size=length.batch_size))
     cfg.dmt.supervised = merge(merge(kept, loader), dict(iters=length.steps))
     semi = {key: value for key, value in own.pop('semi', {}).items() if key not in LENGTH_KEYS}
+    for settings in (cfg.dmt.supervised, semi):  # there is nothing to label
+        for key in ('unlabeled', 'label_pipeline'):
+            settings.pop(key, None)
+    if cfg.dmt.get('split'):  # all labeled images, as in the phases with labels
+        cfg.dmt.split.difference_maximised = None
     own.pop('supervised_checkpoint', None)
     own.update(load_from=str(baseline), supervised=merge(semi, loader))
     cfg.dmt.models[model] = own

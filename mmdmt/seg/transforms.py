@@ -1,5 +1,6 @@
 """Transforms that carry the teacher's confidence beside the label map of mmsegmentation."""
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms.base import BaseTransform
@@ -102,4 +103,20 @@ class SetOriginalShape(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Set ``ori_shape``."""
         results['ori_shape'] = results['img'].shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class ResizeLabels(BaseTransform):
+    """Resize label maps to the original shape, by the nearest pixel.
+
+    After ``SetOriginalShape`` and ``LoadAnnotations`` of a test pipeline, prediction and truth are compared at the size
+    of the tested image, as the paper does on Cityscapes.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Resize every map in ``seg_fields``."""
+        height, width = results['ori_shape']
+        for key in results.get('seg_fields', ()):
+            results[key] = cv2.resize(results[key], (width, height), interpolation=cv2.INTER_NEAREST)
         return results

@@ -29,6 +29,15 @@ def test_none_is_on_by_default(root, name):
         ({'model.decode_head.dilations': (6, 12)}, ['model a: dilations=(6, 12)', 'model b: dilations=(6, 12)']),
         ({'dmt.models.a.model.backbone.style': 'pytorch'}, ["model a: style='pytorch'"]),
         ({'dmt.models.b.model.data_preprocessor': dict(pad_val=-2.0)}, ['model b: pad_val=-2.0']),
+        (
+            {'model.backbone.contract_dilation': True},
+            ['model a: contract_dilation=True', 'model b: contract_dilation=True'],
+        ),
+        (
+            {'dmt.models.a.model.data_preprocessor.test_cfg': dict(size=(505, 505))},
+            ['model a: images to label and to test are padded to (505, 505)'],
+        ),
+        ({'custom_hooks': [dict(type='EMAHook', update_buffers=False)]}, ['a: EMAHook update', 'b: EMAHook update']),
         ({'custom_hooks': [dict(type='EMAHook', momentum=0.999)]}, ['model a: EMAHook', 'model b: EMAHook']),
     ],
 )

@@ -14,12 +14,12 @@ WORK_DIR = Path('work_dir')
 def derive(tiny_config):
     """``derive(phase name, options)``: the config of a phase, having looked that the input config stays as it is."""
 
-    def make(name, options=None, kept=None):
+    def make(name, options=None):
         cfg = tiny_config(Path('unused'), {'dmt.supervised.iters': 40, 'dmt.semi.iters': 40, **(options or {})})
         before = copy.deepcopy(cfg.to_dict())
         plan = RunPlan.of(cfg)
         configs = copy.deepcopy(plan.configs)
-        result = resolved(plan, name, kept).config
+        result = resolved(plan, name).config
         result.model.type = 'changed'  # a shared part of the input would show
         result.default_hooks.logger.interval = 'changed'
         assert (cfg.to_dict(), plan.configs) == (before, configs)
@@ -28,12 +28,20 @@ def derive(tiny_config):
     return make
 
 
-def resolved(plan, name, kept=None):
+def resolved(plan, name):
     phase = {phase.name: phase for phase in plan.phases}[name]
     labeled, unlabeled = copy.deepcopy((plan.settings.labeled, plan.settings.unlabeled))
     pipeline = unlabeled.pop('pipeline')
-    data = ModelData(labeled, unlabeled, pipeline, plan.settings.label_pipeline, num_labeled=4, num_unlabeled=6)
-    return resolve(plan, phase, data, WORK_DIR, kept)
+    own = copy.deepcopy(labeled)
+    data = ModelData(
+        {'supervised': labeled, 'semi': own},
+        unlabeled,
+        pipeline,
+        plan.settings.label_pipeline,
+        num_labeled={'supervised': 4, 'semi': 5},
+        num_unlabeled=6,
+    )
+    return resolve(plan, phase, data, WORK_DIR)
 
 
 def test_model_without_type_is_merged(derive):
@@ -136,25 +144,25 @@ def test_label_writer_options_reach_the_writer(derive):
 def test_hooks_of_the_phases(derive):
     cfg = derive('01_train_a', {'custom_hooks': [dict(type='EMAHook')], 'dmt.select': 'val'})
     assert [hook.type for hook in cfg.custom_hooks] == ['EMAHook', 'ProgressHook', 'FiniteLossHook', 'DMTHook']
-    assert cfg.custom_hooks[-1] == dict(type='DMTHook', phase='01_train_a', model='a', metric='mIoU', select='val')
+    expected = dict(phase='01_train_a', model='a', metric='mIoU', select='val', figures=dict(labeled=5))
+    assert cfg.custom_hooks[-1] == dict(type='DMTHook', **expected)
     (hook,) = derive('01_label_a', {'custom_hooks': [dict(type='EMAHook')]}).custom_hooks
-    assert hook == dict(type='DMTHook', phase='01_label_a', model='a', metric='mIoU', select='last')
+    assert hook == dict(type='DMTHook', phase='01_label_a', model='a', metric='mIoU', select='last', figures={})
 
 
 @pytest.mark.parametrize(
-    ('name', 'options', 'kept', 'steps'),
+    ('name', 'options', 'steps'),
     [
-        ('00_train_a', {'dmt.supervised': dict(_delete_=True, epochs=5)}, None, 10),  # 5 passes over 4 images by 2
-        ('01_train_a', {'dmt.semi.iters': None, 'dmt.semi.epochs': 3}, None, 9),  # 3 passes over 6 images by 2
-        ('01_train_a', {'dmt.semi.iters': None, 'dmt.semi.epochs': 1.5}, None, 5),  # 4.5, rounded up
-        ('01_train_a', {'dmt.semi.iters': None, 'dmt.semi.epochs': 3}, 5, 8),  # 3 passes over 5 images by 2: 7.5
-        ('01_train_a', {'dmt.semi.iters': None, 'dmt.semi.epochs': 0.1}, None, 1),  # at least one
-        ('01_train_a', {'dmt.semi.iters': 7, 'dmt.semi.epochs': 3}, 5, 7),  # iters take precedence
-        ('01_label_a', {}, None, 0),
+        ('00_train_a', {'dmt.supervised': dict(_delete_=True, epochs=5)}, 10),  # 5 passes over 4 images by 2
+        ('01_train_a', {'dmt.semi.iters': None, 'dmt.semi.epochs': 3}, 9),  # 3 passes over 6 images by 2
+        ('01_train_a', {'dmt.semi.iters': None, 'dmt.semi.epochs': 1.5}, 5),  # 4.5, rounded up
+        ('01_train_a', {'dmt.semi.iters': None, 'dmt.semi.epochs': 0.1}, 1),  # at least one
+        ('01_train_a', {'dmt.semi.iters': 7, 'dmt.semi.epochs': 3}, 7),  # iters take precedence
+        ('01_label_a', {}, 0),
     ],
 )
-def test_steps_by_hand(tiny_config, name, options, kept, steps):
-    found = resolved(RunPlan.of(tiny_config(Path('unused'), options)), name, kept)
+def test_steps_by_hand(tiny_config, name, options, steps):
+    found = resolved(RunPlan.of(tiny_config(Path('unused'), options)), name)
     assert found.steps == steps
     if steps:
         assert found.config.train_cfg.max_iters == found.config.param_scheduler[0].end == steps

@@ -25,6 +25,7 @@ def manifest(tmp_path):
         if phase.kind == 'label':
             record['coverage'] = phase.label_ratio + 0.01
         else:
+            record['labeled'] = 7
             record['metrics'] = {'mIoU': SCORES[phase.name]}
             record['metrics_last'] = {'mIoU': SCORES[phase.name] - 1}
         made.folder(phase.name).mkdir()
@@ -36,18 +37,18 @@ def test_render(manifest, tmp_path):
     assert (
         report.render(manifest, MUTUAL, PHASES[-3])
         == f"""\
-| phase      | student | teacher | label ratio | coverage | mIoU  | time    |
-| ---------- | ------- | ------- | ----------- | -------- | ----- | ------- |
-| 00_train_a | a       |         |             |          | 50.00 | 0:00:00 |
-| 00_train_b | b       |         |             |          | 51.23 | 0:01:00 |
-| 01_label_a |         | a       | 0.5         | 0.5100   |       | 0:02:00 |
-| 01_train_b | b       | a       | 0.5         | 0.5100   | 55.00 | 0:03:00 |
-| 01_label_b |         | b       | 0.5         | 0.5100   |       | 0:04:00 |
-| 01_train_a | a       | b       | 0.5         | 0.5100   | 99.00 | 0:05:00 |
-| 02_label_a |         | a       | 1           | 1.0100   |       | 0:06:00 |
-| 02_train_b | b       | a       | 1           | 1.0100   | 61.25 | 0:07:00 |
-| 02_label_b |         | b       | 1           | 1.0100   |       | 0:08:00 |
-| 02_train_a | a       | b       | 1           | 1.0100   | 60.50 | 0:09:00 |
+| phase      | student | teacher | labeled | label ratio | coverage | mIoU  | time    |
+| ---------- | ------- | ------- | ------- | ----------- | -------- | ----- | ------- |
+| 00_train_a | a       |         | 7       |             |          | 50.00 | 0:00:00 |
+| 00_train_b | b       |         | 7       |             |          | 51.23 | 0:01:00 |
+| 01_label_a |         | a       |         | 0.5         | 0.5100   |       | 0:02:00 |
+| 01_train_b | b       | a       | 7       | 0.5         | 0.5100   | 55.00 | 0:03:00 |
+| 01_label_b |         | b       |         | 0.5         | 0.5100   |       | 0:04:00 |
+| 01_train_a | a       | b       | 7       | 0.5         | 0.5100   | 99.00 | 0:05:00 |
+| 02_label_a |         | a       |         | 1           | 1.0100   |       | 0:06:00 |
+| 02_train_b | b       | a       | 7       | 1           | 1.0100   | 61.25 | 0:07:00 |
+| 02_label_b |         | b       |         | 1           | 1.0100   |       | 0:08:00 |
+| 02_train_a | a       | b       | 7       | 1           | 1.0100   | 60.50 | 0:09:00 |
 
 | mIoU     | a     | b     |
 | -------- | ----- | ----- |
@@ -79,6 +80,6 @@ def test_one_model(tmp_path):
     settings = DMTSettings(models={'a': {}}, scheme='self', label_ratios=(1.0,), **SETTINGS)
     manifest = Manifest(tmp_path, plan('self', ['a'], (1.0,)))
     text = report.render(manifest, settings, manifest.phases[-1])
-    assert '| 00_train_a | a       |         |             |          | -    | not run |' in text
-    assert '| 01_train_a | a       | a       | 1           |          | -    | not run |' in text
+    assert '| 00_train_a | a       |         |         |             |          | -    | not run |' in text
+    assert '| 01_train_a | a       | a       |         | 1           |          | -    | not run |' in text
     assert 'The better of' not in text

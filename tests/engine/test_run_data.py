@@ -39,10 +39,10 @@ def refused(folder_config):
 def test_good_data_pass(folder_config, tmp_path):
     text = DMTRunner(folder_config).dry_run()
     rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in text.splitlines() if line.startswith('|')]
-    assert rows[0] == ['phase', 'student', 'teacher', 'label ratio', 'steps', 'images to label', 'state']
-    assert rows[2] == ['00_train_a', 'a', '', '', '4', '', '']
-    assert rows[4] == ['01_label_a', '', 'a', '0.5', '', '4', '']
-    assert rows[5] == ['01_train_b', 'b', 'a', '0.5', '4', '', '']
+    assert rows[0] == ['phase', 'student', 'teacher', 'label ratio', 'labeled', 'steps', 'images to label', 'state']
+    assert rows[2] == ['00_train_a', 'a', '', '', '3', '4', '', '']
+    assert rows[4] == ['01_label_a', '', 'a', '0.5', '', '', '4', '']
+    assert rows[5] == ['01_train_b', 'b', 'a', '0.5', '3', '4', '', '']
     assert len(rows) == 2 + 10
     assert 'model a: 3 labeled, 4 unlabeled images' in text
     assert '24 optimizer steps, 16 images to label in 4 label phases' in text
@@ -281,3 +281,22 @@ def test_pipeline_of_a_concatenation():
     config = dict(type='ConcatDataset', datasets=[dict(type='A', pipeline=[1]), dict(type='B', pipeline=[2])])
     assert _pop_pipeline(config) == [1]
     assert config['datasets'] == [dict(type='A'), dict(type='B')]
+
+
+def test_labeled_images_of_a_stage(folder_config, folder_data):
+    """Each place counts more than the one before: dmt, its stage, the model, the stage of the model."""
+    for name in ('one', 'two', 'three'):
+        (folder_data / f'{name}.txt').write_text('labeled0\nlabeled1\n'[: {'one': 9, 'two': 18, 'three': 9}[name]])
+    folder_config.dmt.supervised.labeled = dict(ann_file='one.txt')
+    folder_config.dmt.models.b = dict(labeled=dict(ann_file='two.txt'), semi=dict(labeled=dict(ann_file='labeled.txt')))
+    runner = DMTRunner(folder_config)
+    runner.dry_run()
+    assert runner.data.models['a'].num_labeled == {'supervised': 1, 'semi': 3}
+    assert runner.data.models['b'].num_labeled == {'supervised': 2, 'semi': 3}
+
+
+def test_image_unlabeled_and_labeled_in_a_later_stage_only(refused, folder_config, folder_data):
+    (folder_data / 'more.txt').write_text('labeled0\nunlabeled1\n')
+    (folder_data / 'masks/unlabeled1.png').write_bytes((folder_data / 'masks/labeled0.png').read_bytes())
+    folder_config.dmt.semi.labeled = dict(ann_file='more.txt')
+    refused(ValueError, 'dmt.labeled and dmt.unlabeled share 1 of their images', 'unlabeled1.png')

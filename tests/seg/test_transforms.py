@@ -195,3 +195,12 @@ def test_set_original_shape(pseudo):
     for transforms, shape in (([], (45, 60)), (['SetOriginalShape'], (20, 30))):
         packed = run(pseudo, 'LoadImageFromFile', resize, *transforms, 'PackDMTInputs')
         assert packed['data_samples'].metainfo['ori_shape'] == shape
+
+
+def test_truth_at_the_size_that_is_tested(human):
+    """A test at half size: predictions come back at 22 x 30, and the label map is each second pixel of the file."""
+    resize = {'type': 'Resize', 'scale': (30, 22), 'keep_ratio': False}
+    results = run(human, 'LoadImageFromFile', resize, 'SetOriginalShape', 'LoadAnnotations', 'ResizeLabels')
+    assert results['ori_shape'] == results['img'].shape[:2] == results['gt_seg_map'].shape == (22, 30)
+    rows, columns = (np.arange(22) * 45 / 22).astype(int), np.arange(30) * 2
+    np.testing.assert_array_equal(results['gt_seg_map'], LABEL[rows][:, columns])

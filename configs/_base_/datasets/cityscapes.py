@@ -1,4 +1,4 @@
-# Cityscapes, trained and labeled at half size, evaluated at full size.
+# Cityscapes at half of its size, as the paper uses it: trained, labeled and evaluated at 512 x 1024.
 data_root = 'data/cityscapes'
 crop_size = (256, 512)
 augmentation = [
@@ -24,7 +24,9 @@ label_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(1024, 512), keep_ratio=True),
+    dict(type='SetOriginalShape'),
     dict(type='LoadAnnotations'),
+    dict(type='ResizeLabels'),  # without this line and SetOriginalShape: evaluation at full size
     dict(type='PackSegInputs'),
 ]
 pool = dict(

@@ -34,7 +34,7 @@ model = dict(
         in_channels=2048,
         in_index=0,
         num_classes=21,
-        align_corners=False,
+        align_corners=True,  # 321 = 8 * 40 + 1: the corners of logits and image coincide
         loss_decode=dict(type='DynamicMutualLoss', gamma1=5.0, gamma2=5.0)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

@@ -1,6 +1,7 @@
 """The hook that commits a phase and hands over its result."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,16 @@ class DMTHook(Hook):
         model: Name of its model.
         metric: Name of the validation metric that selects the best checkpoint.
         select: ``last`` or ``val``, see :class:`~mmdmt.engine.settings.DMTSettings`.
+        figures: What else ``phase.json`` gets, such as the number of labeled images.
     """
 
     priority = 'LOWEST'
 
-    def __init__(self, phase: str, model: str, metric: str, select: str = 'last') -> None:
+    def __init__(
+        self, phase: str, model: str, metric: str, select: str = 'last', figures: Mapping[str, int] | None = None
+    ) -> None:
         self.phase, self.model, self.metric, self.select = phase, model, metric, select
+        self.figures = dict(figures or {})
         self._start = time.perf_counter()
         self._seconds_before = 0.0
         self._validated_iter: int | None = None
@@ -82,7 +87,14 @@ class DMTHook(Hook):
         folder = Path(runner.work_dir)
         if torch.cuda.is_available():
             record['gpu_memory_mib'] = torch.cuda.max_memory_allocated() // 2**20
-        record = dict(phase=self.phase, model=self.model, select=self.select, seconds=round(self.seconds, 1), **record)
+        record = dict(
+            phase=self.phase,
+            model=self.model,
+            select=self.select,
+            seconds=round(self.seconds, 1),
+            **self.figures,
+            **record,
+        )
         write_json(folder / 'phase.json', record)
         for path in folder.glob('*.pth'):
             if path.name != record.get('checkpoint'):

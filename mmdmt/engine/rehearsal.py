@@ -1,0 +1,154 @@
+"""A rehearsal: the first phases of a run in miniature, so that what fails, fails before hours of training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmdmt.core.schedule import Phase
+from mmdmt.datasets.image_checks import image_size
+from mmdmt.engine.manifest import Manifest
+from mmdmt.engine.phase_config import final_config, resolve
+from mmdmt.engine.phase_runner import PhaseRunner, release
+from mmdmt.engine.run_data import RunData
+from mmdmt.engine.take_over import take_over
+from mmdmt.errors import UserError
+
+LABEL_RATIO = 0.5
+VALIDATED = (0, 1)
+LOOKED_AT = 32
+
+
+def rehearse(data: RunData, folder: Path) -> None:
+    """Run the baselines and the first iteration of a run, one step each, on a few of its images.
+
+    Models, optimizers, schedulers, hooks, data loaders and evaluators are those of the run itself. Each phase takes one
+    batch of the true size, labels a few images or trains on such labels, and validates two images. At last, the model
+    is tested on two images.
+
+    Args:
+        data: Prepared data of the run.
+        folder: An empty folder for what the phases write.
+
+    Raises:
+        UserError: naming the phase and what went wrong there.
+    """
+    plan, manifest = data.plan, Manifest(folder, data.plan.phases)
+    images = _images_to_label(data)
+    for phase in plan.phases:
+        if phase.iteration > 1:
+            break
+        cfg = _miniature(resolve(plan, phase, data.models[phase.model], folder).config, images[phase.model])
+        if phase.init is not None:
+            cfg.load_from = str(manifest.checkpoint(phase.init))
+        try:
+            _run(phase, cfg, plan.settings.supervised_checkpoint(phase))
+        except Exception as error:
+            raise UserError(f'phase {phase.name} fails when it is tried for one step: {_first_line(error)}') from error
+        _check_metric(manifest, phase, plan.settings.metric, cfg)
+    _test(data, manifest)
+
+
+def _run(phase: Phase, cfg: Config, supervised: str | None) -> None:
+    if supervised is not None:
+        release(take_over(PhaseRunner, cfg, phase, supervised))
+        return
+    runner = PhaseRunner.from_cfg(cfg)
+    try:
+        if phase.kind == 'train':
+            runner.train()
+        else:
+            runner.test()
+    finally:
+        release(runner)
+
+
+def _miniature(cfg: Config, to_label: Sequence[int]) -> Config:
+    """The config of a phase, cut to one step and a few images."""
+    cfg.log_level = 'ERROR'
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        _without_workers(cfg.get(name))
+    if cfg.get('val_dataloader'):
+        cfg.val_dataloader.dataset = _some(cfg.val_dataloader.dataset, VALIDATED)
+    if cfg.get('train_cfg'):
+        cfg.train_cfg.update(max_iters=1, val_interval=1)
+        cfg.default_hooks.checkpoint.interval = 1
+        for part in cfg.train_dataloader.dataset.get('datasets', ()):
+            if part.type in ('PseudoLabelDataset', 'OnlineLabelDataset'):
+                part.dataset = _some(part.dataset, to_label)
+            if part.type == 'PseudoLabelDataset':
+                part.label_ratio = LABEL_RATIO
+    else:
+        cfg.test_dataloader.dataset.dataset = _some(cfg.test_dataloader.dataset.dataset, to_label)
+        cfg.test_evaluator.label_ratio = LABEL_RATIO
+    return cfg
+
+
+def _some(dataset: Any, indices: Sequence[int]) -> dict[str, Any]:
+    return dict(type='SomeImages', dataset=dataset, indices=list(indices))
+
+
+def _without_workers(loader: Any) -> None:
+    if loader:
+        loader.update(num_workers=0, persistent_workers=False)
+        loader.pop('prefetch_factor', None)
+
+
+def _images_to_label(data: RunData) -> dict[str, list[int]]:
+    """Indices of the unlabeled images of each model that are labeled: a batch of those that differ most in size."""
+    found = {}
+    for model, own in data.models.items():
+        dataset = data.dataset(own.unlabeled, 'dmt.unlabeled')
+        batch = (data.plan.configs[model][None].get('test_dataloader') or {}).get('batch_size', 1)
+        step = max(1, len(dataset) // LOOKED_AT)
+        looked_at = list(range(0, len(dataset), step))[:LOOKED_AT]
+        by_size = sorted(looked_at, key=lambda idx: _area(dataset.get_data_info(idx)))
+        number = min(max(2, batch), len(by_size))
+        ends = [
+            by_size[place] for pair in zip(range(number), range(-1, -number - 1, -1), strict=True) for place in pair
+        ]
+        found[model] = sorted(dict.fromkeys(ends[:number]))
+    return found
+
+
+def _area(info: dict) -> int:
+    if 'img' in info:
+        return info['img'].shape[0] * info['img'].shape[1]
+    height, width = image_size(info['img_path'], 'dmt.unlabeled')
+    return height * width
+
+
+def _check_metric(manifest: Manifest, phase: Phase, metric: str, cfg: Config) -> None:
+    if phase.kind != 'train' or not cfg.get('val_dataloader'):
+        return
+    metrics = (manifest.record(phase.name) or {}).get('metrics', {})
+    if metric not in metrics:
+        raise UserError(f'dmt.metric={metric!r} is not one that val_evaluator gives: {", ".join(sorted(metrics))}')
+
+
+def _test(data: RunData, manifest: Manifest) -> None:
+    """Test the last of the models on two images, as the result of the run will be."""
+    phase = [phase for phase in manifest.phases if phase.kind == 'train' and phase.iteration == 1][-1]
+    cfg = final_config(data.plan, phase.model)
+    if not cfg.get('test_dataloader'):
+        return
+    _without_workers(cfg.test_dataloader)
+    cfg.test_dataloader.dataset = _some(cfg.test_dataloader.dataset, VALIDATED)
+    cfg.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
+    cfg.merge_from_dict(dict(load_from=str(manifest.checkpoint(phase.name)), work_dir=str(manifest.work_dir / 'test')))
+    cfg.update(log_level='ERROR', experiment_name='rehearsal')
+    try:
+        runner: Runner = PhaseRunner.from_cfg(cfg)
+        try:
+            runner.test()
+        finally:
+            release(runner)
+    except Exception as error:
+        raise UserError(f'the test of the result fails when it is tried on two images: {_first_line(error)}') from error
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f'{type(error).__name__}: {text[0] if text else "(no message)"}'

@@ -5,6 +5,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mmdmt.errors import UserError
+
 Model = TypeVar('Model', bound='Checked')
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -57,16 +59,16 @@ class Checked(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise ValueError('\n'.join(_say(key, item) for item in error.errors()[:3])) from None
+            raise UserError('\n'.join(_say(key, item) for item in error.errors()[:3])) from None
 
 
 def check_keys(key: str, content: Any, allowed: Iterable[str]) -> None:
     """Raise ValueError if ``content`` is no dict or has an unknown key, naming both and the allowed keys."""
     if not isinstance(content, Mapping):
-        raise ValueError(f'{key} must be a dict, got {content!r}')
+        raise UserError(f'{key} must be a dict, got {content!r}')
     message = _unknown_keys(content, allowed)
     if message is not None:
-        raise ValueError(f'{key} {message}')
+        raise UserError(f'{key} {message}')
 
 
 def _unknown_keys(content: Mapping, allowed: Iterable[str]) -> str | None:

@@ -15,3 +15,11 @@ class MissingFileError(UserError, FileNotFoundError):
 
 class ExistingRunError(UserError, FileExistsError):
     """A work dir holds another run."""
+
+
+class InstallationError(UserError, RuntimeError):
+    """The installed packages do not fit together."""
+
+
+class DivergedError(UserError, FloatingPointError):
+    """Training has diverged; the remedy is in the settings."""

@@ -10,7 +10,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone
 
 from mmdmt.analysis.label_analysis import Analysis
 from mmdmt.analysis.report import render_analysis
+from mmdmt.command_line import run_tool
 from mmdmt.engine.cli import add_common_arguments, load_config
+from mmdmt.errors import UserError
 from mmdmt.files import write_json, write_text
 
 
@@ -39,7 +41,7 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     if 'dmt' not in cfg:
-        raise ValueError(f'{args.config} has no `dmt` dict: it is not a DMT config')
+        raise UserError(f'{args.config} has no `dmt` dict: it is not a DMT config')
     result = Analysis(cfg, args.masks).run(args.images)
     text = render_analysis(result)
     folder = Path(cfg.work_dir)
@@ -50,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
+from mmdmt.command_line import add_debug_argument, run_tool
+from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import atomic
 
 STAGES = {'layer1': (64, 3), 'layer2': (128, 4), 'layer3': (256, 23), 'layer4': (512, 3)}  # channels, blocks
@@ -31,6 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--num-classes', type=int, default=CLASSES, help='number of classes of the model (default: 21); for any '
         'other number, e.g. 19 for Cityscapes, the classifiers do not fit and are left out'
     )  # fmt: skip
+    add_debug_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -75,7 +78,7 @@ def convert(source: Mapping[str, Any], num_classes: int) -> dict[str, Tensor]:
         ('has other shapes of', {n for n in expected.keys() & found.keys() if _shape(found[n]) != expected[n]}),
     ):
         if names:
-            raise ValueError(f'the file {what} {len(names)} of {len(expected)} tensors, e.g. {min(names)!r}; {WHERE}')
+            raise UserError(f'the file {what} {len(names)} of {len(expected)} tensors, e.g. {min(names)!r}; {WHERE}')
     return {
         name.replace(SOURCE_HEAD, HEAD) if name.startswith(SOURCE_HEAD) else f'backbone.{name}': found[name]
         for name in expected
@@ -90,14 +93,14 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if not args.input.is_file():
-        raise FileNotFoundError(f'{args.input} does not exist; {WHERE}')
+        raise MissingFileError(f'{args.input} does not exist; {WHERE}')
     try:
         source = torch.load(args.input, map_location='cpu', weights_only=True)
     except Exception as error:
         # torch's own message recommends running the code in the file.
-        raise ValueError(f'{args.input} cannot be read as weights ({type(error).__name__}); {WHERE}') from error
+        raise UserError(f'{args.input} cannot be read as weights ({type(error).__name__}); {WHERE}') from error
     if not isinstance(source, Mapping):
-        raise ValueError(f'{args.input} holds {type(source).__name__} instead of a dict of tensors; {WHERE}')
+        raise UserError(f'{args.input} holds {type(source).__name__} instead of a dict of tensors; {WHERE}')
     state_dict = convert(source, args.num_classes)
     with atomic(args.output) as file:
         torch.save(dict(meta={}, state_dict=state_dict), file)
@@ -109,4 +112,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -13,6 +13,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
+from mmdmt.command_line import add_debug_argument, run_tool
+from mmdmt.errors import UserError
 from mmdmt.files import atomic
 
 MODELS = ('lite0', 'lite1')
@@ -31,6 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('model', choices=MODELS)
     parser.add_argument('output', type=Path, help='e.g. pretrained/efficientnet_lite0.pth')
+    add_debug_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -67,9 +70,9 @@ def packaged_weights(model: str) -> dict[str, Any]:
         source = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
         # torch's own message recommends running the code in the file.
-        raise ValueError(f'{path} of {package} cannot be read as weights ({type(error).__name__})') from error
+        raise UserError(f'{path} of {package} cannot be read as weights ({type(error).__name__})') from error
     if not isinstance(source, Mapping):
-        raise ValueError(f'{path} of {package} holds {type(source).__name__} instead of a dict of tensors')
+        raise UserError(f'{path} of {package} holds {type(source).__name__} instead of a dict of tensors')
     return dict(source)
 
 
@@ -104,7 +107,7 @@ def convert(source: Mapping[str, Any], target: Mapping[str, Tensor]) -> dict[str
         ('have other shapes of', {n for n in expected.keys() & source.keys() if _shape(source[n]) != expected[n]}),
     ):
         if wrong:
-            raise ValueError(f'the weights {what} {len(wrong)} of {len(expected)} tensors, e.g. {min(wrong)!r}')
+            raise UserError(f'the weights {what} {len(wrong)} of {len(expected)} tensors, e.g. {min(wrong)!r}')
     return {name: source[names[name]] for name in target}
 
 
@@ -124,4 +127,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -20,6 +20,7 @@ from typing import BinaryIO
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
 
+from mmdmt.command_line import add_debug_argument, run_tool
 from mmdmt.experiments.configs import Experiment, check_plan
 from mmdmt.experiments.job_run import JobRun, collect, collect_labels
 from mmdmt.experiments.jobs import ready
@@ -39,6 +40,7 @@ def parse_args() -> argparse.Namespace:
     only = parser.add_mutually_exclusive_group()
     only.add_argument('--dry-run', action='store_true', help='check everything, list the runs and stop')
     only.add_argument('--table', action='store_true', help='only write the table of the existing results')
+    add_debug_argument(parser)
     args = parser.parse_args()
     for name in ('jobs', 'threads'):
         if getattr(args, name) < 1:
@@ -224,4 +226,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_tool(main)

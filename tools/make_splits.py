@@ -9,7 +9,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
+from mmdmt.command_line import add_debug_argument, run_tool
 from mmdmt.core.splits import difference_maximised_sampling, nested_split
+from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import atomic
 
 # Name of a list -> divisor of nested_split; 1 is the whole set in shuffled order.
@@ -51,6 +53,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='also write labeled_a.txt and labeled_b.txt, each with this share of the labeled images, as different as '
         'possible: for two models of one architecture (the paper: 0.8)',
     )
+    add_debug_argument(parser)
     args = parser.parse_args(argv)
     if args.source != 'files' and args.difference_maximised is not None:
         parser.error('--difference-maximised needs `files`')
@@ -66,7 +69,7 @@ def voc_names(folder: Path) -> list[str]:
         return (lists / 'trainaug.txt').read_text().split()
     masks, val = folder / 'SegmentationClassAug', lists / 'val.txt'
     if not masks.is_dir() or not val.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'{folder} needs ImageSets/Segmentation/trainaug.txt, or SegmentationClassAug and '
             'ImageSets/Segmentation/val.txt, to find the training images of VOC with SBD'
         )
@@ -83,7 +86,7 @@ def cityscapes_names(folder: Path, subset: str = 'train') -> list[str]:
     """Names CITY/IMAGE of the training or validation images of Cityscapes."""
     images, suffix = folder / 'leftImg8bit' / subset, '_leftImg8bit.png'
     if not images.is_dir():
-        raise FileNotFoundError(f'{images} does not exist: {folder} must contain leftImg8bit and gtFine')
+        raise MissingFileError(f'{images} does not exist: {folder} must contain leftImg8bit and gtFine')
     return [f'{path.parent.name}/{path.name.removesuffix(suffix)}' for path in sorted(images.glob(f'*/*{suffix}'))]
 
 
@@ -95,7 +98,7 @@ def published(source: str, names: Sequence[str], val: Sequence[str]) -> dict[str
     """
     for what, found, total in (('training', names, TOTAL[source]), ('validation', val, TOTAL_VAL[source])):
         if len(found) != total and (found or what == 'training'):
-            raise ValueError(f'{source}: found {len(found)} {what} images, but the published lists have {total}')
+            raise UserError(f'{source}: found {len(found)} {what} images, but the published lists have {total}')
     lists = {}
     if val:
         lists['valtiny'] = [sorted(val)[place] for place in VALTINY[source]]
@@ -108,7 +111,7 @@ def published(source: str, names: Sequence[str], val: Sequence[str]) -> dict[str
     sums = set(SUMS.read_text().splitlines())
     wrong = [file for file, lines in lists.items() if f'{sha256(lines)}  {source}/{file}.txt' not in sums]
     if wrong:
-        raise ValueError(
+        raise UserError(
             f'{source}: {len(wrong)} of {len(lists)} lists differ from the published ones (first: {wrong[0]}), but the '
             f'number of images ({len(names)}) is right: the images have other names, e.g. {min(names)!r}'
         )
@@ -130,11 +133,11 @@ def own_lists(args: argparse.Namespace) -> dict[str, list[str]]:
         masks = set(names_below(args.masks))
         strange = sorted(masks.difference(names))
         if strange:
-            raise ValueError(f'{args.masks}: {len(strange)} masks have no image in {args.folder}, e.g. {strange[0]!r}')
+            raise UserError(f'{args.masks}: {len(strange)} masks have no image in {args.folder}, e.g. {strange[0]!r}')
         labeled, unlabeled = sorted(masks), sorted(set(names) - masks)
         random.Random(f'{SEED} {args.split_id}').shuffle(labeled)
     if not 0 <= args.val < len(labeled):
-        raise ValueError(f'--val {args.val} leaves none of the {len(labeled)} labeled images to train on')
+        raise UserError(f'--val {args.val} leaves none of the {len(labeled)} labeled images to train on')
     lists = {'labeled': labeled[args.val :], 'unlabeled': unlabeled, 'val': labeled[: args.val]}
     if args.difference_maximised is not None:
         parts = difference_maximised_sampling(lists['labeled'], args.difference_maximised)
@@ -145,14 +148,14 @@ def own_lists(args: argparse.Namespace) -> dict[str, list[str]]:
 def names_below(folder: Path) -> list[str]:
     """Paths of all images in a folder and its subfolders, relative to it, without suffix."""
     if not folder.is_dir():
-        raise FileNotFoundError(f'{folder} is not a folder')
+        raise MissingFileError(f'{folder} is not a folder')
     paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES)
     names = [path.relative_to(folder).with_suffix('').as_posix() for path in paths]
     if not names:
-        raise ValueError(f'{folder} holds no image ({", ".join(sorted(IMAGE_SUFFIXES))})')
+        raise UserError(f'{folder} holds no image ({", ".join(sorted(IMAGE_SUFFIXES))})')
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f'{folder} holds two images called {twice!r}: names without their suffix must be unique')
+        raise UserError(f'{folder} holds two images called {twice!r}: names without their suffix must be unique')
     return names
 
 
@@ -183,4 +186,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

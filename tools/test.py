@@ -11,8 +11,10 @@ from mmengine.runner import Runner
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
+from mmdmt.command_line import run_tool
 from mmdmt.engine.cli import add_common_arguments, load_config
 from mmdmt.engine.tta import enable_tta
+from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import write_json
 
 
@@ -41,7 +43,7 @@ def save_predictions(cfg: Config, out: str) -> None:
     if cfg.default_scope == 'mmseg':
         cfg.test_evaluator.update(output_dir=out)
     elif not out.endswith(('.pkl', '.pickle')):
-        raise ValueError(f'--out {out}: classification writes one file, which must end with .pkl or .pickle')
+        raise UserError(f'--out {out}: classification writes one file, which must end with .pkl or .pickle')
     else:
         metrics = cfg.test_evaluator
         metrics = list(metrics) if isinstance(metrics, list | tuple) else [metrics]
@@ -52,7 +54,7 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     if not Path(args.checkpoint).is_file():
-        raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
+        raise MissingFileError(f'checkpoint {args.checkpoint} does not exist')
     cfg.load_from = args.checkpoint
     if args.out is not None:
         save_predictions(cfg, args.out)
@@ -70,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

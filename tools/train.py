@@ -9,8 +9,10 @@ from mmengine.runner import Runner
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
+from mmdmt.command_line import run_tool
 from mmdmt.engine.amp import enable_amp
 from mmdmt.engine.cli import add_common_arguments, load_config
+from mmdmt.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,7 +36,7 @@ def main() -> None:
         enable_amp(cfg)
     if 'runner_type' not in cfg:
         if args.phase or args.dry_run:
-            raise ValueError(f'--phase and --dry-run need a DMT config; {args.config} has no runner_type')
+            raise UserError(f'--phase and --dry-run need a DMT config; {args.config} has no runner_type')
         Runner.from_cfg(cfg).train()
         return
     runner = RUNNERS.build(cfg)
@@ -47,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -24,6 +24,7 @@ from mmdmt.datasets.unlabeled import UnlabeledDataset
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import RunData
+from mmdmt.errors import MissingFileError, UserError
 from mmdmt.labels.maps import LabelMaps
 
 
@@ -43,7 +44,7 @@ def check_mask(info: dict) -> None:
     """Raise FileNotFoundError for an unlabeled image without a mask."""
     path = info.get('seg_map_path')
     if not path or not fileio.exists(path):
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'unlabeled image {info["img_path"]} has no mask ({path}): the analysis needs the true labels of the '
             'unlabeled images; set their prefix with --masks (data_prefix.seg_map_path of dmt.unlabeled)'
         )
@@ -69,15 +70,15 @@ class Analysis:
         self.plan = RunPlan.of(cfg)
         reason = why_not(self.plan)
         if reason is not None:
-            raise ValueError(reason)
+            raise UserError(reason)
         init_default_scope('mmseg')
         self.manifest = Manifest(Path(cfg.work_dir).resolve(), self.plan.phases)
         if not self.manifest.path.is_file():
-            raise FileNotFoundError(f'{self.manifest.work_dir} holds no DMT run (no dmt.json): set its --work-dir')
+            raise MissingFileError(f'{self.manifest.work_dir} holds no DMT run (no dmt.json): set its --work-dir')
         self.manifest.check(self.plan.cfg, resume=True)
         self.phases = [phase for phase in self.manifest.phases if phase.labels and not self.manifest.missing(phase)]
         if not self.phases:
-            raise FileNotFoundError(f'{self.manifest.work_dir}: no label phase is complete yet')
+            raise MissingFileError(f'{self.manifest.work_dir}: no label phase is complete yet')
         data = RunData(self.plan, self.manifest.work_dir)
         data.prepare(self.manifest.work_dir / 'splits')
         where = {} if masks is None else dict(data_prefix=dict(seg_map_path=masks))
@@ -95,7 +96,7 @@ class Analysis:
             ``accuracy_by_ratio`` and the content of ``LabelQuality.figures``.
         """
         if images < 1:
-            raise ValueError(f'images must be at least 1, got {images}')
+            raise UserError(f'images must be at least 1, got {images}')
         first = next(iter(self.datasets.values()))
         indices = np.unique(np.linspace(0, len(first) - 1, min(images, len(first))).round().astype(int)).tolist()
         for idx in indices:

@@ -13,6 +13,7 @@ from mmpretrain.registry import DATASETS
 from mmdmt.cls.image_list import InMemoryDataset
 from mmdmt.cls.safe_pickle import load_pickle
 from mmdmt.core.splits import balanced_split
+from mmdmt.errors import MissingFileError, UserError
 
 # Seed for choosing the validation images: every labeled split has the same ones, whatever its seed.
 VAL_SEED = 8514
@@ -59,7 +60,7 @@ class DMTCIFAR10(InMemoryDataset):
     def __init__(self, data_root: str, subset: str, ann_file: str = '', num_val: int = 200, **kwargs: Any) -> None:
         num_classes = len(self.METAINFO['classes'])
         if isinstance(num_val, bool) or not isinstance(num_val, int) or num_val < 1 or num_val % num_classes:
-            raise ValueError(f'num_val must be a positive multiple of {num_classes}, got {num_val!r}')
+            raise UserError(f'num_val must be a positive multiple of {num_classes}, got {num_val!r}')
         self.num_val = num_val
         super().__init__(subset=subset, ann_file=ann_file, data_root=data_root, **kwargs)
 
@@ -83,7 +84,7 @@ class DMTCIFAR10(InMemoryDataset):
     def _read(self, file: str) -> _Batch:
         path = Path(self.data_root).expanduser() / self.FOLDER / file
         if not path.is_file():
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'{path} does not exist; download {self.ARCHIVE} from {URL} and unpack it into '
                 f'data_root ({self.data_root!r})'
             )
@@ -112,22 +113,22 @@ class DMTCIFAR100(DMTCIFAR10):
 def _read_batch(path: Path, label_key: str, num_classes: int, _mtime_ns: int, _size: int) -> _Batch:
     content = load_pickle(path)
     if not isinstance(content, dict):
-        raise ValueError(f'{path} must hold a dict, got {type(content).__name__}')
+        raise UserError(f'{path} must hold a dict, got {type(content).__name__}')
     # Keys are bytes if Python 3 wrote them as bytes.
     fields = {key.decode('latin1') if isinstance(key, bytes) else key: value for key, value in content.items()}
     for key in ('data', label_key):
         if key not in fields:
-            raise ValueError(f'{path} must have the key {key!r}, got {list(fields)}')
+            raise UserError(f'{path} must have the key {key!r}, got {list(fields)}')
     data, labels = fields['data'], fields[label_key]
     if not isinstance(data, np.ndarray) or data.ndim != 2 or data.shape[1] != _PIXELS or not len(data):
         found = f'shape {data.shape}' if isinstance(data, np.ndarray) else type(data).__name__
-        raise ValueError(f"{path}: 'data' must be a uint8 array of shape (N, {_PIXELS}) with N > 0, got {found}")
+        raise UserError(f"{path}: 'data' must be a uint8 array of shape (N, {_PIXELS}) with N > 0, got {found}")
     if not isinstance(labels, list) or len(labels) != len(data):
         found = f'{len(labels)} labels' if isinstance(labels, list) else type(labels).__name__
-        raise ValueError(f'{path}: {label_key!r} must be a list of {len(data)} labels, got {found}')
+        raise UserError(f'{path}: {label_key!r} must be a list of {len(data)} labels, got {found}')
     for index, label in enumerate(labels):
         if type(label) is not int or not 0 <= label < num_classes:
-            raise ValueError(
+            raise UserError(
                 f'{path}: {label_key!r} must be integers from 0 to {num_classes - 1}, got {label!r} at {index}'
             )
     # A file stores the red, green and blue plane of an image in turn; copying plane by plane is fastest.

@@ -11,6 +11,7 @@ from mmdmt.cls import label_checks
 from mmdmt.core.ranking import selected_number
 from mmdmt.core.splits import balanced_split
 from mmdmt.datasets.building import image_paths
+from mmdmt.errors import UserError
 from mmdmt.labels.table import BYTES_PER_IMAGE, RANKINGS
 
 
@@ -37,7 +38,7 @@ class ClassificationTask:
         """Return the number of classes of a classifier config, set in its head."""
         head = model.get('head') or {}
         if not isinstance(head.get('num_classes'), int):
-            raise ValueError(f'model.head ({head.get("type")}) must set num_classes')
+            raise UserError(f'model.head ({head.get("type")}) must set num_classes')
         return head['num_classes']
 
     def writer(self, settings: Any) -> dict[str, Any]:
@@ -53,7 +54,7 @@ class ClassificationTask:
         paths, infos = image_paths(pool), [pool.get_data_info(idx) for idx in range(len(pool))]
         labels = [info.get('gt_label') for info in infos]
         if not hasattr(pool, 'data_prefix') or not all(isinstance(label, int | np.integer) for label in labels):
-            raise ValueError(
+            raise UserError(
                 f'dmt.split needs dmt.labeled to be one mmpretrain dataset with labels, got {type(pool).__name__}'
             )
         prefix = pool.data_prefix.get('img_path') or '.'
@@ -65,7 +66,7 @@ class ClassificationTask:
         try:
             parts = balanced_split(names, list(label_of.values()), size, split_id, seed)
         except ValueError as error:
-            raise ValueError(f'dmt.split: {error}') from None
+            raise UserError(f'dmt.split: {error}') from None
         labeled, unlabeled = ([f'{name} {label_of[name]}' for name in part] for part in parts)
         return labeled, unlabeled
 

@@ -10,6 +10,7 @@ from mmengine.fileio import list_from_file
 from mmpretrain.datasets.base_dataset import BaseDataset
 
 from mmdmt.core.splits import balanced_split
+from mmdmt.errors import UserError
 
 SUBSETS = ('train', 'val', 'trainval', 'test')
 
@@ -48,9 +49,9 @@ class InMemoryDataset(BaseDataset):
         **kwargs: Any,
     ) -> None:
         if subset not in SUBSETS:
-            raise ValueError(f'subset must be one of {SUBSETS}, got {subset!r}')
+            raise UserError(f'subset must be one of {SUBSETS}, got {subset!r}')
         if ann_file and num_labeled is not None:
-            raise ValueError(f'ann_file={ann_file!r} and num_labeled={num_labeled} cannot both choose the images')
+            raise UserError(f'ann_file={ann_file!r} and num_labeled={num_labeled} cannot both choose the images')
         self.subset = subset
         self.num_labeled, self.split_id = num_labeled, split_id
         super().__init__(ann_file=ann_file, serialize_data=serialize_data, **kwargs)
@@ -67,7 +68,7 @@ class InMemoryDataset(BaseDataset):
         """Return one data info per image, in the order of the list file, or else of the subset."""
         images, labels, names = self.load_images()
         if not names:
-            raise ValueError(f'subset {self.subset!r} must have at least one image, got none')
+            raise UserError(f'subset {self.subset!r} must have at least one image, got none')
         rows: Sequence[int] = range(len(names))
         if self.ann_file:
             rows = _listed(self.ann_file, names, labels, self.subset)
@@ -90,17 +91,17 @@ def _listed(path: str, names: list[str], labels: list[int], subset: str) -> list
         if not fields:
             continue
         if len(fields) > 2:
-            raise ValueError(f'{path}, line {number}: must be NAME or NAME LABEL, got {line!r}')
+            raise UserError(f'{path}, line {number}: must be NAME or NAME LABEL, got {line!r}')
         name = fields[0]
         if name not in row_of:
-            raise ValueError(
+            raise UserError(
                 f'{path}, line {number}: subset {subset!r} has images such as {names[0]!r}, but not {name!r}'
             )
         if name in rows:
-            raise ValueError(f'{path}, line {number}: names must be unique, got {name!r} more than once')
+            raise UserError(f'{path}, line {number}: names must be unique, got {name!r} more than once')
         rows[name] = row_of[name]
         if len(fields) == 2 and fields[1] != str(labels[rows[name]]):
-            raise ValueError(f'{path}, line {number}: the label of {name!r} is {labels[rows[name]]}, got {fields[1]!r}')
+            raise UserError(f'{path}, line {number}: the label of {name!r} is {labels[rows[name]]}, got {fields[1]!r}')
     if not rows:
-        raise ValueError(f'{path} must name at least one image, got none')
+        raise UserError(f'{path} must name at least one image, got none')
     return list(rows.values())

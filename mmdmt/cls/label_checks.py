@@ -8,6 +8,7 @@ import torch
 from mmengine.dataset import default_collate
 
 from mmdmt.datasets.image_checks import image_size, load_unlabeled
+from mmdmt.errors import UserError
 from mmdmt.labels.table import SelectedImages
 
 
@@ -20,21 +21,21 @@ def check_labeled(dataset: Any, key: str, classes: int) -> None:
     """
     names = dataset.metainfo.get('classes')
     if names is not None and len(names) != classes:
-        raise ValueError(f'{key} has {len(names)} classes, but the model has num_classes={classes}')
+        raise UserError(f'{key} has {len(names)} classes, but the model has num_classes={classes}')
     found = set()
     for idx in range(len(dataset)):
         info = dataset.get_data_info(idx)
         label = info.get('gt_label')
         if not isinstance(label, int | np.integer) or not 0 <= label < classes:
             image = info.get('img_path', idx)
-            raise ValueError(f'{key}: image {image} has label {label!r}; allowed is one of 0..{classes - 1}')
+            raise UserError(f'{key}: image {image} has label {label!r}; allowed is one of 0..{classes - 1}')
         found.add(label)
         if 'img' not in info:
             image_size(info['img_path'], key)
     missing = sorted(set(range(classes)) - found)
     if missing and key.startswith('dmt.'):
         shown = ', '.join(repr(names[label]) if names else str(label) for label in missing[:5])
-        raise ValueError(f'{key} has no image of {len(missing)} of {classes} classes: {shown}; each needs at least one')
+        raise UserError(f'{key} has no image of {len(missing)} of {classes} classes: {shown}; each needs at least one')
 
 
 def check_samples(labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_pipeline: Sequence) -> None:
@@ -45,15 +46,13 @@ def check_samples(labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_
     """
     sample = labeled[0]
     if not isinstance(sample, Mapping) or 'gt_confidence' not in sample.get('data_samples', ()):
-        raise ValueError('dmt.labeled.pipeline must end with PackDMTInputs')
+        raise UserError('dmt.labeled.pipeline must end with PackDMTInputs')
     packed = load_unlabeled(unlabeled, label_pipeline, 'dmt.label_pipeline').metainfo
     if not {'sample_idx', 'img_path'} <= set(packed):
-        raise ValueError(
-            'dmt.label_pipeline must end with PackDMTInputs, with sample_idx and img_path in its meta_keys'
-        )
+        raise UserError('dmt.label_pipeline must end with PackDMTInputs, with sample_idx and img_path in its meta_keys')
     fields = SelectedImages.example().fields(0, '')
     if 'gt_confidence' not in load_unlabeled(unlabeled, train_pipeline, 'dmt.unlabeled.pipeline', **fields):
-        raise ValueError('dmt.unlabeled.pipeline must end with PackDMTInputs')
+        raise UserError('dmt.unlabeled.pipeline must end with PackDMTInputs')
 
 
 def check_forward(model: Any, dataset: Any, key: str, classes: int) -> None:
@@ -67,6 +66,6 @@ def check_forward(model: Any, dataset: Any, key: str, classes: int) -> None:
         with torch.no_grad():
             (prediction,) = model.test_step(default_collate([dataset[0]]))
     except Exception as error:
-        raise ValueError(f'{key}: the model cannot predict an image: {type(error).__name__}: {error}') from error
+        raise UserError(f'{key}: the model cannot predict an image: {type(error).__name__}: {error}') from error
     if prediction.pred_score.numel() != classes:
-        raise ValueError(f'{key}: the model gives {prediction.pred_score.numel()} scores for {classes} classes')
+        raise UserError(f'{key}: the model gives {prediction.pred_score.numel()} scores for {classes} classes')

@@ -9,6 +9,7 @@ from mmengine.registry import DATASETS
 from mmengine.utils import is_abs
 
 from mmdmt.config_dicts import copy_config
+from mmdmt.errors import MissingFileError, UserError
 
 
 def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence, str], None]) -> Any:
@@ -33,7 +34,7 @@ def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence,
                 continue
             path = value if is_abs(value) or '://' in value else str(Path(root) / value)
             if not fileio.exists(path):
-                raise FileNotFoundError(
+                raise MissingFileError(
                     f'{part_key}: {name} {path!r} does not exist; set data_root (now {root!r}) to the folder of the '
                     'data. The README describes its layout'
                 )
@@ -46,7 +47,7 @@ def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence,
             raise
         dataset = ()
     if len(dataset) == 0:
-        raise ValueError(f'{key} lists no image ({_list_name(config)})')
+        raise UserError(f'{key} lists no image ({_list_name(config)})')
     return dataset
 
 
@@ -71,7 +72,7 @@ def image_paths(dataset: Any) -> list[str]:
     """
     infos = [dataset.get_data_info(idx) for idx in range(len(dataset))]
     if not all('img_path' in info for info in infos):
-        raise ValueError(
+        raise UserError(
             f'dataset {type(dataset).__name__} gives no img_path, which names the pseudo labels (for CIFAR, use '
             'DMTCIFAR10 or DMTCIFAR100)'
         )

@@ -10,6 +10,7 @@ from mmengine import fileio
 from PIL import Image
 
 from mmdmt.datasets.unlabeled import UnlabeledDataset
+from mmdmt.errors import MissingFileError, UserError
 
 WORKERS = 4
 
@@ -23,7 +24,7 @@ def check_disjoint(labeled: Sequence[str], unlabeled: Sequence[str]) -> None:
     shared = sorted(set(labeled) & set(unlabeled))
     if shared:
         shown = ', '.join(shared[:3])
-        raise ValueError(f'dmt.labeled and dmt.unlabeled share {len(shared)} of their images: {shown}')
+        raise UserError(f'dmt.labeled and dmt.unlabeled share {len(shared)} of their images: {shown}')
 
 
 def image_size(path: str, key: str) -> tuple[int, int]:
@@ -34,12 +35,12 @@ def image_size(path: str, key: str) -> tuple[int, int]:
         ValueError: if it cannot be read as an image.
     """
     if not fileio.exists(path):
-        raise FileNotFoundError(f'{key}: image {path} does not exist')
+        raise MissingFileError(f'{key}: image {path} does not exist')
     try:
         with Image.open(path if Path(path).is_file() else io.BytesIO(fileio.get(path))) as image:
             return image.height, image.width
     except OSError as error:
-        raise ValueError(f'{key}: {path} cannot be read as an image ({error})') from None
+        raise UserError(f'{key}: {path} cannot be read as an image ({error})') from None
 
 
 def check_images(dataset: Any, key: str) -> None:
@@ -64,8 +65,8 @@ def load_unlabeled(dataset: Any, pipeline: Sequence, key: str, **extra: Any) -> 
         images = UnlabeledDataset(dataset, pipeline)
         packed = images.pipeline({**images.get_data_info(0), **extra})
     except Exception as error:
-        raise ValueError(f'{key} fails on the first unlabeled image: {type(error).__name__}: {error}') from error
+        raise UserError(f'{key} fails on the first unlabeled image: {type(error).__name__}: {error}') from error
     for name in ('inputs', 'data_samples'):
         if name not in packed:
-            raise ValueError(f'{key} gives no {name!r}; it must load the image and end with PackDMTInputs')
+            raise UserError(f'{key} gives no {name!r}; it must load the image and end with PackDMTInputs')
     return packed['data_samples']

@@ -11,6 +11,8 @@ from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner.amp import autocast
 from torch import nn
 
+from mmdmt.errors import UserError
+
 # Interchangeable wrappers of a single optimizer.
 EXCHANGEABLE = ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper')
 
@@ -54,7 +56,7 @@ def enable_amp(cfg: Config) -> None:
     for key, wrapper in _optim_wrappers(cfg._cfg_dict):
         found = wrapper.get('type', 'OptimWrapper')
         if found not in EXCHANGEABLE:
-            raise ValueError(f'--amp needs {key}.type to be OptimWrapper, got {found!r}')
+            raise UserError(f'--amp needs {key}.type to be OptimWrapper, got {found!r}')
         wrapper['type'] = 'AmpOptimWrapper' if accelerated else 'CPUAmpOptimWrapper'
 
 

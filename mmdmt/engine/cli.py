@@ -8,6 +8,9 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
+from mmdmt.command_line import add_debug_argument
+from mmdmt.errors import MissingFileError, UserError
+
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that all tools share; they mean the same as in mmsegmentation's tools."""
@@ -23,6 +26,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torch.distributed.launch passes this argument; torchrun sets the environment variable instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    add_debug_argument(parser)
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -48,10 +52,16 @@ def read_config(path: str | Path, options: Mapping[str, Any]) -> Config:
         FileNotFoundError: if the file does not exist.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'config {path} does not exist')
-    cfg = Config.fromfile(path)
+        raise MissingFileError(f'config {path} does not exist')
+    try:
+        cfg = Config.fromfile(path)
+    except (SyntaxError, ImportError, KeyError, TypeError, AttributeError, NameError, OSError) as error:
+        raise UserError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     data_root = cfg.get('data_root')
-    cfg.merge_from_dict(dict(options))
+    try:
+        cfg.merge_from_dict(dict(options))
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UserError(f'--cfg-options {dict(options)} does not fit {path}: {error}') from error
     if data_root is not None and cfg.data_root != data_root:
         _move_data(cfg._cfg_dict, data_root, cfg.data_root)
     return cfg

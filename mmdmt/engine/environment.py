@@ -2,6 +2,8 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from mmdmt.errors import InstallationError
+
 # Import package -> distributions that install it: the original ones, then the maintained one.
 FAMILIES = {
     'mmengine': ('mmengine', 'mmengine-lite', 'onedl-mmengine'),
@@ -15,12 +17,12 @@ def check_package_families() -> None:
     """Refuse an environment with two distributions of the same import package.
 
     Raises:
-        RuntimeError: if there are two; names them and the remedy.
+        InstallationError: if there are two; names them and the remedy.
     """
     for package, distributions in FAMILIES.items():
         installed = [f'{name} {found}' for name in distributions if (found := _version(name))]
         if len(installed) > 1:
-            raise RuntimeError(
+            raise InstallationError(
                 f'{" and ".join(installed)} are both installed and overwrite each other: both provide '
                 f'`import {package}`. Create a new environment, or uninstall all of them and install only one.'
             )

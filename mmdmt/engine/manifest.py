@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmdmt.core.schedule import Phase
+from mmdmt.errors import ExistingRunError, MissingFileError, UserError
 from mmdmt.files import write_json
 
 # Keys that do not affect results: a run may resume with other values.
@@ -49,12 +50,12 @@ class Manifest:
         if not self.path.is_file():
             return
         if not resume:
-            raise FileExistsError(
+            raise ExistingRunError(
                 f'{self.work_dir} already holds a DMT run: add --resume to continue it, or choose another --work-dir'
             )
         changes = describe_changes(json.loads(self.path.read_text())['config'], flatten(cfg))
         if changes:
-            raise ValueError(
+            raise UserError(
                 f'{self.work_dir} holds a run with another config ({changes}): restore that config to continue it, '
                 'or choose another --work-dir'
             )
@@ -94,7 +95,7 @@ class Manifest:
         record = self.record(name)
         path = self.folder(name) / (record or {}).get('checkpoint', 'no checkpoint recorded')
         if not path.is_file():
-            raise FileNotFoundError(f'{path}: checkpoint of phase {name} not found; delete its folder to retrain it')
+            raise MissingFileError(f'{path}: checkpoint of phase {name} not found; delete its folder to retrain it')
         return path
 
 

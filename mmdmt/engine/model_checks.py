@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from mmengine.runner import CheckpointLoader
 
 from mmdmt.config_dicts import copy_config
+from mmdmt.errors import MissingFileError, UserError
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
 
 
@@ -20,7 +21,7 @@ def check_model(config: Mapping, key: str) -> Any:
     try:
         return MODELS.build(copy_config(config))
     except (ValueError, TypeError, KeyError, AssertionError) as error:
-        raise ValueError(f'{key}: the model cannot be built: {error}') from error
+        raise UserError(f'{key}: the model cannot be built: {error}') from error
 
 
 def check_schedule(schedulers: Any, steps: int, phase: str) -> None:
@@ -32,7 +33,7 @@ def check_schedule(schedulers: Any, steps: int, phase: str) -> None:
     for index, scheduler in enumerate([schedulers] if isinstance(schedulers, Mapping) else schedulers or []):
         begin = scheduler.get('begin', 0)
         if begin >= steps:
-            raise ValueError(
+            raise UserError(
                 f'phase {phase} has {steps} steps, but param_scheduler.{index} ({scheduler.get("type")}) begins at '
                 f'step {begin}: shorten the warm-up before it, or make the phase longer'
             )
@@ -46,7 +47,7 @@ def check_variant(model: Any, key: str, scheme: str) -> None:
     """
     for module in model.modules():
         if isinstance(module, DynamicMutualLoss) and (module.variant == 'online') != (scheme == 'online'):
-            raise ValueError(
+            raise UserError(
                 f'{key}: a DynamicMutualLoss has variant={module.variant!r}, but dmt.scheme={scheme!r}: variant '
                 "'online' and scheme 'online' need each other"
             )
@@ -64,11 +65,11 @@ def check_weights(config: Mapping, key: str, weights_help: str, model: Any) -> N
         if not source:
             continue
         if '://' not in source and not Path(source).is_file():
-            raise FileNotFoundError(f'{key}: initial weights {source!r} do not exist. {weights_help}'.rstrip())
+            raise MissingFileError(f'{key}: initial weights {source!r} do not exist. {weights_help}'.rstrip())
         try:
             checkpoint = CheckpointLoader.load_checkpoint(source, map_location='cpu')
         except Exception as error:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'{key}: initial weights {source!r} cannot be loaded ({type(error).__name__}: {error}). '
                 f'{weights_help} Without a network, download them elsewhere and copy them to the cache of torch.hub '
                 '(~/.cache/torch/hub/checkpoints), or set a local path.'
@@ -87,12 +88,12 @@ def check_supervised(path: str, key: str, model: Any) -> None:
     try:
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     except Exception as error:
-        raise FileNotFoundError(f'{key}={path!r} cannot be loaded ({type(error).__name__}: {error})') from error
+        raise MissingFileError(f'{key}={path!r} cannot be loaded ({type(error).__name__}: {error})') from error
     given = checkpoint.get('state_dict', checkpoint)
     own = model.state_dict()
     unfit = [name for name in own if name not in given or given[name].shape != own[name].shape]
     if unfit:
-        raise ValueError(
+        raise UserError(
             f'{key}={path!r} lacks {len(unfit)} of the {len(own)} tensors of the model, or has them in other shapes, '
             f'e.g. {unfit[0]!r}: use a checkpoint of exactly this model'
         )
@@ -102,7 +103,7 @@ def _check_fit(state_dict: Mapping, model: Any, key: str) -> None:
     own = model.state_dict()
     fitting = [name for name, value in state_dict.items() if name in own and own[name].shape == value.shape]
     if not fitting:
-        raise ValueError(
+        raise UserError(
             f'{key}: none of its {len(state_dict)} tensors fits the model (first: {next(iter(state_dict), None)!r}; '
             f'the model has e.g. {next(iter(own))!r}): use a checkpoint of this model, converted if needed'
         )

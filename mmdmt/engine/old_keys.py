@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmdmt.config_dicts import dicts_in, dicts_of_type
+from mmdmt.errors import UserError
 
 LAST_COMMIT = '6ca36a1'
 """The last commit that supports the removed keys."""
@@ -25,7 +26,7 @@ def current(cfg: Config) -> Config:
     """
     removed = next(_removed(cfg._cfg_dict), None)
     if removed is not None:
-        raise ValueError(
+        raise UserError(
             f'{removed} was removed because it did not win on two data sets (docs/results.md). Leave it out, or use '
             f'commit {LAST_COMMIT}, the last one that supports it'
         )
@@ -59,7 +60,7 @@ def _move_ramp(cfg: Config) -> None:
     if ramp is None:
         return
     if not isinstance(ramp, bool):
-        raise ValueError(f'dmt.gamma_ramp must be True or False, got {ramp!r}')
+        raise UserError(f'dmt.gamma_ramp must be True or False, got {ramp!r}')
     _say('dmt.gamma_ramp', f'ramp={ramp} of DynamicMutualLoss')
     for loss in dicts_of_type(cfg._cfg_dict, 'DynamicMutualLoss'):
         loss['ramp'] = ramp
@@ -72,7 +73,7 @@ def _move_writer_options(cfg: Config) -> None:
     if 'confidence_dtype' in cfg.dmt:
         dtype = cfg.dmt.pop('confidence_dtype')
         if dtype not in ('float32', 'float16'):
-            raise ValueError(f"dmt.confidence_dtype={dtype!r} is not one of ('float32', 'float16')")
+            raise UserError(f"dmt.confidence_dtype={dtype!r} is not one of ('float32', 'float16')")
         options['half'] = dtype == 'float16'
     if options:
         _say('dmt.rank_stride or dmt.confidence_dtype', f'dmt.label_writer={options}')

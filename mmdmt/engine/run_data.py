@@ -14,6 +14,7 @@ from mmdmt.engine.model_checks import check_model, check_schedule, check_supervi
 from mmdmt.engine.phase_config import ModelData, ResolvedPhase, resolve
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.settings import STAGES, SplitSettings, Stage
+from mmdmt.errors import UserError
 from mmdmt.files import write_text
 
 
@@ -82,7 +83,7 @@ class RunData:
     def _check_ratio(self, unlabeled: int) -> None:
         ratio = next(iter(self.plan.settings.label_ratios), 1)
         if not self.plan.task.selected(unlabeled, ratio):
-            raise ValueError(f'dmt.label_ratios: {ratio} selects none of the {unlabeled} unlabeled images')
+            raise UserError(f'dmt.label_ratios: {ratio} selects none of the {unlabeled} unlabeled images')
 
     def dataset(self, config: dict, key: str) -> Any:
         """Build the dataset of a config once: models often share their data."""
@@ -118,7 +119,7 @@ class RunData:
         labeled, unlabeled = self.plan.task.split(self._pool, size, split_id=split.split_id, seed=split.seed)
         if not unlabeled:
             key = f'dmt.split.{self.plan.task.split_size}={size}'
-            raise ValueError(f'{key} leaves none of the {len(self._pool)} images unlabeled')
+            raise UserError(f'{key} leaves none of the {len(self._pool)} images unlabeled')
         lists = {'unlabeled': unlabeled, 'labeled': labeled}
         if split.difference_maximised is not None:
             parts = difference_maximised_sampling(labeled, split.difference_maximised)
@@ -189,13 +190,13 @@ def _pop_pipeline(dataset: dict) -> list:
 def _check_split(list_file: str | None, found: int, key: str) -> None:
     """Refuse a dataset that ignores its list file."""
     if list_file is not None and found != len(Path(list_file).read_text().split('\n')) - 1:
-        raise ValueError(f'dmt.split: the dataset type of dmt.{key} does not read its images from `ann_file`')
+        raise UserError(f'dmt.split: the dataset type of dmt.{key} does not read its images from `ann_file`')
 
 
 def _write_list(path: Path, names: list[str]) -> None:
     text = '\n'.join(names) + '\n'
     if path.is_file() and path.read_text() != text:
-        raise ValueError(
+        raise UserError(
             f'{path} was created from another list of images than dmt.labeled has now: restore the data, or choose '
             'another --work-dir'
         )

@@ -27,6 +27,7 @@ from mmdmt.engine.rehearsal import rehearse
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.take_over import take_over
 from mmdmt.engine.tta import enable_tta
+from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import sweep, write_text
 from mmdmt.labels.stores import STORES
 
@@ -125,10 +126,10 @@ class DMTRunner:
             return phases
         found = [phase for phase in phases if phase.name == name]
         if not found:
-            raise ValueError(f'--phase {name!r} is not one of {", ".join(phase.name for phase in phases)}')
+            raise UserError(f'--phase {name!r} is not one of {", ".join(phase.name for phase in phases)}')
         missing = self.manifest.missing(found[0])
         if missing:
-            raise ValueError(f'phase {name} needs phase(s) {" and ".join(missing)} to be complete in {self.work_dir}')
+            raise UserError(f'phase {name} needs phase(s) {" and ".join(missing)} to be complete in {self.work_dir}')
         return found
 
     def _init_dist(self) -> None:
@@ -196,7 +197,7 @@ class DMTRunner:
         """Refuse to train on the labels of a complete phase that were deleted: FileNotFoundError."""
         folder = self.manifest.folder(label_phase)
         if not STORES[self.plan.task.store](folder).names():
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'the pseudo labels in {folder} were deleted after use; delete that folder to recreate them'
             )
 
@@ -262,7 +263,7 @@ class DMTRunner:
     def _with_checkpoint(self) -> Config:
         path = self.cfg.get('load_from') or str(self.work_dir / 'best.pth')
         if not isfile(path):
-            raise FileNotFoundError(f'checkpoint {path} does not exist')
+            raise MissingFileError(f'checkpoint {path} does not exist')
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
         model = checkpoint.get('meta', {}).get('dmt', {}).get('model', next(iter(self.settings.models)))
         cfg = final_config(self.plan, model)

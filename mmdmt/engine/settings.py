@@ -11,6 +11,7 @@ from mmdmt.checked import Checked, NotNegativeInt, Positive, PositiveInt, check_
 from mmdmt.config_dicts import merge
 from mmdmt.core.schedule import Phase, Scheme, plan
 from mmdmt.engine.task import Task, task_of
+from mmdmt.errors import UserError
 
 Stage = Literal['supervised', 'semi']
 """Stage of a train phase: on labeled data only, or with pseudo labels."""
@@ -20,7 +21,7 @@ SequenceOf = Annotated[list, Field(strict=False)]  # tuples are accepted too
 
 def _dict_or_list(value: Any) -> Any:
     if value is not None and not isinstance(value, dict | list | tuple):
-        raise ValueError(f'must be a dict or a list, got {value!r}')
+        raise UserError(f'must be a dict or a list, got {value!r}')
     return value
 
 
@@ -161,11 +162,11 @@ class DMTSettings(Checked):
             ValueError: if the dict is not valid; names the key, the value found and what is allowed.
         """
         if not isinstance(cfg.get('dmt'), Mapping):
-            raise ValueError('the config has no `dmt` dict: it is not a DMT config')
+            raise UserError('the config has no `dmt` dict: it is not a DMT config')
         task, dmt = task_of(cfg), copy.deepcopy(cfg.dmt.to_dict())
         for name in ('models', 'labeled', 'unlabeled', 'label_pipeline', 'supervised', 'semi'):
             if dmt.get(name) in (None, {}, [], ()):
-                raise ValueError(f'dmt.{name} is missing or empty')
+                raise UserError(f'dmt.{name} is missing or empty')
         dmt.setdefault('metric', task.metric)
         dmt.setdefault('ranking', task.rankings[0])
         if dmt.get('scheme') == 'online':
@@ -175,7 +176,7 @@ class DMTSettings(Checked):
         settings = cls.read(dmt, 'dmt')
         settings._check_stages()
         if settings.split is not None and settings.split.difference_maximised is not None and len(settings.models) != 2:
-            raise ValueError(f'dmt.split.difference_maximised needs exactly two models, got {len(settings.models)}')
+            raise UserError(f'dmt.split.difference_maximised needs exactly two models, got {len(settings.models)}')
         settings.phases()
         _check_choice('dmt.ranking', settings.ranking, task.rankings)
         _check_choice('dmt.scheme', settings.scheme, task.schemes)
@@ -196,7 +197,7 @@ class DMTSettings(Checked):
         try:
             return plan(self.scheme, list(self.models), self.label_ratios, self.reinitialise)
         except ValueError as error:
-            raise ValueError(f'dmt: {error}') from None
+            raise UserError(f'dmt: {error}') from None
 
     def _check_stages(self) -> None:
         for name, overrides in self.models.items():
@@ -209,7 +210,7 @@ class DMTSettings(Checked):
                 merged = merge(getattr(self, stage), overrides.get(stage, {}))
                 found = fields.read(merged, f'dmt.{stage}{own}')
                 if found.iters is None and found.epochs is None:
-                    raise ValueError(
+                    raise UserError(
                         f'dmt.{stage}{own} has no length: set `epochs` (number of passes) or `iters` (optimizer steps)'
                     )
 
@@ -221,11 +222,11 @@ def stage_of(phase: Phase) -> Stage:
 
 def _check_choice(key: str, value: Any, allowed: Iterable[str]) -> None:
     if value not in allowed:
-        raise ValueError(f'{key}={value!r} is not one of {tuple(allowed)}')
+        raise UserError(f'{key}={value!r} is not one of {tuple(allowed)}')
 
 
 def _check_split(content: Any, task: Task) -> None:
     sizes = {'ratio': 'one in `ratio` images is labeled, e.g. 20', 'num_labeled': 'set the number of labeled images'}
     check_keys('dmt.split', content, SplitSettings.model_fields.keys() - sizes.keys() | {task.split_size})
     if content.get(task.split_size) is None:
-        raise ValueError(f'dmt.split.{task.split_size} is missing: {sizes[task.split_size]}')
+        raise UserError(f'dmt.split.{task.split_size} is missing: {sizes[task.split_size]}')

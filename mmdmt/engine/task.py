@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from mmengine.config import Config
 
 from mmdmt.checked import Checked
+from mmdmt.errors import UserError
 
 TASKS = {
     'mmseg': ('mmdmt.seg.segmentation_task', 'SegmentationTask'),
@@ -75,6 +76,6 @@ def task_of(cfg: Config) -> Task:
     """
     scope = cfg.get('default_scope', 'mmseg')
     if scope not in TASKS:
-        raise ValueError(f'default_scope={scope!r} is not one of {tuple(TASKS)}')
+        raise UserError(f'default_scope={scope!r} is not one of {tuple(TASKS)}')
     module, name = TASKS[scope]
     return getattr(import_module(module), name)()

@@ -17,6 +17,7 @@ from mmdmt.engine.model_checks import check_model
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import LENGTH_KEYS
+from mmdmt.errors import MissingFileError, UserError
 from mmdmt.experiments.jobs import ANY_MODEL, Job, plan_jobs
 from mmdmt.experiments.plan import ExperimentPlan
 
@@ -140,13 +141,13 @@ def check_plan(plan: ExperimentPlan) -> Experiment:
         _check_frequent(data_set.frequent_classes, classes[name], key)
         unknown = sorted(data_set.oracle.keys() - {*models[name], ANY_MODEL})
         if unknown:
-            raise ValueError(f'{key}.oracle: {unknown[0]!r} is not a model of {data_set.config}: {models[name]}')
+            raise UserError(f'{key}.oracle: {unknown[0]!r} is not a model of {data_set.config}: {models[name]}')
         methods[name] = {method: _check_method(plan, name, method, models[name]) for method in plan.methods}
         control[name].update({method: _lengths_of_method(plan, name, method) for method in labels_only})
         for model, path in data_set.oracle.items():
             oracle = _read(path, data_set.data_root, {})
             if not isinstance((oracle.get('train_cfg') or {}).get('max_iters'), int) or 'runner_type' in oracle:
-                raise ValueError(f'{key}.oracle: {path} must be an ordinary config with train_cfg.max_iters')
+                raise UserError(f'{key}.oracle: {path} must be an ordinary config with train_cfg.max_iters')
             check_model(oracle.model, f'{key}.oracle.{model}')
     oracles = {name: list(data_set.oracle) for name, data_set in plan.data_sets.items()}
     jobs = plan_jobs(plan.seeds, models, methods, oracles, plan.control, labels_only)
@@ -160,7 +161,7 @@ def _check_method(plan: ExperimentPlan, data_set: str, method: str, known: list[
         cfg = dmt_config(plan, data_set, plan.seeds[0], method)
         unknown = sorted({*cfg.dmt.models, *own.self_training} - set(known))
         if unknown:
-            raise ValueError(f'{unknown[0]!r} is not a model of {plan.data_sets[data_set].config}: {known}')
+            raise UserError(f'{unknown[0]!r} is not a model of {plan.data_sets[data_set].config}: {known}')
         alone = own.self_training or (tuple(cfg.dmt.models) if own.labels_only else ())
         runs: list[tuple[str, ...]] = [(model,) for model in alone] or [tuple(cfg.dmt.models)]
         for models in runs:
@@ -173,29 +174,29 @@ def _check_method(plan: ExperimentPlan, data_set: str, method: str, known: list[
                 _check_loss(config, own.loss)
                 check_model(config, f'dmt.models.{model}')
     except ValueError as error:
-        raise ValueError(f'{key} on {data_set}: {error}') from error
+        raise UserError(f'{key} on {data_set}: {error}') from error
     return runs
 
 
 def _check_loss(model: Mapping, wanted: Mapping[str, Any]) -> None:
     losses = list(dicts_of_type(model, 'DynamicMutualLoss'))
     if wanted and not losses:
-        raise ValueError(f'loss={dict(wanted)!r}, but the model has no DynamicMutualLoss')
+        raise UserError(f'loss={dict(wanted)!r}, but the model has no DynamicMutualLoss')
     for loss in losses:
         other = {key: loss.get(key) for key, value in wanted.items() if loss.get(key) != value}
         if other:
-            raise ValueError(f'loss={dict(wanted)!r}, but a model overrides it with {other!r}: use options')
+            raise UserError(f'loss={dict(wanted)!r}, but a model overrides it with {other!r}: use options')
 
 
 def _check_masks(data: RunData, key: str) -> None:
     reason = why_not(data.plan)
     if reason is not None:
-        raise ValueError(f'{key}.label_images: {reason}')
+        raise UserError(f'{key}.label_images: {reason}')
     unlabeled = build_dataset(next(iter(data.models.values())).unlabeled, 'dmt.unlabeled', lambda pipeline, key: None)
     try:
         check_mask(unlabeled.get_data_info(0))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f'{key}.label_images: {error}') from None
+        raise MissingFileError(f'{key}.label_images: {error}') from None
 
 
 def _classes(cfg: Config) -> tuple[str, ...]:
@@ -206,7 +207,7 @@ def _classes(cfg: Config) -> tuple[str, ...]:
 def _check_frequent(frequent: tuple[str, ...], classes: tuple[str, ...], key: str) -> None:
     unknown = [name for name in frequent if name not in classes]
     if unknown:
-        raise ValueError(f'{key}.frequent_classes: {unknown[0]!r} is not one of {", ".join(classes)}')
+        raise UserError(f'{key}.frequent_classes: {unknown[0]!r} is not one of {", ".join(classes)}')
 
 
 def _lengths_of_method(plan: ExperimentPlan, data_set: str, method: str) -> dict[str, ControlLength]:

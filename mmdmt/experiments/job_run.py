@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmdmt.analysis.label_analysis import why_not
 from mmdmt.engine.manifest import Manifest, describe_changes, flatten, latest_checkpoint
 from mmdmt.engine.plan import RunPlan
+from mmdmt.errors import UserError
 from mmdmt.experiments.configs import Experiment, job_config
 from mmdmt.experiments.jobs import Job
 from mmdmt.experiments.table import LabelAccuracies, LabelAccuracy, Scores
@@ -190,7 +191,7 @@ class JobRun:
     def _refuse_changes(self, cfg: Config) -> None:
         changes = describe_changes(flatten(self._written), flatten(cfg))
         if changes:
-            raise ValueError(
+            raise UserError(
                 f'{self.config_path} was run with another config ({changes}): restore the earlier plan and configs, '
                 f'choose another --work-dir, or delete it and {self.folder} to run it again'
             )

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from mmdmt.checked import Checked, NotNegativeInt
+from mmdmt.errors import MissingFileError, UserError
 from mmdmt.experiments.jobs import ANY_MODEL
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9.-]*(_[A-Za-z0-9.-]+)*')
@@ -18,28 +19,28 @@ RESERVED = ('baseline', 'control', 'oracle')
 def _once(values: tuple) -> tuple:
     for value in values:
         if values.count(value) > 1:
-            raise ValueError(f'must hold each value once, got {value!r} {values.count(value)} times in {values!r}')
+            raise UserError(f'must hold each value once, got {value!r} {values.count(value)} times in {values!r}')
     return values
 
 
 def _usable(content: dict) -> dict:
     if not content:
-        raise ValueError('must have at least one entry, got {}')
+        raise UserError('must have at least one entry, got {}')
     for name in content:
         if not NAME.fullmatch(name):
-            raise ValueError(f'must hold names that are valid folder names ({NAME.pattern}), got {name!r}')
+            raise UserError(f'must hold names that are valid folder names ({NAME.pattern}), got {name!r}')
     return content
 
 
 def _not_reserved(methods: dict) -> dict:
     for name in sorted(methods.keys() & set(RESERVED)):
-        raise ValueError(f'must not hold {name!r}: {", ".join(RESERVED)} are reserved names')
+        raise UserError(f'must not hold {name!r}: {", ".join(RESERVED)} are reserved names')
     return methods
 
 
 def _file(path: str) -> str:
     if not Path(path).is_file():
-        raise ValueError(f'names config {path!r}, which does not exist')
+        raise UserError(f'names config {path!r}, which does not exist')
     return path
 
 
@@ -111,17 +112,17 @@ class ExperimentPlan(Checked):
                 and what is allowed.
         """
         if not Path(path).is_file():
-            raise FileNotFoundError(f'plan {path} does not exist')
+            raise MissingFileError(f'plan {path} does not exist')
         # Names that begin with _ are private to the file.
         content = {key: value for key, value in Config.fromfile(path).to_dict().items() if not key.startswith('_')}
         try:
             plan = cls.read(content, '')
         except ValueError as error:
-            raise ValueError(f'{path}: {error}') from None
+            raise UserError(f'{path}: {error}') from None
         for name in plan.methods:
             for config in (plan.method_config(data_set, name) for data_set in plan.data_sets):
                 if not Path(config).is_file():
-                    raise ValueError(f'{path}: methods.{name}.config names config {config!r}, which does not exist')
+                    raise UserError(f'{path}: methods.{name}.config names config {config!r}, which does not exist')
         return plan
 
     def method_config(self, data_set: str, method: str) -> str:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from mmdmt.core.confidence import decode
 from mmdmt.core.ranking import IGNORED, NUM_CODES, ClassHistogram
+from mmdmt.errors import UserError
 from mmdmt.files import atomic
 from mmdmt.labels.store import LabelStore
 
@@ -106,7 +107,7 @@ class LabelMaps(LabelStore):
             ValueError: if the ranking is not ``class``.
         """
         if ranking != 'class':
-            raise ValueError(f"ranking={ranking!r}: pixels are ranked by 'class' only")
+            raise UserError(f"ranking={ranking!r}: pixels are ranked by 'class' only")
         return SelectedPixels(self, len(names), self.histogram().thresholds(ratio))
 
     def discard(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import write_json
 
 
@@ -78,7 +79,7 @@ class LabelStore(ABC):
         """
         path = self.root / 'labels.json'
         if not self.complete:
-            raise FileNotFoundError(f'{path}: the pseudo labels are not complete; run their label phase first')
+            raise MissingFileError(f'{path}: the pseudo labels are not complete; run their label phase first')
         return json.loads(path.read_text())
 
     def check_names(self, names: Sequence[str]) -> None:
@@ -89,7 +90,7 @@ class LabelStore(ABC):
         """
         info = self.info()
         if info['names'] != _digest(names):
-            raise ValueError(
+            raise UserError(
                 f'{self.root} holds labels of {info["num_images"]} images, but not of the {len(names)} images that '
                 'the unlabeled dataset lists now (names or order differ); run its label phase again'
             )

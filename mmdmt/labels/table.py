@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmdmt.core.ranking import select_images
+from mmdmt.errors import UserError
 from mmdmt.files import atomic
 from mmdmt.labels.store import LabelStore
 
@@ -101,7 +102,7 @@ class LabelTable(LabelStore):
             ValueError: if the ranking is neither ``all`` nor ``class``.
         """
         if ranking not in RANKINGS:
-            raise ValueError(f'ranking={ranking!r} is not one of {RANKINGS}')
+            raise UserError(f'ranking={ranking!r} is not one of {RANKINGS}')
         label = np.array([row.label for row in rows])
         log_odds: np.ndarray = np.array([row.log_odds for row in rows], dtype=np.float32)
         return SelectedImages(select_images(log_odds, ratio, label if ranking == 'class' else None), label, log_odds)
@@ -147,5 +148,5 @@ def _read(path: Path) -> list[LabelRow]:
             name, label, _, log_odds, true_label = cells
             rows.append(LabelRow(name, int(label), float(log_odds), int(true_label) if true_label else None))
         except ValueError:
-            raise ValueError(f'{path}, line {number}: must be {", ".join(COLUMNS)}, got {cells}') from None
+            raise UserError(f'{path}, line {number}: must be {", ".join(COLUMNS)}, got {cells}') from None
     return rows

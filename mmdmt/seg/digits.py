@@ -17,6 +17,7 @@ from mmengine.fileio import BaseStorageBackend, register_backend
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from mmdmt.errors import MissingFileError, UserError
 from mmdmt.seg.digit_rendering import IGNORE_INDEX, NUM_SCENES, render_scene
 
 CLASSES = ('background', *(f'digit {digit}' for digit in range(10)))
@@ -58,7 +59,7 @@ class DigitSceneBackend(BaseStorageBackend):
                 f'digits://{split}/{{{",".join(_FOLDERS)}}}/000000.png to {num - 1:06d}.png'
                 for split, num in NUM_SCENES.items()
             )
-            raise FileNotFoundError(f'digit scene {str(filepath)!r} does not exist; allowed are {ranges}')
+            raise MissingFileError(f'digit scene {str(filepath)!r} does not exist; allowed are {ranges}')
         return _png(*key)
 
     def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
@@ -125,9 +126,9 @@ class DigitScenesDataset(BaseSegDataset):
 
     def __init__(self, subset: str, num_labeled: int = NUM_LABELED, **kwargs: Any) -> None:
         if subset not in SUBSETS:
-            raise ValueError(f'subset must be one of {SUBSETS}, got {subset!r}')
+            raise UserError(f'subset must be one of {SUBSETS}, got {subset!r}')
         if not 0 < num_labeled < NUM_SCENES['train']:
-            raise ValueError(f'num_labeled must be from 1 to {NUM_SCENES["train"] - 1}, got {num_labeled}')
+            raise UserError(f'num_labeled must be from 1 to {NUM_SCENES["train"] - 1}, got {num_labeled}')
         self.subset = subset
         self.num_labeled = num_labeled
         split = 'val' if subset == 'val' else 'train'

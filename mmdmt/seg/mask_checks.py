@@ -9,6 +9,7 @@ from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 
 from mmdmt.datasets.image_checks import WORKERS, image_size, load_unlabeled
+from mmdmt.errors import MissingFileError, UserError
 from mmdmt.labels.maps import PixelLabels
 from mmdmt.seg.transforms import IGNORE_INDEX, REFUSED_TRANSFORMS
 
@@ -23,7 +24,7 @@ def check_labeled(dataset: Any, key: str, classes: int) -> None:
     """
     names = dataset.metainfo.get('classes')
     if names is not None and len(names) != classes:
-        raise ValueError(f'{key} has {len(names)} classes, but the model has num_classes={classes}')
+        raise UserError(f'{key} has {len(names)} classes, but the model has num_classes={classes}')
     infos = [dataset.get_data_info(idx) for idx in range(len(dataset))]
     with ThreadPoolExecutor(WORKERS) as pool:
         # list() raises the first error, in the order of the images.
@@ -34,20 +35,20 @@ def _check_pair(info: dict, key: str, classes: int) -> None:
     mask_path = info.get('seg_map_path')
     size = image_size(info['img_path'], key)
     if not mask_path or not fileio.exists(mask_path):
-        raise FileNotFoundError(f'{key}: image {info["img_path"]} has no mask at {mask_path!r}')
+        raise MissingFileError(f'{key}: image {info["img_path"]} has no mask at {mask_path!r}')
     info = {**info, 'seg_fields': []}
     try:
         LoadAnnotations().transform(info)
     except (OSError, SyntaxError) as error:  # Pillow's errors for broken files
-        raise ValueError(f'{key}: mask {mask_path} cannot be read ({error})') from None
+        raise UserError(f'{key}: mask {mask_path} cannot be read ({error})') from None
     mask = info['gt_seg_map']
     if mask.shape != size:
-        raise ValueError(
+        raise UserError(
             f'{key}: mask {mask_path} is {mask.shape} (height, width), but its image {info["img_path"]} is {size}'
         )
     unknown = [int(value) for value in np.unique(mask) if value >= classes and value != IGNORE_INDEX]
     if unknown:
-        raise ValueError(
+        raise UserError(
             f'{key}: mask {mask_path} holds label(s) {unknown}; allowed are 0..{classes - 1} and {IGNORE_INDEX} '
             '(ignored)'
         )
@@ -65,9 +66,9 @@ def check_pipeline(pipeline: Sequence[Any], key: str) -> None:
             continue
         name = transform.get('type') if isinstance(transform, Mapping) else type(transform).__name__
         if name in REFUSED_TRANSFORMS:
-            raise ValueError(f'{key}: transform {name} cannot be used with DMT: {REFUSED_TRANSFORMS[name]}')
+            raise UserError(f'{key}: transform {name} cannot be used with DMT: {REFUSED_TRANSFORMS[name]}')
         if isinstance(transform, Mapping) and transform.get('backend') == 'pillow':
-            raise ValueError(f"{key}: transform {name} needs backend='cv2': pillow cannot resize confidences")
+            raise UserError(f"{key}: transform {name} needs backend='cv2': pillow cannot resize confidences")
         if isinstance(transform, Mapping):
             check_pipeline(transform.get('transforms') or (), key)
 
@@ -80,7 +81,7 @@ def check_sample(dataset: Any, key: str) -> None:
     """
     sample = dataset[0]
     if not isinstance(sample, Mapping) or 'gt_confidence' not in sample.get('data_samples', ()):
-        raise ValueError(f'{key}.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')
+        raise UserError(f'{key}.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')
 
 
 def check_unlabeled_sample(dataset: Any, label_pipeline: Sequence, train_pipeline: Sequence) -> None:
@@ -91,9 +92,9 @@ def check_unlabeled_sample(dataset: Any, label_pipeline: Sequence, train_pipelin
     """
     sample = load_unlabeled(dataset, label_pipeline, 'dmt.label_pipeline')
     if 'sample_idx' not in sample.metainfo:
-        raise ValueError('dmt.label_pipeline must end with PackDMTInputs')
+        raise UserError('dmt.label_pipeline must end with PackDMTInputs')
     label, confidence = (np.zeros(sample.ori_shape, dtype) for dtype in (np.uint8, np.float32))
     empty = PixelLabels(label, confidence, '(sized by dmt.label_pipeline)')
     sample = load_unlabeled(dataset, train_pipeline, 'dmt.unlabeled.pipeline', pseudo_label=empty)
     if 'gt_confidence' not in sample:
-        raise ValueError('dmt.unlabeled.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')
+        raise UserError('dmt.unlabeled.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')

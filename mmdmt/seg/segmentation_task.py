@@ -8,6 +8,7 @@ from mmdmt.checked import Checked, PositiveInt
 from mmdmt.core.splits import nested_split
 from mmdmt.datasets.building import image_paths
 from mmdmt.datasets.unlabeled import UnlabeledDataset
+from mmdmt.errors import UserError
 from mmdmt.labels.maps import BYTES_PER_PIXEL
 from mmdmt.seg import mask_checks
 
@@ -48,7 +49,7 @@ class SegmentationTask:
         # K-Net's head sets num_classes in its kernel_generate_head.
         number = head.get('num_classes', (head.get('kernel_generate_head') or {}).get('num_classes'))
         if not isinstance(number, int):
-            raise ValueError(f'model.decode_head ({head.get("type")}) must set num_classes')
+            raise UserError(f'model.decode_head ({head.get("type")}) must set num_classes')
         return number
 
     def writer(self, settings: Any) -> dict[str, Any]:
@@ -62,7 +63,7 @@ class SegmentationTask:
     def split(self, pool: Any, size: float, split_id: int, seed: int) -> tuple[list[str], list[str]]:
         """Split an mmseg dataset as published, with one image in ``size`` labeled; return lines of list files."""
         if not hasattr(pool, 'img_suffix'):
-            raise ValueError(f'dmt.split needs dmt.labeled to be one mmseg dataset, got {type(pool).__name__}')
+            raise UserError(f'dmt.split needs dmt.labeled to be one mmseg dataset, got {type(pool).__name__}')
         prefix = pool.data_prefix['img_path']
         names = [os.path.relpath(path, prefix)[: -len(pool.img_suffix)] for path in image_paths(pool)]
         return nested_split(names, size, split_id, seed)

@@ -9,6 +9,7 @@ from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs
 from mmseg.registry import TRANSFORMS
 
 from mmdmt.core.dynamic_weight import HUMAN
+from mmdmt.errors import UserError
 from mmdmt.labels.maps import PixelLabels
 
 IGNORE_INDEX = 255
@@ -55,7 +56,7 @@ class LoadDMTAnnotations(LoadAnnotations):
 def _check_size(results: dict, pseudo_label: PixelLabels) -> None:
     size = pseudo_label.label.shape
     if 'img' in results and results['img'].shape[:2] != size:
-        raise ValueError(
+        raise UserError(
             f'{results["img_path"]} is {results["img"].shape[:2]} (height, width), but its pseudo label '
             f'{pseudo_label.path} is {size}; resize the image in both pipelines before the label '
             'is made (followed by SetOriginalShape) or loaded, or in neither'
@@ -83,7 +84,7 @@ class PackDMTInputs(PackSegInputs):
         confidence = results.get('gt_confidence')
         if confidence is not None:
             if confidence.shape != results['gt_seg_map'].shape:
-                raise ValueError(
+                raise UserError(
                     f'gt_seg_map is {results["gt_seg_map"].shape} but gt_confidence {confidence.shape}: a transform '
                     'of the pipeline ignores `seg_fields` (mmcv Pad does: pad in the data_preprocessor instead)'
                 )

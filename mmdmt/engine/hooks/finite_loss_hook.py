@@ -8,6 +8,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from mmdmt.errors import DivergedError
+
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
@@ -26,11 +28,11 @@ class FiniteLossHook(Hook):
         """Check the loss of a step.
 
         Raises:
-            FloatingPointError: if it is not finite; names the phase, the loss and the step.
+            DivergedError: if it is not finite; names the phase, the loss and the step.
         """
         loss = torch.as_tensor((outputs or {}).get('loss', 0.0)).item()
         if not math.isfinite(loss):
-            raise FloatingPointError(
+            raise DivergedError(
                 f'phase {self.phase}: the loss is {loss} at step {runner.iter + 1} of {runner.max_iters}; lower the '
                 'learning rate or clip gradients (optim_wrapper.clip_grad); completed phases are kept'
             )

@@ -1,0 +1,30 @@
+"""How every tool starts and ends."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from mmdmt.errors import UserError
+
+MESSAGE_LINES = 3
+
+
+def add_debug_argument(parser: argparse.ArgumentParser) -> None:
+    """The argument that :func:`run_tool` looks for."""
+    parser.add_argument('--debug', action='store_true', help='show the traceback of an error, too')
+
+
+def run_tool(main: Callable[[], int | None]) -> None:
+    """Run the main function of a tool and exit with its status.
+
+    A :class:`~mmdmt.errors.UserError` is printed on stderr in at most three lines, and the status is 2. With ``--debug``
+    its traceback is shown instead.
+    """
+    try:
+        sys.exit(main())
+    except UserError as error:
+        if '--debug' in sys.argv:
+            raise
+        lines = str(error).splitlines()[:MESSAGE_LINES]
+        print('error: ' + '\n'.join(lines), file=sys.stderr)
+        sys.exit(2)

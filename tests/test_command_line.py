@@ -1,0 +1,61 @@
+import argparse
+import sys
+
+import pytest
+
+from mmdmt.command_line import add_debug_argument, run_tool
+from mmdmt.errors import ExistingRunError, MissingFileError, UserError
+
+
+@pytest.mark.parametrize(('result', 'status'), [(None, None), (0, 0), (1, 1)])
+def test_status_of_a_tool_that_ends(result, status):
+    with pytest.raises(SystemExit) as ended:
+        run_tool(lambda: result)
+    assert ended.value.code == status
+
+
+@pytest.mark.parametrize('error', [UserError, MissingFileError, ExistingRunError])
+def test_a_mistake_is_a_line_on_stderr_and_status_2(capsys, error):
+    def main():
+        raise error('dmt.x=3 must be a list')
+
+    with pytest.raises(SystemExit) as ended:
+        run_tool(main)
+    assert ended.value.code == 2
+    assert capsys.readouterr() == ('', 'error: dmt.x=3 must be a list\n')
+
+
+def test_at_most_three_lines(capsys):
+    def main():
+        raise UserError('one\ntwo\nthree\nfour')
+
+    with pytest.raises(SystemExit):
+        run_tool(main)
+    assert capsys.readouterr().err == 'error: one\ntwo\nthree\n'
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    def main():
+        raise UserError('x')
+
+    monkeypatch.setattr(sys, 'argv', ['tool', '--debug'])
+    with pytest.raises(UserError):
+        run_tool(main)
+    parser = argparse.ArgumentParser()
+    add_debug_argument(parser)
+    assert parser.parse_args(['--debug']).debug is True
+
+
+def test_errors_of_the_program_keep_their_traceback():
+    def main():
+        raise KeyError('x')
+
+    with pytest.raises(KeyError):
+        run_tool(main)
+
+
+def test_errors_are_what_a_caller_would_catch():
+    assert issubclass(UserError, ValueError)
+    assert issubclass(MissingFileError, FileNotFoundError)
+    assert issubclass(ExistingRunError, FileExistsError)
+    assert str(MissingFileError('file x does not exist')) == 'file x does not exist'

@@ -17,7 +17,7 @@ def add_debug_argument(parser: argparse.ArgumentParser) -> None:
 def run_tool(main: Callable[[], int | None]) -> None:
     """Run the main function of a tool and exit with its status.
 
-    A :class:`~mmdmt.errors.UserError` is printed on stderr in at most three lines, and the status is 2. With ``--debug``
+    A :class:`~mmdmt.errors.UserError` is printed on stderr, in at most three lines, with status 2. With ``--debug``
     its traceback is shown instead.
     """
     try:

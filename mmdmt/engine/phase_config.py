@@ -24,8 +24,8 @@ DATASET_META = ['classes', 'palette', 'label_map', 'reduce_zero_label']
 class ModelData:
     """Dataset configs of one model, with their numbers of images, and pipelines.
 
-    Labeled images are those of a stage: the first phase of a model can have a part of them only. ``train_pipeline`` is
-    that of the unlabeled images in training, ``label_pipeline`` when they get labels.
+    Labeled images depend on the stage: the first phase of a model may use only a part of them. ``train_pipeline`` loads
+    the unlabeled images for training, ``label_pipeline`` for labeling.
     """
 
     labeled: Mapping[Stage, dict]
@@ -52,13 +52,13 @@ class ResolvedPhase:
 
 
 def resolve(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) -> ResolvedPhase:
-    """All that is known of a phase of a run in ``work_dir``.
+    """Resolve a phase of a run in ``work_dir``.
 
     Args:
         plan: The run.
         phase: One of its phases.
         data: Datasets of its model.
-        work_dir: Work dir of the run; the phase and its labels have their folders in it.
+        work_dir: Work dir of the run; it contains the folders of the phase and of its labels.
     """
     if phase.kind == 'label':
         return ResolvedPhase(phase, _label_config(plan, phase, data, work_dir), 0, data)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 
 from mmdmt.core.schedule import Phase
@@ -43,12 +44,20 @@ def rehearse(data: RunData, folder: Path) -> None:
         cfg = _miniature(resolve(plan, phase, data.models[phase.model], folder).config, images[phase.model])
         if phase.init is not None:
             cfg.load_from = str(manifest.checkpoint(phase.init))
+        _check_optimizer(phase, cfg)
         try:
             _run(phase, cfg, plan.settings.supervised_checkpoint(phase))
         except Exception as error:
             raise UserError(f'phase {phase.name} fails when it is tried for one step: {_first_line(error)}') from error
         _check_metric(manifest, phase, plan.settings.metric, cfg)
     _test(data, manifest)
+
+
+def _check_optimizer(phase: Phase, cfg: Config) -> None:
+    """Refuse an optimizer that does not exist: what mmengine raises then does not name it."""
+    found = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('type')
+    if isinstance(found, str) and OPTIMIZERS.get(found) is None:
+        raise UserError(f'phase {phase.name} fails: optim_wrapper.optimizer.type={found!r} is not a known optimizer')
 
 
 def _run(phase: Phase, cfg: Config, supervised: str | None) -> None:
@@ -139,6 +148,8 @@ def _test(data: RunData, manifest: Manifest) -> None:
     cfg.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
     cfg.merge_from_dict(dict(load_from=str(manifest.checkpoint(phase.name)), work_dir=str(manifest.work_dir / 'test')))
     cfg.update(log_level='ERROR', experiment_name='rehearsal')
+    if cfg.get('visualizer'):
+        cfg.visualizer.name = f'visualizer_{manifest.work_dir}'  # instances are found by name
     try:
         runner: Runner = PhaseRunner.from_cfg(cfg)
         try:

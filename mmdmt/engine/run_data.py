@@ -72,7 +72,7 @@ class RunData:
         )
 
     def _layers(self, model: str, stage: Stage, key: str) -> list:
-        """What the settings say of some data of a model in a stage, the last of them counting most."""
+        """Settings of a data key for a model in a stage; later layers override earlier ones."""
         settings, own = self.plan.settings, self.plan.settings.models[model]
         layers = [
             getattr(settings, key),

@@ -115,7 +115,7 @@ class DMTRunner:
     # Preparation
 
     def _rehearse(self) -> None:
-        """Try the first phases in miniature; not in a run of several processes, which would all have to take part."""
+        """Try the first phases in miniature; skipped with several processes, since all would have to take part."""
         if self.settings.rehearse and not is_distributed():
             with tempfile.TemporaryDirectory() as folder:
                 rehearse(self.data, Path(folder))
@@ -194,7 +194,7 @@ class DMTRunner:
         return cfg
 
     def _check_labels(self, label_phase: str) -> None:
-        """Refuse to train on the labels of a complete phase that were deleted: FileNotFoundError."""
+        """Raise FileNotFoundError if the labels of a complete phase were deleted."""
         folder = self.manifest.folder(label_phase)
         if not STORES[self.plan.task.store](folder).names():
             raise MissingFileError(

@@ -59,7 +59,7 @@ class SupervisedStage(Overrides):
     """Length and config overrides of the phases on labeled data only."""
 
     labeled: dict | None = None
-    """Changes of ``dmt.labeled`` for these phases alone."""
+    """Overrides of ``dmt.labeled`` for these phases only."""
 
     epochs: Positive | None = None
     """Length in passes over the labeled images."""
@@ -71,9 +71,9 @@ class SemiStage(SupervisedStage):
     """Length (``epochs``: passes over the unlabeled images), batches and overrides of the phases with pseudo labels."""
 
     unlabeled: dict | None = None
-    """Changes of ``dmt.unlabeled``."""
+    """Overrides of ``dmt.unlabeled``."""
     label_pipeline: SequenceOf | None = None
-    """Another ``dmt.label_pipeline``."""
+    """Replaces ``dmt.label_pipeline``."""
     labeled_per_batch: PositiveInt
     """Labeled images in the batch of each process."""
     unlabeled_per_batch: PositiveInt
@@ -150,9 +150,9 @@ class DMTSettings(Checked):
     metric: str
     """Metric of ``val_evaluator`` that selects checkpoints and models; default ``mIoU``, or ``accuracy/top1``."""
     keep_labels: bool = False
-    """Keep pseudo labels that have been used."""
+    """Keep pseudo labels after use."""
     rehearse: bool = True
-    """Try the first phases for one step, on a few images, before the run (:mod:`mmdmt.engine.rehearsal`)."""
+    """Before the run, try the first phases for one step on a few images (:mod:`mmdmt.engine.rehearsal`)."""
 
     @classmethod
     def from_config(cls, cfg: Config) -> 'DMTSettings':

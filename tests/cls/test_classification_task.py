@@ -125,5 +125,13 @@ def test_any_transform_can_be_used():
     TASK.check_pipeline([dict(type='Albu'), dict(type='RandomRotFlip')], 'dmt.labeled.pipeline')
 
 
+def test_samples_are_checked_with_the_pipelines_of_the_run():
+    pack, other = [dict(type='PackDMTInputs')], [dict(type='PackInputs')]
+    unlabeled = DigitsDataset('val', indices=1)
+    TASK.check_samples(DigitsDataset('val', indices=1, pipeline=pack), unlabeled, pack, pack)
+    with pytest.raises(ValueError, match=r'^dmt\.labeled\.pipeline must end with PackDMTInputs$'):
+        TASK.check_samples(DigitsDataset('val', indices=1, pipeline=other), unlabeled, pack, pack)
+
+
 def test_bytes_of_labels():
     assert TASK.label_bytes([None] * 7, []) == 7 * 60

@@ -269,7 +269,7 @@ def test_warm_up_longer_than_a_phase(refused, folder_config):
     folder_config.dmt.semi.iters = 3
     warm_up = [dict(type='LinearLR', start_factor=0.1, begin=0, end=3), dict(type='PolyLR', begin=3, end=20000)]
     folder_config.dmt.models.b = dict(param_scheduler=[dict(one, by_epoch=False) for one in warm_up])
-    refused(ValueError, 'phase 01_train_b has 3 steps, where param_scheduler.1 (PolyLR) begins at step 3')
+    refused(ValueError, 'phase 01_train_b has 3 steps, but param_scheduler.1 (PolyLR) begins at step 3')
 
 
 def test_split_that_leaves_nothing(refused, folder_config):

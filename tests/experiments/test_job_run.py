@@ -107,7 +107,7 @@ def test_config_that_is_there_is_kept_or_refused(runs, make):
     changed = make()['dmt']
     changed.experiment.plan.data_sets['digits'].options['dmt.semi'] = {**TINY['dmt.semi'], 'iters': 9}
     for refused in (changed.check, changed.write_config):
-        with pytest.raises(ValueError, match=r'dmt\.py was run another config \(dmt\.semi\.iters: 4 -> 9\): restore'):
+        with pytest.raises(ValueError, match=r'dmt\.py was run with another config \(dmt\.semi\.iters: 4 -> 9\): '):
             refused()
     assert run.config_path.stat().st_mtime_ns == before
 
@@ -183,7 +183,8 @@ def test_what_the_run_has_not_measured_itself_is_tested(make):
     assert [(item.split, item.model) for item in run.evaluations()] == [
         ('val', 'a'), ('test', 'a'), ('val', 'b'), ('test', 'b')
     ]  # fmt: skip
-    item, other = run.evaluations()[:2]
+    item, other, of_b = run.evaluations()[:3]
+    assert of_b.checkpoint == run.folder / '01_train_b/iter_4.pth'
     checkpoint = run.folder / '01_train_a/iter_4.pth'
     folder = str(run.folder / 'evaluation')
     common = [str(run.config_path), str(checkpoint), '--work-dir', folder, '--json']

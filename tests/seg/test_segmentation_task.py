@@ -6,6 +6,7 @@ from mmengine.dataset import ConcatDataset
 from mmseg.datasets import BaseSegDataset
 
 from mmdmt.core.splits import nested_split
+from mmdmt.seg.digits import DigitScenesDataset
 from mmdmt.seg.segmentation_task import LabelMapSettings, SegmentationTask
 
 TASK = SegmentationTask()
@@ -102,3 +103,8 @@ def test_samples_are_checked_with_the_pipelines_of_the_run(make):
         TASK.check_samples(make({'a': (2, 3)}), make({'a': (2, 3)}), LABEL_PIPELINE, refused)
     with pytest.raises(ValueError, match=r'^dmt\.labeled\.pipeline must load with LoadDMTAnnotations'):
         TASK.check_samples(make({'a': (2, 3)}), make({'a': (2, 3)}), LABEL_PIPELINE, LABEL_PIPELINE)
+    human = [LABEL_PIPELINE[0], dict(type='LoadDMTAnnotations'), LABEL_PIPELINE[1]]
+    labeled = DigitScenesDataset(subset='val', indices=1, pipeline=human)
+    TASK.check_samples(labeled, make({'a': (2, 3)}), LABEL_PIPELINE, human)
+    with pytest.raises(ValueError, match=r'^dmt\.label_pipeline must end with PackDMTInputs$'):
+        TASK.check_samples(labeled, make({'a': (2, 3)}), [LABEL_PIPELINE[0], dict(type='PackSegInputs')], human)

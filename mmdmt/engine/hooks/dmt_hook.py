@@ -28,7 +28,7 @@ class DMTHook(Hook):
         model: Name of its model.
         metric: Name of the validation metric that selects the best checkpoint.
         select: ``last`` or ``val``, see :class:`~mmdmt.engine.settings.DMTSettings`.
-        figures: What else ``phase.json`` gets, such as the number of labeled images.
+        figures: Further entries of ``phase.json``, such as the number of labeled images.
     """
 
     priority = 'LOWEST'

@@ -1,0 +1,95 @@
+"""What fails only when a phase is really run, fails before the first step."""
+
+import numpy as np
+import pytest
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+from mmdmt.engine import DMTRunner
+from mmdmt.errors import UserError
+from tests.runs import assert_same_weights
+from tests.steps import SELF_TAUGHT
+
+SELF = {**SELF_TAUGHT, 'dmt.rehearse': True}
+
+
+@pytest.fixture
+def config(folder_config):
+    folder_config.merge_from_dict(SELF)
+    folder_config.model.decode_head.loss_decode = dict(type='DynamicMutualLoss', gamma1=1.0, gamma2=1.0)
+    return folder_config
+
+
+@pytest.fixture
+def refused(config):
+    """``refused(*parts of the message)``: dry run and run end before anything is trained or written."""
+
+    def check(*parts):
+        for operation in (DMTRunner.dry_run, DMTRunner.train):
+            runner = DMTRunner(config)
+            with pytest.raises(UserError) as caught:
+                operation(runner)
+            assert [part for part in parts if part not in str(caught.value)] == []
+            assert len(str(caught.value).splitlines()) == 1
+            assert not list(runner.work_dir.glob('**/*.pth'))
+            assert not runner.manifest.path.exists()
+
+    return check
+
+
+def test_a_run_is_the_same_with_and_without(tiny_config, tmp_path):
+    for name in ('with', 'without'):
+        runner = DMTRunner(tiny_config(tmp_path / name, {**SELF, 'dmt.rehearse': name == 'with'}))
+        runner.train()
+    for phase in ('00_train_a', '01_train_a'):
+        assert_same_weights(tmp_path / f'with/{phase}/iter_4.pth', tmp_path / f'without/{phase}/iter_4.pth')
+    assert sorted(path.name for path in (tmp_path / 'with').iterdir()) == sorted(
+        path.name for path in (tmp_path / 'without').iterdir()
+    )
+
+
+def test_nothing_is_written_by_a_dry_run(config, tmp_path):
+    assert '00_train_a' in DMTRunner(config).dry_run()
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+    ('options', 'parts'),
+    [
+        ({'dmt.semi.custom_hooks': [dict(type='EMAHok')]}, ['phase 01_train_a fails', 'EMAHok']),
+        ({'dmt.supervised.optim_wrapper': dict(optimizer=dict(type='SDG'))}, ['phase 00_train_a fails', 'SDG']),
+        ({'dmt.semi.param_scheduler': [dict(type='PoliLR', end=4)]}, ['phase 01_train_a fails', 'PoliLR']),
+        ({'dmt.semi.model.decode_head.loss_decode.class_weight': [1.0, 2.0]}, ['01_train_a', 'class_weight', '[3]']),
+        ({'val_evaluator.iou_metrics': ['mIuU']}, ['phase 00_train_a fails', 'mIuU']),
+        ({'dmt.metric': 'mIuO'}, ["dmt.metric='mIuO' is not one that val_evaluator gives", 'mIoU']),
+        ({'test_evaluator': dict(type='IoUMetrik')}, ['the test of the result fails', 'IoUMetrik']),
+    ],
+    ids=['hook', 'optimizer', 'scheduler', 'class weight', 'evaluator', 'metric', 'test'],
+)
+def test_mistakes_of_a_later_phase_are_found_first(config, refused, options, parts):
+    config.merge_from_dict(options)
+    refused(*parts)
+
+
+def test_batch_of_images_to_label_that_differ_in_size(config, refused, folder_data, write_image):
+    """The pair that is tried is of the smallest and the largest image."""
+    write_image(folder_data / 'images/unlabeled3.png', np.zeros((30, 40, 3), np.uint8))
+    config.test_dataloader.batch_size = 2
+    refused('phase 01_label_a fails', 'image size in a batch')
+
+
+def test_run_without_a_test_set(config):
+    config.update(test_dataloader=None, test_cfg=None, test_evaluator=None)
+    runner = DMTRunner(config)
+    runner.train()
+    assert (runner.work_dir / 'best.pth').is_file()
+
+
+def test_hooks_of_a_user_are_tried(config, refused, monkeypatch):
+    class BrokenHook(Hook):
+        def after_train_iter(self, runner, *_, **__):
+            raise ZeroDivisionError('my own hook')
+
+    monkeypatch.setitem(HOOKS.module_dict, 'BrokenHook', BrokenHook)
+    config.dmt.semi.custom_hooks = [dict(type='BrokenHook')]
+    refused('phase 01_train_a fails', 'ZeroDivisionError: my own hook')

@@ -12,8 +12,11 @@ from mmdmt.errors import UserError
 from mmdmt.labels.table import SelectedImages
 
 
-def check_labeled(dataset: Any, key: str, classes: int) -> None:
+def check_labeled(dataset: Any, key: str, classes: int) -> np.ndarray:
     """Check every image of a labeled dataset and its label; training images must show every class.
+
+    Returns:
+        int64 [classes]: number of images of each class.
 
     Raises:
         FileNotFoundError: if an image does not exist.
@@ -22,20 +25,21 @@ def check_labeled(dataset: Any, key: str, classes: int) -> None:
     names = dataset.metainfo.get('classes')
     if names is not None and len(names) != classes:
         raise UserError(f'{key} has {len(names)} classes, but the model has num_classes={classes}')
-    found = set()
+    counts: np.ndarray = np.zeros(classes, np.int64)
     for idx in range(len(dataset)):
         info = dataset.get_data_info(idx)
         label = info.get('gt_label')
         if not isinstance(label, int | np.integer) or not 0 <= label < classes:
             image = info.get('img_path', idx)
             raise UserError(f'{key}: image {image} has label {label!r}; allowed is one of 0..{classes - 1}')
-        found.add(label)
+        counts[label] += 1
         if 'img' not in info:
             image_size(info['img_path'], key)
-    missing = sorted(set(range(classes)) - found)
+    missing = np.flatnonzero(counts == 0).tolist()
     if missing and key.startswith('dmt.'):
         shown = ', '.join(repr(names[label]) if names else str(label) for label in missing[:5])
         raise UserError(f'{key} has no image of {len(missing)} of {classes} classes: {shown}; each needs at least one')
+    return counts
 
 
 def check_samples(labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_pipeline: Sequence) -> None:

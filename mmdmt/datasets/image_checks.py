@@ -13,6 +13,8 @@ from mmdmt.datasets.unlabeled import UnlabeledDataset
 from mmdmt.errors import MissingFileError, UserError
 
 WORKERS = 4
+EXIF_ORIENTATION = 274
+JPEG_END = b'\xff\xd9'
 
 
 def check_disjoint(labeled: Sequence[str], unlabeled: Sequence[str]) -> None:
@@ -27,6 +29,66 @@ def check_disjoint(labeled: Sequence[str], unlabeled: Sequence[str]) -> None:
         raise UserError(f'dmt.labeled and dmt.unlabeled share {len(shared)} of their images: {shown}')
 
 
+def open_image(path: str) -> Image.Image:
+    """Open an image of any file backend with Pillow; only its header is read."""
+    return Image.open(path if Path(path).is_file() else io.BytesIO(fileio.get(path)))
+
+
+def exif_orientation(path: str) -> int:
+    """EXIF orientation of an image, 1 (upright) for one that has none or is not of a format that Pillow knows."""
+    try:
+        with open_image(path) as image:
+            return image.getexif().get(EXIF_ORIENTATION, 1)
+    except OSError:
+        return 1
+
+
+def load_transforms(dataset: Any) -> list[Any]:
+    """The transforms of a dataset's pipeline that load something: those whose names begin with ``Load``."""
+    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
+    return [transform for transform in transforms if type(transform).__name__.startswith('Load')]
+
+
+def turns_images(loaders: Sequence[Any]) -> bool:
+    """Whether images are turned by their EXIF orientation, as mmcv's loading transform does by default."""
+    types = [loader.color_type for loader in loaders if hasattr(loader, 'color_type')]
+    return any('ignore_orientation' not in color_type and color_type != 'unchanged' for color_type in types)
+
+
+def load(info: dict, loaders: Sequence[Any], key: str) -> dict:
+    """Load an image, with what belongs to it.
+
+    Raises:
+        UserError: if it cannot be read; the message names the file.
+    """
+    results = {**info, 'seg_fields': []}
+    for loader in loaders:
+        try:
+            results = loader(results)
+        except Exception as error:
+            of_mask = 'Annotation' in type(loader).__name__
+            path = f'mask {info.get("seg_map_path")}' if of_mask else info['img_path']
+            what = path + (' cannot be read' if of_mask else ' cannot be read as an image')
+            raise UserError(f'{key}: {what} ({type(error).__name__}: {error})') from error
+    _check_end(info['img_path'], key)
+    return results
+
+
+def _check_end(path: str, key: str) -> None:
+    """Refuse a JPEG file that ends too early: OpenCV fills what is missing with gray, without a word."""
+    if not path.lower().endswith(('.jpg', '.jpeg')) or not Path(path).is_file():
+        return
+    with open(path, 'rb') as file:
+        file.seek(max(0, Path(path).stat().st_size - 2))
+        if file.read() == JPEG_END:
+            return
+    try:
+        with Image.open(path) as image:
+            image.load()  # the file may go on after the image
+    except OSError as error:
+        raise UserError(f'{key}: {path} cannot be read as an image ({error})') from None
+
+
 def image_size(path: str, key: str) -> tuple[int, int]:
     """Return height and width of an image file.
 
@@ -37,22 +99,36 @@ def image_size(path: str, key: str) -> tuple[int, int]:
     if not fileio.exists(path):
         raise MissingFileError(f'{key}: image {path} does not exist')
     try:
-        with Image.open(path if Path(path).is_file() else io.BytesIO(fileio.get(path))) as image:
+        with open_image(path) as image:
             return image.height, image.width
     except OSError as error:
         raise UserError(f'{key}: {path} cannot be read as an image ({error})') from None
 
 
-def check_images(dataset: Any, key: str) -> None:
-    """Check that every image of an unlabeled dataset exists and can be read.
+def check_exist(dataset: Any, key: str) -> None:
+    """Check that every image of a dataset exists: MissingFileError, naming the first that does not."""
+    for idx in range(len(dataset)):
+        info = dataset.get_data_info(idx)
+        if 'img' not in info and not fileio.exists(info['img_path']):  # images in memory have no file
+            raise MissingFileError(f'{key}: image {info["img_path"]} does not exist')
+
+
+def check_images(dataset: Any, pipeline: Sequence[Any], key: str) -> None:
+    """Check that the ``Load...`` transforms of a pipeline can load every image of an unlabeled dataset.
 
     Raises:
-        FileNotFoundError, ValueError: if not; the message names the file.
+        UserError: if not; the message names the file.
     """
-    infos = (dataset.get_data_info(idx) for idx in range(len(dataset)))
-    paths = [info['img_path'] for info in infos if 'img' not in info]  # images in memory have no file
+    images = UnlabeledDataset(dataset, pipeline)
+    loaders = load_transforms(images)
+
+    def check(idx: int) -> None:
+        info = images.get_data_info(idx)
+        if 'img' not in info:
+            load(info, loaders, key)
+
     with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(lambda path: image_size(path, key), paths))
+        list(pool.map(check, range(len(images))))
 
 
 def load_unlabeled(dataset: Any, pipeline: Sequence, key: str, **extra: Any) -> Any:

@@ -22,7 +22,7 @@ def published_behaviours(plan: RunPlan) -> list[str]:
             if tuple(head.get('dilations', ())) == (6, 12):
                 found.append(f'model {name}: dilations=(6, 12): the head sums two of its four branches')
         if backbone.get('contract_dilation'):
-            found.append(f'model {name}: contract_dilation=True: a stage begins with the dilation before it')
+            found.append(f'model {name}: contract_dilation=True: the first block of a stage has the previous dilation')
         test_size = (preprocessor.get('test_cfg') or {}).get('size')
         if test_size:
             found.append(f'model {name}: images to label and to test are padded to {tuple(test_size)}')

@@ -111,8 +111,27 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
             f'pseudo labels: at most {max(each, default=0) / 2**20:,.1f} MiB per label phase (before compression), '
             f'{held / 2**20:,.1f} MiB on disk at a time ' + ('(kept)' if keep else '(deleted after use)'),
             *(f'behavior of the published code: {behaviour}' for behaviour in behaviours),
+            *_class_table(data),
+            *(f'warning: {warning}' for warning in data.warnings),
         ]
     )
+
+
+def _class_table(data: RunData) -> list[str]:
+    """How often each class occurs in each labeled set, in percent; empty before the data was checked."""
+    if not data.class_counts:
+        return []
+    names = data.class_names(len(next(iter(data.class_counts.values()))))
+    totals = {title: max(1, sum(counts)) for title, counts in data.class_counts.items()}
+    rows = [
+        [f'{index} {name}', *(_share(counts[index], totals[title]) for title, counts in data.class_counts.items())]
+        for index, name in enumerate(names)
+    ]
+    return ['', markdown_table(['class', *(f'{title}, %' for title in data.class_counts)], rows), '']
+
+
+def _share(count: int, total: int) -> str:
+    return 'none' if not count else f'{100 * count / total:.2f}'
 
 
 def _labeled(data: RunData, phase: Phase) -> str:

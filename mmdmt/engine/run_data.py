@@ -1,15 +1,16 @@
 """The data of a run: the images of each model, and the phases, resolved with these images and checked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.dist import barrier, is_main_process
 
 from mmdmt.config_dicts import merge_all
 from mmdmt.core.splits import difference_maximised_sampling
 from mmdmt.datasets.building import build_dataset, image_paths
-from mmdmt.datasets.image_checks import check_disjoint, check_images
+from mmdmt.datasets.image_checks import check_disjoint, check_exist, check_images
 from mmdmt.engine.model_checks import check_model, check_schedule, check_supervised, check_variant, check_weights
 from mmdmt.engine.phase_config import ModelData, ResolvedPhase, resolve
 from mmdmt.engine.plan import RunPlan
@@ -32,6 +33,8 @@ class RunData:
         self.plan, self.work_dir = plan, work_dir
         self.models: dict[str, ModelData] = {}
         self.phases: dict[str, ResolvedPhase] = {}
+        self.class_counts: dict[str, list[int]] = {}
+        self.warnings: list[str] = []
         self._built: dict[str, Any] = {}
         self._pool: Any = None
 
@@ -152,25 +155,50 @@ class RunData:
         supervised = overrides.get('supervised_checkpoint')
         if supervised:
             check_supervised(supervised, f'{key}.supervised_checkpoint', built)
-        validation = (config.get('val_dataloader') or {}).get('dataset')
-        labeled = [('dmt.labeled', dataset) for dataset in data.labeled.values()]
-        for name, dataset in (*labeled, ('val_dataloader.dataset', validation)):
+        for title, name, dataset in self._labeled_sets(model, data):
             mark = repr((dataset, classes))
-            if dataset is not None and mark not in checked:
+            if mark not in checked:
                 checked.add(mark)
-                task.check_labeled(self.dataset(dataset, name), name, classes)
+                counts = task.check_labeled(self.dataset(dataset, name), name, classes)
+                self._note_classes(title, counts, classes)
         if repr(data) not in checked:
             checked.add(repr(data))
             self._check_training_data(data)
         task.check_forward(built, self.dataset(data.labeled['supervised'], 'dmt.labeled'), key, classes)
 
+    def _labeled_sets(self, model: str, data: ModelData) -> Iterator[tuple[str, str, dict]]:
+        """Title, config key and config of each labeled dataset of a model."""
+        first, later = data.labeled['supervised'], data.labeled['semi']
+        yield ('labeled' if first == later else f'labeled {model}, first phase'), 'dmt.labeled', first
+        yield 'labeled', 'dmt.labeled', later
+        config = self.plan.configs[model][None]
+        for title in ('val', 'test'):
+            dataset = (config.get(f'{title}_dataloader') or {}).get('dataset')
+            if dataset is not None:
+                yield title, f'{title}_dataloader.dataset', dataset
+
+    def _note_classes(self, title: str, counts: np.ndarray, classes: int) -> None:
+        """Keep how often each class occurs, and warn of classes that cannot be learned."""
+        if title in self.class_counts:  # of another model
+            title = f'{title} ({len(self.class_counts) + 1})'
+        self.class_counts[title] = counts[:classes].tolist()
+        missing = [name for name, count in zip(self.class_names(classes), counts, strict=False) if not count]
+        if missing and title.startswith('labeled'):
+            self.warnings.append(f'{title}: no label shows class {", ".join(missing)}, which cannot be learned')
+
+    def class_names(self, classes: int) -> list[str]:
+        """Names of the classes, or their indices."""
+        labeled = self.dataset(next(iter(self.models.values())).labeled['semi'], 'dmt.labeled')
+        return [str(name) for name in labeled.metainfo.get('classes') or range(classes)]
+
     def _check_training_data(self, data: ModelData) -> None:
         unlabeled = self.dataset(data.unlabeled, 'dmt.unlabeled')
-        check_images(unlabeled, 'dmt.unlabeled')
+        check_exist(unlabeled, 'dmt.unlabeled')
         for config in data.labeled.values():
             labeled = self.dataset(config, 'dmt.labeled')
             check_disjoint(image_paths(labeled), image_paths(unlabeled))
             self.plan.task.check_samples(labeled, unlabeled, data.label_pipeline, data.train_pipeline)
+        check_images(unlabeled, data.label_pipeline, 'dmt.unlabeled')
 
     def label_bytes(self, model: str) -> int:
         """Maximum size of the labels of one teacher, in bytes."""

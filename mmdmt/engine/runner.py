@@ -78,6 +78,8 @@ class DMTRunner:
         todo = [item for item in chosen if not self.manifest.is_complete(item.name)]
         if todo and is_main_process():
             self.data.check()
+            for warning in self.data.warnings:
+                self._logger.warning(warning)
             self._rehearse()
             self.manifest.start(self.cfg)
             sweep(self.work_dir)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
+import numpy as np
 from mmengine.config import Config
 
 from mmdmt.checked import Checked
@@ -55,8 +56,8 @@ class Task(Protocol):
     def check_pipeline(self, pipeline: Sequence, key: str) -> None:
         """Refuse unsupported transforms."""
 
-    def check_labeled(self, dataset: Any, key: str, classes: int) -> None:
-        """Check every image of a labeled dataset and its label."""
+    def check_labeled(self, dataset: Any, key: str, classes: int) -> np.ndarray:
+        """Check every image of a labeled dataset and its label; return how often each class occurs."""
 
     def check_samples(self, labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_pipeline: Sequence) -> None:
         """Load a first sample in each way that a run uses."""

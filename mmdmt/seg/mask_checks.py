@@ -5,53 +5,116 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 
-from mmdmt.datasets.image_checks import WORKERS, image_size, load_unlabeled
+from mmdmt.datasets.image_checks import (
+    WORKERS,
+    exif_orientation,
+    load,
+    load_transforms,
+    load_unlabeled,
+    open_image,
+    turns_images,
+)
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.labels.maps import PixelLabels
 from mmdmt.seg.transforms import IGNORE_INDEX, REFUSED_TRANSFORMS
 
+STOCK_LOADERS = {'img': LoadImageFromFile(), 'gt_seg_map': LoadAnnotations()}
 
-def check_labeled(dataset: Any, key: str, classes: int) -> None:
-    """Check that every image of a labeled dataset has a mask of its size without unknown classes.
+
+def check_labeled(dataset: Any, key: str, classes: int) -> np.ndarray:
+    """Check that every image of a labeled dataset can be loaded with its mask, and count the pixels of each class.
+
+    Images and masks are loaded by the ``Load...`` transforms of the dataset's own pipeline.
+
+    Returns:
+        int64 [256]: number of pixels of each label value, 255 for ignored ones.
 
     Raises:
-        FileNotFoundError: if an image or mask does not exist, or the dataset names no mask. The message names the
-            image.
-        ValueError: if sizes differ or a label is neither a class nor 255. The message names the file and the values.
+        MissingFileError: if an image or mask does not exist, or the dataset names no mask. The message names the image.
+        UserError: if sizes differ, a label is neither a class nor 255, or there is nothing to learn. The message names
+            the file and the values.
     """
     names = dataset.metainfo.get('classes')
     if names is not None and len(names) != classes:
         raise UserError(f'{key} has {len(names)} classes, but the model has num_classes={classes}')
     infos = [dataset.get_data_info(idx) for idx in range(len(dataset))]
+    loaders = load_transforms(dataset)
     with ThreadPoolExecutor(WORKERS) as pool:
-        # list() raises the first error, in the order of the images.
-        list(pool.map(lambda info: _check_pair(info, key, classes), infos))
-
-
-def _check_pair(info: dict, key: str, classes: int) -> None:
-    mask_path = info.get('seg_map_path')
-    size = image_size(info['img_path'], key)
-    if not mask_path or not fileio.exists(mask_path):
-        raise MissingFileError(f'{key}: image {info["img_path"]} has no mask at {mask_path!r}')
-    info = {**info, 'seg_fields': []}
-    try:
-        LoadAnnotations().transform(info)
-    except (OSError, SyntaxError) as error:  # Pillow's errors for broken files
-        raise UserError(f'{key}: mask {mask_path} cannot be read ({error})') from None
-    mask = info['gt_seg_map']
-    if mask.shape != size:
-        raise UserError(
-            f'{key}: mask {mask_path} is {mask.shape} (height, width), but its image {info["img_path"]} is {size}'
+        # The first error is raised, in the order of the images.
+        counts: np.ndarray = sum(
+            pool.map(lambda info: _check_pair(info, loaders, key, classes), infos), np.zeros(256, np.int64)
         )
-    unknown = [int(value) for value in np.unique(mask) if value >= classes and value != IGNORE_INDEX]
+    _check_counts(counts, key, [str(name) for name in names or range(classes)])
+    return counts
+
+
+def _check_pair(info: dict, loaders: Sequence[Any], key: str, classes: int) -> np.ndarray:
+    path, mask_path = info['img_path'], info.get('seg_map_path')
+    if not fileio.exists(path):
+        raise MissingFileError(f'{key}: image {path} does not exist')
+    if not mask_path or not fileio.exists(mask_path):
+        raise MissingFileError(f'{key}: image {path} has no mask at {mask_path!r}')
+    if any(isinstance(loader, LoadAnnotations) for loader in loaders):
+        _check_mode(mask_path, key)
+    loaded = load(info, loaders, key)
+    missing = [loader for name, loader in STOCK_LOADERS.items() if name not in loaded]
+    if missing:  # by a pipeline without transforms of that name
+        loaded = load(loaded, missing, key)
+    mask = loaded['gt_seg_map']
+    if mask.ndim != 2:
+        raise UserError(
+            f'{key}: mask {mask_path} has {mask.shape[-1]} channels; a mask needs one, which holds class indices'
+        )
+    turned = exif_orientation(path) if turns_images(loaders) else 1
+    if mask.shape != loaded['img'].shape[:2]:
+        reason = f' (turned by its EXIF orientation {turned})' if turned != 1 else ''
+        raise UserError(
+            f'{key}: mask {mask_path} is {mask.shape} (height, width), but its image {path} is '
+            f'{loaded["img"].shape[:2]}{reason}'
+        )
+    if turned in (2, 3, 4) or (turned != 1 and mask.shape[0] == mask.shape[1]):
+        raise UserError(
+            f'{key}: image {path} has EXIF orientation {turned}: loading turns the image, but not its mask. Store the '
+            "image upright, or load it with color_type='color_ignore_orientation'"
+        )
+    counts = np.bincount(mask.ravel(), minlength=256)
+    unknown = [value for value in np.flatnonzero(counts).tolist() if value >= classes and value != IGNORE_INDEX]
     if unknown:
+        hint = '; masks that count from 1 need reduce_zero_label=True' if not counts[0] and unknown == [classes] else ''
         raise UserError(
             f'{key}: mask {mask_path} holds label(s) {unknown}; allowed are 0..{classes - 1} and {IGNORE_INDEX} '
-            '(ignored)'
+            f'(ignored){hint}'
         )
+    return counts
+
+
+def _check_mode(path: str, key: str) -> None:
+    """Refuse masks of more than 8 bits, which mmsegmentation would cut to 8 without a word."""
+    try:
+        with open_image(path) as image:
+            mode = image.mode
+    except (OSError, SyntaxError) as error:  # Pillow's errors for broken files
+        raise UserError(f'{key}: mask {path} cannot be read ({error})') from None
+    if mode.startswith(('I', 'F')):
+        what = 'floating-point numbers' if mode.startswith('F') else 'numbers of more than 8 bits'
+        raise UserError(f'{key}: mask {path} holds {what} (mode {mode!r}); class indices must be stored in 8 bits')
+
+
+def _check_counts(counts: np.ndarray, key: str, names: Sequence[str]) -> None:
+    """Refuse masks in which there is nothing to tell apart."""
+    seen = [name for name, count in zip(names, counts, strict=False) if count]
+    if not seen:
+        raise UserError(f'{key}: every pixel of every mask is {IGNORE_INDEX}, which means ignored')
+    if len(seen) == 1 and len(names) > 1:
+        missing = ', '.join(name for name in names if name not in seen)
+        hint = ''
+        if counts[IGNORE_INDEX]:
+            hint = f'. {IGNORE_INDEX} means ignored: do the masks mark a class by {IGNORE_INDEX} that should be 1?'
+        raise UserError(f'{key}: the masks show class {seen[0]!r} only, and no pixel of {missing}{hint}')
 
 
 def check_pipeline(pipeline: Sequence[Any], key: str) -> None:

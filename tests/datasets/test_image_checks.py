@@ -1,10 +1,11 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from mmengine.dataset import BaseDataset
 
-from mmdmt.datasets.image_checks import check_disjoint, check_images, image_size, load_unlabeled
+from mmdmt.datasets.image_checks import check_disjoint, check_exist, check_images, image_size, load_unlabeled
 
 LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackDMTInputs')
 
@@ -53,12 +54,29 @@ def test_image_that_is_missing_or_broken(image, tmp_path):
 
 def test_all_images_on_disk_are_looked_at(image, tmp_path):
     on_disk, in_memory = dict(img_path=image), dict(img_path='digits/0000_0', img=np.zeros((8, 8, 3)))
-    check_images(Images(on_disk, in_memory), 'dmt.unlabeled')
     missing = [dict(img_path=str(tmp_path / f'{number}.png')) for number in range(9)]
+    check_exist(Images(on_disk, in_memory), 'dmt.unlabeled')
     with pytest.raises(FileNotFoundError, match=r'^dmt\.unlabeled: image .*/0\.png does not exist'):
-        check_images(Images(on_disk, *missing), 'dmt.unlabeled')
-    with pytest.raises(FileNotFoundError, match=r'/8\.png does not exist'):
-        check_images(Images(*[on_disk] * 30, missing[8]), 'dmt.unlabeled')
+        check_exist(Images(on_disk, *missing), 'dmt.unlabeled')
+    check_images(Images(on_disk, in_memory), [LOAD, PACK], 'dmt.unlabeled')
+    Path(image).with_name('broken.png').write_bytes(b'no image')
+    broken = dict(img_path=str(Path(image).with_name('broken.png')))
+    with pytest.raises(ValueError, match=r'^dmt\.unlabeled: .*broken\.png cannot be read as an image \('):
+        check_images(Images(*[on_disk] * 30, broken), [LOAD, PACK], 'dmt.unlabeled')
+
+
+@pytest.mark.parametrize('share', [0.5, 0.9, 0.99])
+def test_photos_that_are_cut_off(tmp_path, share):
+    """OpenCV loads them without a word, with gray where the file ends."""
+    path, pixels = tmp_path / 'x.jpg', np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), pixels)
+    check_images(Images(dict(img_path=str(path))), [LOAD, PACK], 'dmt.unlabeled')
+    content = path.read_bytes()
+    path.write_bytes(content + b'some more data')  # as some cameras append
+    check_images(Images(dict(img_path=str(path))), [LOAD, PACK], 'dmt.unlabeled')
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=r'^dmt\.unlabeled: .*x\.jpg cannot be read as an image \('):
+        check_images(Images(dict(img_path=str(path))), [LOAD, PACK], 'dmt.unlabeled')
 
 
 def test_first_unlabeled_image_goes_through_a_pipeline(image):

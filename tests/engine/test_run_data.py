@@ -1,12 +1,14 @@
 """Every bad input gives one clear error before the first training step."""
 
 import copy
+import re
 
 import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
 from mmseg.models import SegDataPreProcessor  # noqa: F401  registers the models that the configs name
+from PIL import Image
 
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.run_data import _pop_pipeline
@@ -43,7 +45,11 @@ def test_good_data_pass(folder_config, tmp_path):
     assert rows[2] == ['00_train_a', 'a', '', '', '3', '4', '', '']
     assert rows[4] == ['01_label_a', '', 'a', '0.5', '', '', '4', '']
     assert rows[5] == ['01_train_b', 'b', 'a', '0.5', '3', '4', '', '']
-    assert len(rows) == 2 + 10
+    table = rows[12:]
+    assert table[0] == ['class', 'labeled, %', 'val, %']
+    assert [row[0] for row in table[2:]] == ['0 road', '1 wall', '2 sky']
+    assert all(0 < float(cell) < 100 for row in table[2:] for cell in row[1:])
+    assert len(rows) == 2 + 10 + 2 + 3
     assert 'model a: 3 labeled, 4 unlabeled images' in text
     assert '24 optimizer steps, 16 images to label in 4 label phases' in text
     assert not (tmp_path / 'run').exists()
@@ -300,3 +306,12 @@ def test_image_unlabeled_and_labeled_in_a_later_stage_only(refused, folder_confi
     (folder_data / 'masks/unlabeled1.png').write_bytes((folder_data / 'masks/labeled0.png').read_bytes())
     folder_config.dmt.semi.labeled = dict(ann_file='more.txt')
     refused(ValueError, 'dmt.labeled and dmt.unlabeled share 1 of their images', 'unlabeled1.png')
+
+
+def test_class_that_no_labeled_mask_shows_is_warned_of(folder_config, folder_data):
+    for path in (folder_data / 'masks').glob('labeled*.png'):
+        pixels = np.array(Image.open(path))
+        Image.fromarray(np.where(pixels == 2, 0, pixels)).save(path)
+    text = DMTRunner(folder_config).dry_run()
+    assert 'warning: labeled: no label shows class sky, which cannot be learned' in text
+    assert re.search(r'\| 2 sky +\| none +\| \d', text)

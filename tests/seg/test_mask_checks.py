@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import RandomRotFlip
+from mmseg.registry import TRANSFORMS
+from PIL import Image
 
 from mmdmt.seg.digits import DigitScenesDataset
 from mmdmt.seg.mask_checks import check_labeled, check_pipeline, check_sample, check_unlabeled_sample
@@ -27,10 +30,9 @@ def make(tmp_path, write_image):
         return BaseSegDataset(
             data_root=str(tmp_path),
             data_prefix=dict(img_path='images', seg_map_path='masks'),
-            img_suffix='.png',
             pipeline=pipeline,
             serialize_data=False,
-            **{'metainfo': dict(classes=('a', 'b', 'c')), **kwargs},
+            **{'metainfo': dict(classes=('a', 'b', 'c')), 'img_suffix': '.png', **kwargs},
         )
 
     return make
@@ -70,7 +72,7 @@ def test_masks_behind_a_file_backend():
 def test_number_of_classes(make):
     with pytest.raises(ValueError, match=r'^dmt\.labeled has 3 classes, but the model has num_classes=2$'):
         check_labeled(make(mask()), 'dmt.labeled', 2)
-    dataset = make(mask())
+    dataset = make(mask(1))
     dataset._metainfo.pop('classes')
     check_labeled(dataset, 'dmt.labeled', 2)  # it does not say
 
@@ -153,3 +155,75 @@ def test_unlabeled_sample_that_is_not_packed(make):
         check_unlabeled_sample(make(mask()), [LOAD, dict(type='PackSegInputs')], TRAIN)
     with pytest.raises(ValueError, match=r'^dmt\.unlabeled\.pipeline must load with LoadDMTAnnotations and end with'):
         check_unlabeled_sample(make(mask()), [LOAD, PACK], [LOAD, PACK])
+
+
+def test_pixels_are_counted_by_class(make):
+    counts = check_labeled(make(mask(0, 1, 2), mask(255, 2)), 'dmt.labeled', 3)
+    assert counts.shape == (256,)
+    assert {label: int(count) for label, count in enumerate(counts) if count} == {0: 44, 1: 1, 2: 2, 255: 1}
+
+
+@pytest.mark.parametrize(
+    ('masks', 'classes', 'message'),
+    [
+        (
+            [mask(255, 255), mask(255)],
+            ('ground', 'thing'),
+            r"'ground' only, .* of thing\. 255 means ignored.*by 255",
+        ),
+        ([mask(), mask()], ('ground', 'thing'), r"the masks show class 'ground' only, and no pixel of thing$"),
+        ([np.full((4, 6), 255, np.uint8)], ('a', 'b', 'c'), 'every pixel of every mask is 255, which means ignored'),
+        ([mask() + 1, mask(2, 3) + 1], ('a', 'b', 'c'), r'count from 1 need reduce_zero_label=True'),
+        ([np.zeros((4, 6, 3), np.uint8)], ('a', 'b', 'c'), r'masks/0\.png has 3 channels; a mask needs one'),
+        ([np.zeros((4, 6), np.uint16)], ('a', 'b', 'c'), r"masks/0\.png holds numbers of more than 8 bits \(mode 'I"),
+    ],
+    ids=['0 and 255', 'one class', 'ignored', 'from 1', 'colors', '16 bits'],
+)
+def test_masks_that_teach_nothing_or_something_else(make, masks, classes, message):
+    if 'from 1' in message or 'count' in message:
+        masks = [np.where(item == 4, 3, item).astype(np.uint8) for item in masks]
+    with pytest.raises(ValueError, match=message):
+        check_labeled(make(*masks, metainfo=dict(classes=classes)), 'dmt.labeled', len(classes))
+
+
+def save_turned(path, orientation, size=(6, 4)):
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.new('RGB', size).save(path, exif=exif)
+
+
+@pytest.mark.parametrize('orientation', [2, 3, 4])
+def test_turned_images_of_the_same_size_are_refused(make, orientation):
+    """Loading turns the image by half a circle, or mirrors it, and leaves its mask alone."""
+    save_turned(Path(make(mask(0, 1, 2)).data_root) / 'images/0.jpg', orientation)
+    with pytest.raises(ValueError, match=rf'0\.jpg has EXIF orientation {orientation}: loading turns the image'):
+        check_labeled(make(mask(0, 1, 2), img_suffix='.jpg'), 'dmt.labeled', 3)
+    ignoring = [dict(LOAD, color_type='color_ignore_orientation'), *TRAIN[1:]]
+    check_labeled(make(mask(0, 1, 2), img_suffix='.jpg', pipeline=ignoring), 'dmt.labeled', 3)
+
+
+def test_turned_images_fit_or_do_not_fit_their_masks(make):
+    """A photo in portrait form, stored lying on its side: its mask is compared with what the pipeline loads."""
+    folder = Path(make(mask(0, 1, 2)).data_root)
+    save_turned(folder / 'images/0.jpg', 6, size=(4, 6))  # 6 wide and 4 high once it is turned
+    check_labeled(make(mask(0, 1, 2), img_suffix='.jpg'), 'dmt.labeled', 3)
+    save_turned(folder / 'images/0.jpg', 6, size=(6, 4))
+    with pytest.raises(ValueError, match=r'is \(4, 6\).*0\.jpg is \(6, 4\) \(turned by its EXIF orientation 6\)'):
+        check_labeled(make(mask(0, 1, 2), img_suffix='.jpg'), 'dmt.labeled', 3)
+
+
+def test_images_that_only_their_own_transform_can_load(make, monkeypatch):
+    """Five channels in a NumPy file; the transform is the user's."""
+
+    class LoadFive(BaseTransform):
+        def transform(self, results):
+            results['img'] = np.load(results['img_path'])
+            results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+            return results
+
+    monkeypatch.setitem(TRANSFORMS.module_dict, 'LoadFive', LoadFive)
+    folder = Path(make(mask(0, 1, 2)).data_root)
+    np.save(folder / 'images/0.npy', np.zeros((4, 6, 5), np.float32))
+    check_labeled(
+        make(mask(0, 1, 2), img_suffix='.npy', pipeline=[dict(type='LoadFive'), *TRAIN[1:]]), 'dmt.labeled', 3
+    )

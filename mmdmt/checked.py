@@ -59,7 +59,11 @@ class Checked(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise UserError('\n'.join(_say(key, item) for item in error.errors()[:3])) from None
+            errors = error.errors()
+            # A list that lost its bad entries is too short as well: the bad entries are the mistake.
+            bad = {item['loc'][:-1] for item in errors}
+            errors = [item for item in errors if item['type'] != 'too_short' or item['loc'] not in bad]
+            raise UserError('\n'.join(_say(key, item) for item in errors[:3])) from None
 
 
 def check_keys(key: str, content: Any, allowed: Iterable[str]) -> None:

@@ -21,10 +21,12 @@ def run_tool(main: Callable[[], int | None]) -> None:
     its traceback is shown instead.
     """
     try:
-        sys.exit(main())
+        status = main()
     except UserError as error:
         if '--debug' in sys.argv:
             raise
         lines = str(error).splitlines()[:MESSAGE_LINES]
         print('error: ' + '\n'.join(lines), file=sys.stderr)
         sys.exit(2)
+    if status:
+        sys.exit(status)

@@ -44,9 +44,15 @@ def dicts_in(node: Any) -> Iterator[dict]:
         yield from dicts_in(value)
 
 
+def type_name(node: Mapping) -> str | None:
+    """Name of the ``type`` of a dict, without its scope (``mmseg.Name``), or of the class itself; None without one."""
+    found = node.get('type')
+    return found.rpartition('.')[2] if isinstance(found, str) else getattr(found, '__name__', None)
+
+
 def dicts_of_type(node: Any, name: str) -> Iterator[dict]:
-    """Yield all dicts in a config whose ``type`` is ``name``."""
-    return (found for found in dicts_in(node) if found.get('type') == name)
+    """All dicts in a config whose ``type`` is ``name``, in whichever spelling."""
+    return (found for found in dicts_in(node) if type_name(found) == name)
 
 
 def without_pretrained(node: Any) -> Any:

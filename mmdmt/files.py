@@ -34,7 +34,7 @@ def atomic(path: str | os.PathLike[str], mode: str = 'wb') -> Iterator[IO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{socket.gethostname()}.{os.getpid()}{SUFFIX}')
+    temporary = path.with_name(f'.{path.name}~{socket.gethostname()}~{os.getpid()}{SUFFIX}')
     text = {} if 'b' in mode else dict(encoding='utf-8', newline='')
     try:
         with open(temporary, mode, **text) as file:  # type: ignore[call-overload]
@@ -64,8 +64,8 @@ def sweep(folder: str | os.PathLike[str]) -> None:
     Call it before this process writes: it takes files with its own process number for those of an earlier process.
     """
     host = socket.gethostname()
-    for path in Path(folder).rglob(f'.*.{host}.*{SUFFIX}'):
-        process = path.name.removesuffix(SUFFIX).rpartition('.')[2]
+    for path in Path(folder).rglob(f'.*~{host}~*{SUFFIX}'):
+        process = path.name.removesuffix(SUFFIX).rpartition('~')[2]
         if process.isdigit() and (int(process) == os.getpid() or not _is_alive(int(process))):
             path.unlink(missing_ok=True)
 

@@ -40,6 +40,9 @@ MOVED = {
 class _Finder(MetaPathFinder, Loader):
     """Imports the new module for an old name."""
 
+    def __init__(self) -> None:
+        self._specs: dict[str, ModuleSpec | None] = {}
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
@@ -47,11 +50,13 @@ class _Finder(MetaPathFinder, Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = importlib.import_module(MOVED[spec.name])
-        self._spec = module.__spec__
+        self._specs[spec.name] = module.__spec__
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self._spec  # the import system has replaced it by the spec of the old name
+        old = module.__spec__  # the import system has put it there
+        if old is not None:
+            module.__spec__ = self._specs[old.name]
 
 
 def keep_old_names() -> None:

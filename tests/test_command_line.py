@@ -7,11 +7,12 @@ from mmdmt.command_line import add_debug_argument, run_tool
 from mmdmt.errors import ExistingRunError, MissingFileError, UserError
 
 
-@pytest.mark.parametrize(('result', 'status'), [(None, None), (0, 0), (1, 1)])
-def test_status_of_a_tool_that_ends(result, status):
+def test_status_of_a_tool_that_ends():
+    run_tool(lambda: None)
+    run_tool(lambda: 0)
     with pytest.raises(SystemExit) as ended:
-        run_tool(lambda: result)
-    assert ended.value.code == status
+        run_tool(lambda: 1)
+    assert ended.value.code == 1
 
 
 @pytest.mark.parametrize('error', [UserError, MissingFileError, ExistingRunError])

@@ -27,7 +27,7 @@ def names(folder):
 
 def temporary(folder, host, process):
     """A temporary file as ``atomic`` leaves it when its process is killed."""
-    path = folder / f'.labels.json.{host}.{process}.tmp'
+    path = folder / f'.labels.json~{host}~{process}.tmp'
     path.write_bytes(b'half')
     return path
 
@@ -47,7 +47,7 @@ def test_file_appears_whole_and_only_at_the_end(tmp_path):
     path = tmp_path / 'new/folder/x.bin'
     with atomic(path) as file:
         file.write(b'first')
-        assert names(tmp_path) == [f'.x.bin.{socket.gethostname()}.{os.getpid()}.tmp']
+        assert names(tmp_path) == [f'.x.bin~{socket.gethostname()}~{os.getpid()}.tmp']
         file.write(b' second')
     assert path.read_bytes() == b'first second'
     with atomic(str(path)) as file:
@@ -113,7 +113,7 @@ def test_json(tmp_path):
 
 
 def test_sweep_deletes_the_file_of_a_killed_process_only(writer, tmp_path):
-    left = [f'.x.pth.{socket.gethostname()}.{writer.pid}.tmp']
+    left = [f'.x.pth~{socket.gethostname()}~{writer.pid}.tmp']
     assert names(tmp_path) == left
     sweep(tmp_path / 'run')
     assert names(tmp_path) == left  # it is still being written
@@ -128,13 +128,13 @@ def test_sweep_knows_whose_a_file_is(writer, tmp_path):
     own, host = os.getpid(), socket.gethostname()
     writer.send_signal(signal.SIGKILL)
     writer.wait()
-    for name in ('x.pth', 'note.tmp', f'.x.{host}.tmp', f'.x.{host}.part.tmp', f'.x.{host}.{writer.pid}'):
+    for name in ('x.pth', 'note.tmp', f'.x~{host}.tmp', f'.x~{host}~part.tmp', f'.x~{host}~{writer.pid}'):
         (tmp_path / name).touch()
     mine, other = temporary(tmp_path, host, own), temporary(tmp_path, f'not-{host}', writer.pid)
     sweep(tmp_path)
     assert not mine.exists()  # of a process that had this number before
     assert names(tmp_path) == sorted(
-        ['x.pth', 'note.tmp', f'.x.{host}.tmp', f'.x.{host}.part.tmp', f'.x.{host}.{writer.pid}', other.name]
+        ['x.pth', 'note.tmp', f'.x~{host}.tmp', f'.x~{host}~part.tmp', f'.x~{host}~{writer.pid}', other.name]
     )
 
 
@@ -151,3 +151,12 @@ def test_process_of_another_user_is_a_living_one(tmp_path, monkeypatch):
 def test_sweep_of_a_folder_that_is_not_there(tmp_path):
     sweep(tmp_path / 'nothing')
     assert not (tmp_path / 'nothing').exists()
+
+
+def test_files_of_hosts_with_a_longer_name_stay(tmp_path):
+    host = socket.gethostname()
+    for other in (f'{host}.cluster', f'my.{host}'):
+        path = tmp_path / f'.x~{other}~{2**22 + 1}.tmp'
+        path.touch()
+        sweep(tmp_path)
+        assert path.exists()

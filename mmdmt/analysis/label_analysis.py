@@ -75,7 +75,7 @@ class Analysis:
         self.manifest = Manifest(Path(cfg.work_dir).resolve(), self.plan.phases)
         if not self.manifest.path.is_file():
             raise MissingFileError(f'{self.manifest.work_dir} holds no DMT run (no dmt.json): set its --work-dir')
-        self.manifest.check(self.plan.cfg, resume=True)
+        self.manifest.check(cfg, resume=True)
         self.phases = [phase for phase in self.manifest.phases if phase.labels and not self.manifest.missing(phase)]
         if not self.phases:
             raise MissingFileError(f'{self.manifest.work_dir}: no label phase is complete yet')

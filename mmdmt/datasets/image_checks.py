@@ -1,6 +1,8 @@
 """Checks of the images of any dataset, before the first training step."""
 
 import io
+import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,13 +19,31 @@ EXIF_ORIENTATION = 274
 JPEG_END = b'\xff\xd9'
 
 
+def identity(path: str) -> str:
+    """What two spellings of one file, or a link and its file, have in common."""
+    return os.path.realpath(path) if os.path.exists(path) else path
+
+
+def check_once(paths: Sequence[str], key: str) -> None:
+    """Refuse an image that is listed twice.
+
+    Raises:
+        UserError: naming up to three of them.
+    """
+    number = Counter(map(identity, paths))
+    twice = list(dict.fromkeys(path for path in paths if number[identity(path)] > 1))
+    if twice:
+        raise UserError(f'{key} lists {len(twice)} of its images more than once: {", ".join(twice[:3])}')
+
+
 def check_disjoint(labeled: Sequence[str], unlabeled: Sequence[str]) -> None:
     """Refuse images that are both labeled and unlabeled.
 
     Raises:
         ValueError: if there are any; the message gives their number and names up to three.
     """
-    shared = sorted(set(labeled) & set(unlabeled))
+    known = {identity(path): path for path in labeled}
+    shared = sorted({known[identity(path)] for path in unlabeled if identity(path) in known})
     if shared:
         shown = ', '.join(shared[:3])
         raise UserError(f'dmt.labeled and dmt.unlabeled share {len(shared)} of their images: {shown}')
@@ -143,6 +163,6 @@ def load_unlabeled(dataset: Any, pipeline: Sequence, key: str, **extra: Any) -> 
     except Exception as error:
         raise UserError(f'{key} fails on the first unlabeled image: {type(error).__name__}: {error}') from error
     for name in ('inputs', 'data_samples'):
-        if name not in packed:
+        if name not in (packed or ()):
             raise UserError(f'{key} gives no {name!r}; it must load the image and end with PackDMTInputs')
     return packed['data_samples']

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from mmdmt.config_dicts import dicts_in, dicts_of_type
+from mmdmt.config_dicts import dicts_in, dicts_of_type, type_name
 from mmdmt.errors import UserError
 
 LAST_COMMIT = '6ca36a1'
@@ -38,21 +38,29 @@ def current(cfg: Config) -> Config:
     return cfg
 
 
-def _removed(node: Any) -> Iterator[str]:
-    """Yield the removed keys that a config sets."""
-    if 'gamma_scale' in (node.get('dmt') or ()):
+def _removed(cfg: Mapping) -> Iterator[str]:
+    """What a config sets of what was removed."""
+    dmt = cfg.get('dmt')
+    if isinstance(dmt, Mapping) and dmt.get('gamma_scale') is not None:
         yield 'dmt.gamma_scale'
-    for found in dicts_in(node):
-        name = found.get('type')
-        if name == 'NormEvalHook':
-            yield 'NormEvalHook'
-        if name in ('DynamicMutualLoss', None):
-            yield from (f'{key} of DynamicMutualLoss' for key in sorted(LOSS_KEYS & found.keys()))
-            for key in ('gamma1', 'gamma2'):
-                if isinstance(found.get(key), list | tuple):
-                    yield f'{key}={found[key]!r}, a gamma for each class,'
-        if name in (*SEGMENTORS, None) and 'cut_mix' in found:
-            yield 'cut_mix of the segmentor'
+    if any(type_name(found) == 'NormEvalHook' for found in dicts_in(cfg)):
+        yield 'NormEvalHook'
+    for found in dicts_in(cfg):
+        if isinstance(found.get('model'), Mapping):
+            for part in dicts_in(found['model']):
+                yield from _removed_of_model(part)
+
+
+def _removed_of_model(part: Mapping) -> Iterator[str]:
+    """The same of a part of a model; one without a ``type`` is merged into another one."""
+    name = type_name(part)
+    if name in ('DynamicMutualLoss', None):
+        yield from (f'{key} of DynamicMutualLoss' for key in sorted(LOSS_KEYS & part.keys()))
+        for key in ('gamma1', 'gamma2'):
+            if isinstance(part.get(key), list | tuple):
+                yield f'{key}={part[key]!r}, a gamma for each class,'
+    if name in (*SEGMENTORS, None) and part.get('cut_mix') is not None:
+        yield 'cut_mix of the segmentor'
 
 
 def _move_ramp(cfg: Config) -> None:
@@ -68,16 +76,18 @@ def _move_ramp(cfg: Config) -> None:
 
 def _move_writer_options(cfg: Config) -> None:
     options: dict[str, Any] = {}
-    if 'rank_stride' in cfg.dmt:
-        options['rank_stride'] = cfg.dmt.pop('rank_stride')
+    stride = cfg.dmt.pop('rank_stride', 1)
+    if stride != 1:
+        options['rank_stride'] = stride
     if 'confidence_dtype' in cfg.dmt:
         dtype = cfg.dmt.pop('confidence_dtype')
         if dtype not in ('float32', 'float16'):
             raise UserError(f"dmt.confidence_dtype={dtype!r} is not one of ('float32', 'float16')")
-        options['half'] = dtype == 'float16'
+        if dtype == 'float16':
+            options['half'] = True
     if options:
         _say('dmt.rank_stride or dmt.confidence_dtype', f'dmt.label_writer={options}')
-        cfg.dmt.label_writer = {**cfg.dmt.get('label_writer', {}), **options}
+        cfg.dmt.label_writer = {**(cfg.dmt.get('label_writer') or {}), **options}
 
 
 def _say(old: str, new: str) -> None:

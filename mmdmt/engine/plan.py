@@ -1,5 +1,6 @@
 """The content of a DMT config, before any data is read."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,9 +11,26 @@ from mmdmt.core.schedule import Phase
 from mmdmt.engine import old_keys
 from mmdmt.engine.settings import STAGES, DMTSettings, Overrides, Stage
 from mmdmt.engine.task import Task, task_of
+from mmdmt.errors import UserError
+
+# Keys at the top of a config that have a meaning for mmengine's runner or for a DMT run.
+TOP_KEYS = sorted(
+    {
+        *Overrides.model_fields,
+        'test_dataloader',
+        'test_cfg',
+        'test_evaluator',
+        'dmt',
+        'runner_type',
+        'work_dir',
+        'resume',
+    }
+    | {'launcher', 'log_level', 'visualizer', 'vis_backends', 'default_scope', 'custom_imports', 'tta_model'}
+    | {'tta_pipeline', 'test_pipeline', 'train_pipeline', 'val_pipeline', 'label_pipeline', 'data_root'}
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunPlan:
     """A DMT config, read once: its settings, its phases and the config of each model.
 
@@ -40,11 +58,23 @@ class RunPlan:
         configs = {
             model: {stage: _model_config(base, settings, model, stage) for stage in stages} for model in settings.models
         }
+        _check_known_keys(cfg)
+        for model, config in configs.items():
+            if settings.select == 'val' and not config[None].get('val_dataloader'):
+                raise UserError(f"dmt.select='val' needs a val_dataloader, and model {model} has none")
         return cls(cfg, settings, task_of(cfg), tuple(settings.phases()), configs)
 
     def num_classes(self, model: str) -> int:
         """Number of classes of a model."""
         return self.task.num_classes(self.configs[model][None]['model'])
+
+
+def _check_known_keys(cfg: Config) -> None:
+    """Refuse a key at the top of a config that is nearly one that has a meaning there: it would have none."""
+    for key in cfg:
+        close = () if key in TOP_KEYS else difflib.get_close_matches(key, TOP_KEYS, n=1, cutoff=0.86)
+        if close:
+            raise UserError(f'{key} at the top of the config has no meaning: should it be {close[0]}?')
 
 
 def _model_config(base: Mapping, settings: DMTSettings, model: str, stage: Stage | None) -> dict:
@@ -54,6 +84,6 @@ def _model_config(base: Mapping, settings: DMTSettings, model: str, stage: Stage
     result = dict(base)
     for layer in layers:
         if 'type' in (layer.get('model') or {}):  # a new model, not a change of the base
-            result.pop('model')
+            result.pop('model', None)
         result = merge(result, {key: value for key, value in layer.items() if key in Overrides.model_fields})
     return result

@@ -1,5 +1,7 @@
 """The result of a run: its best model, and the files of that model for the stock tools."""
 
+import math
+
 import torch
 from mmengine.runner import CheckpointLoader
 
@@ -14,7 +16,7 @@ def best_phase(manifest: Manifest, metric: str) -> Phase:
     """The best-scoring train phase of the last iteration; the first one if nothing is validated."""
     iterations = manifest.phases[-1].iteration
     last = [phase for phase in manifest.phases if phase.kind == 'train' and phase.iteration == iterations]
-    return max(last, key=lambda phase: manifest.score(phase, metric) or float('-inf'))
+    return max(last, key=lambda phase: -math.inf if (score := manifest.score(phase, metric)) is None else score)
 
 
 def export(manifest: Manifest, plan: RunPlan, phase: Phase) -> None:

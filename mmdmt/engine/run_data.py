@@ -10,7 +10,7 @@ from mmengine.dist import barrier, is_main_process
 from mmdmt.config_dicts import merge_all
 from mmdmt.core.splits import difference_maximised_sampling
 from mmdmt.datasets.building import build_dataset, image_paths
-from mmdmt.datasets.image_checks import check_disjoint, check_exist, check_images
+from mmdmt.datasets.image_checks import check_disjoint, check_exist, check_images, check_once, identity
 from mmdmt.engine.model_checks import check_model, check_schedule, check_supervised, check_variant, check_weights
 from mmdmt.engine.phase_config import ModelData, ResolvedPhase, resolve
 from mmdmt.engine.plan import RunPlan
@@ -160,10 +160,12 @@ class RunData:
             if mark not in checked:
                 checked.add(mark)
                 counts = task.check_labeled(self.dataset(dataset, name), name, classes)
+                self._check_names(self.dataset(dataset, name), name)
                 self._note_classes(title, counts, classes)
         if repr(data) not in checked:
             checked.add(repr(data))
             self._check_training_data(data)
+            self._check_overlap(model, data)
         task.check_forward(built, self.dataset(data.labeled['supervised'], 'dmt.labeled'), key, classes)
 
     def _labeled_sets(self, model: str, data: ModelData) -> Iterator[tuple[str, str, dict]]:
@@ -177,6 +179,28 @@ class RunData:
             if dataset is not None:
                 yield title, f'{title}_dataloader.dataset', dataset
 
+    def _check_names(self, dataset: Any, key: str) -> None:
+        """Refuse classes of other names, or in another order, than those of the labeled images."""
+        reference = self.dataset(next(iter(self.models.values())).labeled['semi'], 'dmt.labeled')
+        expected, found = (item.metainfo.get('classes') for item in (reference, dataset))
+        if expected is not None and found is not None and list(found) != list(expected):
+            raise UserError(f'{key} has the classes {list(found)}, but dmt.labeled has {list(expected)}')
+
+    def _check_overlap(self, model: str, data: ModelData) -> None:
+        """Warn of images to validate or test with that the model learns from."""
+        learned = {identity(path) for config in (*data.labeled.values(), data.unlabeled)
+                   for path in image_paths(self.dataset(config, 'dmt.labeled'))}  # fmt: skip
+        for title, name, config in self._labeled_sets(model, data):
+            if title in ('val', 'test'):
+                shared = [path for path in _known_paths(self.dataset(config, name)) if identity(path) in learned]
+                if shared:
+                    shown = ', '.join(shared[:3])
+                    self._warn(f'{name} shares {len(shared)} of its images with the training images: {shown}')
+
+    def _warn(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
     def _note_classes(self, title: str, counts: np.ndarray, classes: int) -> None:
         """Keep how often each class occurs, and warn of classes that cannot be learned."""
         if title in self.class_counts:  # of another model
@@ -184,7 +208,7 @@ class RunData:
         self.class_counts[title] = counts[:classes].tolist()
         missing = [name for name, count in zip(self.class_names(classes), counts, strict=False) if not count]
         if missing and title.startswith('labeled'):
-            self.warnings.append(f'{title}: no label shows class {", ".join(missing)}, which cannot be learned')
+            self._warn(f'{title}: no label shows class {", ".join(missing)}, which cannot be learned')
 
     def class_names(self, classes: int) -> list[str]:
         """Names of the classes, or their indices."""
@@ -194,8 +218,10 @@ class RunData:
     def _check_training_data(self, data: ModelData) -> None:
         unlabeled = self.dataset(data.unlabeled, 'dmt.unlabeled')
         check_exist(unlabeled, 'dmt.unlabeled')
+        check_once(image_paths(unlabeled), 'dmt.unlabeled')
         for config in data.labeled.values():
             labeled = self.dataset(config, 'dmt.labeled')
+            check_once(image_paths(labeled), 'dmt.labeled')
             check_disjoint(image_paths(labeled), image_paths(unlabeled))
             self.plan.task.check_samples(labeled, unlabeled, data.label_pipeline, data.train_pipeline)
         check_images(unlabeled, data.label_pipeline, 'dmt.unlabeled')
@@ -213,6 +239,12 @@ def _pop_pipeline(dataset: dict) -> list:
         pipelines = [_pop_pipeline(part) for part in parts]
         return pipelines[0]
     return dataset.pop('pipeline', [])
+
+
+def _known_paths(dataset: Any) -> list[str]:
+    """Paths of the images of a dataset, as far as it gives them."""
+    infos = (dataset.get_data_info(idx) for idx in range(len(dataset)))
+    return [info['img_path'] for info in infos if 'img_path' in info]
 
 
 def _check_split(list_file: str | None, found: int, key: str) -> None:

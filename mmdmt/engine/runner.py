@@ -50,7 +50,7 @@ class DMTRunner:
     def __init__(self, cfg: Config) -> None:
         check_package_families()
         self.plan = RunPlan.of(cfg)
-        self.cfg, self.settings = self.plan.cfg, self.plan.settings
+        self.cfg, self.settings = cfg, self.plan.settings
         self.work_dir = Path(cfg.work_dir).resolve()
         self.manifest = Manifest(self.work_dir, self.plan.phases)
         self.data = RunData(self.plan, self.work_dir)

@@ -9,6 +9,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 
+from mmdmt.config_dicts import type_name
 from mmdmt.datasets.image_checks import (
     WORKERS,
     exif_orientation,
@@ -39,6 +40,8 @@ def check_labeled(dataset: Any, key: str, classes: int) -> np.ndarray:
             the file and the values.
     """
     names = dataset.metainfo.get('classes')
+    if isinstance(names, str):
+        raise UserError(f'{key}: classes={names!r} is a text, not a list of names; write ({names!r},) for one class')
     if names is not None and len(names) != classes:
         raise UserError(f'{key} has {len(names)} classes, but the model has num_classes={classes}')
     infos = [dataset.get_data_info(idx) for idx in range(len(dataset))]
@@ -117,17 +120,17 @@ def _check_counts(counts: np.ndarray, key: str, names: Sequence[str]) -> None:
         raise UserError(f'{key}: the masks show class {seen[0]!r} only, and no pixel of {missing}{hint}')
 
 
-def check_pipeline(pipeline: Sequence[Any], key: str) -> None:
+def check_pipeline(pipeline: Sequence[Any] | Mapping, key: str) -> None:
     """Refuse transforms that would silently separate the confidence from its label map.
 
     Raises:
         ValueError: if there is one; the message names the transform and the reason.
     """
-    for transform in pipeline:
+    for transform in [pipeline] if isinstance(pipeline, Mapping) else pipeline:
         if isinstance(transform, list | tuple):  # the alternatives of RandomChoice
             check_pipeline(transform, key)
             continue
-        name = transform.get('type') if isinstance(transform, Mapping) else type(transform).__name__
+        name = type_name(transform) if isinstance(transform, Mapping) else type(transform).__name__
         if name in REFUSED_TRANSFORMS:
             raise UserError(f'{key}: transform {name} cannot be used with DMT: {REFUSED_TRANSFORMS[name]}')
         if isinstance(transform, Mapping) and transform.get('backend') == 'pillow':

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from mmengine.dataset import BaseDataset
 
-from mmdmt.datasets.image_checks import check_disjoint, check_exist, check_images, image_size, load_unlabeled
+from mmdmt.datasets.image_checks import (
+    check_disjoint,
+    check_exist,
+    check_images,
+    check_once,
+    image_size,
+    load_unlabeled,
+)
 
 LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackDMTInputs')
 
@@ -104,3 +111,15 @@ def test_first_unlabeled_image_goes_through_a_pipeline(image):
 def test_pipeline_that_fails_is_named(image, pipeline, message):
     with pytest.raises(ValueError, match=rf'^dmt\.unlabeled\.pipeline {message}'):
         load_unlabeled(Images(dict(img_path=image)), pipeline, 'dmt.unlabeled.pipeline')
+
+
+def test_the_same_image_in_another_spelling_or_behind_a_link(image, tmp_path):
+    link = tmp_path / 'link.png'
+    link.symlink_to(image)
+    other = str(Path(image).parent / '..' / Path(image).parent.name / Path(image).name)
+    for spelling in (other, str(link)):
+        with pytest.raises(ValueError, match='share 1 of their images'):
+            check_disjoint([image], [spelling])
+        with pytest.raises(ValueError, match=r'^dmt\.labeled lists 2 of its images more than once: '):
+            check_once([image, spelling], 'dmt.labeled')
+    check_once([image, str(tmp_path / 'no.png')], 'dmt.labeled')

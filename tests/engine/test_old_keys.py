@@ -8,6 +8,7 @@ from mmengine.logging import MMLogger
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.old_keys import LAST_COMMIT, current
 from mmdmt.engine.settings import DMTSettings
+from mmdmt.losses import DynamicMutualLoss
 
 LOSS = 'model.decode_head.loss_decode'
 OVERRIDE = 'dmt.models.b.model.decode_head.loss_decode'  # has no `type`: it is merged into that of the model
@@ -104,7 +105,6 @@ def test_ramp_has_moved_into_every_dynamic_loss(make, warnings, ramp):
     [
         ({'rank_stride': 16}, {'rank_stride': 16}),
         ({'confidence_dtype': 'float16'}, {'half': True}),
-        ({'confidence_dtype': 'float32'}, {'half': False}),
         ({'rank_stride': 16, 'confidence_dtype': 'float16'}, {'rank_stride': 16, 'half': True}),
         ({'rank_stride': 16, 'label_writer': {'half': True}}, {'rank_stride': 16, 'half': True}),
     ],
@@ -147,3 +147,22 @@ def test_config_without_dmt_is_not_a_matter_of_old_keys():
     assert current(cfg) is cfg
     with pytest.raises(ValueError, match='has no `dmt` dict'):
         DMTSettings.from_config(cfg)
+
+
+@pytest.mark.parametrize('name', ['mmseg.DynamicMutualLoss', DynamicMutualLoss])
+def test_ramp_reaches_a_loss_in_any_spelling(tiny_config, tmp_path, name):
+    options = {'dmt.gamma_ramp': True, 'model.decode_head.loss_decode': dict(_delete_=True, type=name)}
+    cfg = current(tiny_config(tmp_path, options))
+    assert cfg.model.decode_head.loss_decode.ramp is True
+    with pytest.raises(ValueError, match='normaliser of DynamicMutualLoss was removed'):
+        current(tiny_config(tmp_path, {**options, 'model.decode_head.loss_decode.normaliser': 'valid'}))
+
+
+def test_names_of_the_users_own_are_left_alone(tiny_config, tmp_path):
+    cfg = tiny_config(tmp_path, {'cut_mix': dict(x=1), 'custom_hooks': [dict(type='Mine', options=dict(normaliser=1))]})
+    assert current(cfg) is cfg
+
+
+def test_defaults_of_the_moved_options_need_no_option(make):
+    old = make({'dmt.confidence_dtype': 'float32', 'dmt.rank_stride': 1})
+    assert current(old).to_dict() == make().to_dict()

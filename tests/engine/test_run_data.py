@@ -315,3 +315,35 @@ def test_class_that_no_labeled_mask_shows_is_warned_of(folder_config, folder_dat
     text = DMTRunner(folder_config).dry_run()
     assert 'warning: labeled: no label shows class sky, which cannot be learned' in text
     assert re.search(r'\| 2 sky +\| none +\| \d', text)
+
+
+@pytest.mark.parametrize('classes', [('wall', 'road', 'sky'), ('road', 'wall', 'Sky')], ids=['order', 'spelling'])
+def test_other_classes_to_validate(refused, folder_config, classes):
+    folder_config.val_dataloader.dataset.metainfo.classes = classes
+    refused(ValueError, 'val_dataloader.dataset has the classes', "but dmt.labeled has ['road', 'wall', 'sky']")
+
+
+def test_image_listed_twice(refused, folder_data):
+    (folder_data / 'unlabeled.txt').write_text('unlabeled0\nunlabeled1\nunlabeled0\n')
+    refused(ValueError, 'dmt.unlabeled lists 1 of its images more than once', 'unlabeled0.png')
+
+
+def test_training_images_among_those_to_validate_are_warned_of(folder_config, folder_data):
+    (folder_data / 'val.txt').write_text('val0\nlabeled1\n')
+    text = DMTRunner(folder_config).dry_run()
+    assert 'warning: val_dataloader.dataset shares 1 of its images with the training images' in text
+    assert 'labeled1.png' in text
+
+
+def test_validation_chooses_only_where_there_is_one(folder_config):
+    folder_config.dmt.select = 'val'
+    folder_config.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
+    with pytest.raises(ValueError, match=r"dmt\.select='val' needs a val_dataloader"):
+        DMTRunner(folder_config)
+
+
+@pytest.mark.parametrize('key', ['optim_wraper', 'val_dataloaders', 'custom_hook', 'randomnes'])
+def test_top_level_key_that_is_nearly_a_known_one(folder_config, key):
+    folder_config[key] = dict(x=1)
+    with pytest.raises(ValueError, match=rf'^{key} at the top of the config has no meaning: should it be \w+\?$'):
+        DMTRunner(folder_config)

@@ -92,7 +92,7 @@ def test_files_of_killed_processes_are_swept_before_a_phase(make, monkeypatch):
     """Of phases too that are not run now."""
     runner = make()
     complete(runner, '00_train_a')
-    left = runner.work_dir / f'00_train_a/.x.pth.{socket.gethostname()}.{2**22 + 1}.tmp'  # above any process number
+    left = runner.work_dir / f'00_train_a/.x.pth~{socket.gethostname()}~{2**22 + 1}.tmp'  # above any process number
     left.touch()
     monkeypatch.setattr(runner, '_run', lambda resolved: None)
     runner.train(phase='00_train_b')

@@ -227,3 +227,23 @@ def test_images_that_only_their_own_transform_can_load(make, monkeypatch):
     check_labeled(
         make(mask(0, 1, 2), img_suffix='.npy', pipeline=[dict(type='LoadFive'), *TRAIN[1:]]), 'dmt.labeled', 3
     )
+
+
+@pytest.mark.parametrize(
+    'transform',
+    [
+        dict(type='mmseg.RandomRotFlip'),
+        dict(type=RandomRotFlip),
+        dict(type='RandomApply', transforms=REFUSED),
+        dict(type='RandomApply', transforms=[REFUSED]),
+    ],
+)
+def test_refused_transforms_in_any_spelling(transform):
+    with pytest.raises(ValueError, match='RandomRotFlip cannot be used'):
+        check_pipeline([LOAD, transform], 'dmt.labeled.pipeline')
+
+
+def test_classes_that_are_a_text(make):
+    """``classes=('disc')`` is no tuple."""
+    with pytest.raises(ValueError, match=r"classes='abc' is a text, not a list of names; write \('abc',\)"):
+        check_labeled(make(mask(0, 1, 2), metainfo=dict(classes='abc')), 'dmt.labeled', 3)

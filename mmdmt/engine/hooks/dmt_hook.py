@@ -71,7 +71,9 @@ class DMTHook(Hook):
             for key, value in info.log_scalars.items()
             if key.startswith('val/') and key not in ('val/data_time', 'val/time')
         }
-        record = dict(checkpoint=f'iter_{runner.max_iters}.pth', metrics=metrics, steps=runner.max_iters)
+        if runner.iter < runner.max_iters:  # stopped early: no other hook has saved this step
+            runner.save_checkpoint(runner.work_dir, f'iter_{runner.iter}.pth', by_epoch=False)
+        record = dict(checkpoint=f'iter_{runner.iter}.pth', metrics=metrics, steps=runner.iter)
         if self.select == 'val' and 'best_ckpt' in info.runtime_info:
             record['checkpoint'] = Path(info.get_info('best_ckpt')).name
             record['metrics'] = {self.metric: float(info.get_info('best_score'))}

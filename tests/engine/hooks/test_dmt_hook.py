@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mmdmt.engine import DMTRunner
 from mmdmt.engine.hooks import DMTHook, dmt_hook
 
 
@@ -47,3 +48,21 @@ def test_commit_of_a_label_phase(make_hook, tmp_path):
     assert (record['coverage'], record['images']) == (0.25, 6)
     assert not list(tmp_path.glob('*.pth'))
     assert not list(tmp_path.glob('.*'))
+
+
+def test_phase_that_stops_early_hands_over_the_step_it_reached(tiny_config, tmp_path):
+    """mmengine's EarlyStoppingHook ends a phase of 8 steps after the second validation that is no better."""
+    stop = dict(type='EarlyStoppingHook', monitor='mIoU', patience=1, min_delta=100.0)
+    options = {
+        'dmt.scheme': 'self',
+        'dmt.models': dict(_delete_=True, a=dict()),
+        'dmt.label_ratios': (1.0,),
+        'dmt.supervised': dict(_delete_=True, iters=8, train_cfg=dict(val_interval=2), custom_hooks=[stop]),
+    }
+    runner = DMTRunner(tiny_config(tmp_path / 'run', options))
+    runner.train()
+    record = runner.manifest.record('00_train_a')
+    assert record['steps'] < 8
+    assert record['checkpoint'] == f'iter_{record["steps"]}.pth'
+    assert runner.manifest.checkpoint('00_train_a').is_file()
+    assert runner.manifest.is_complete('01_train_a')

@@ -168,7 +168,7 @@ def test_evaluation(complete, operation):
 
 def test_dry_run(tmp_path):
     text = DMTRunner(tiny(tmp_path / 'run')).dry_run()
-    assert re.search(r'\| 02_train_a \| a +\| a +\| 1 +\| 44 ', text)
+    assert re.search(r'\| 02_train_a \| a +\| a +\| 1 +\| 10 +\| 44 ', text)
     assert 'model a: 10 labeled, 260 unlabeled images' in text
     assert '(kept)' in text
     assert not (tmp_path / 'run').exists()
@@ -253,7 +253,7 @@ def test_stock_tools(tmp_path):
     assert figures[0] == figures[1] != []
 
 
-def test_predictions_are_saved(complete, tmp_path, monkeypatch):
+def test_predictions_are_saved(complete, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv('LOCAL_RANK', '0')
     arguments = [
         complete.work_dir / 'best.py',
@@ -264,8 +264,9 @@ def test_predictions_are_saved(complete, tmp_path, monkeypatch):
     ]
     tool = str(ROOT / 'tools/test.py')
     monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, arguments), str(tmp_path / 'labels')])
-    with pytest.raises(ValueError, match=r'--out .*labels: classification writes one file, which must end with \.pkl'):
+    with pytest.raises(SystemExit):
         runpy.run_path(tool, run_name='__main__')
+    assert re.search(r'^error: --out .*labels: classification writes one file, which', capsys.readouterr().err, re.M)
     sys.argv[-1] += '.pkl'
     runpy.run_path(tool, run_name='__main__')
     predictions = pickle.loads((tmp_path / 'labels.pkl').read_bytes())

@@ -123,7 +123,7 @@ def test_stopped_experiment_goes_on(finished, runs):
 
 def test_failed_run_is_reported(finished):
     """With the end of its log; the others have gone on."""
-    assert 'digits/seed5/broken: FAILED: tools/train.py ended with 1. The last lines of' in finished.output
+    assert 'digits/seed5/broken: FAILED: tools/train.py ended with 2. The last lines of' in finished.output
     assert 'dmt.labeled and dmt.unlabeled share 4 of their images' in finished.output
     assert '1 runs failed or were not started: digits/seed5/broken.' in finished.output
     lines = [json.loads(line) for line in (finished.work_dir / 'processes.jsonl').read_text().splitlines()]

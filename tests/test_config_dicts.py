@@ -49,14 +49,15 @@ def test_without_pretrained_keeps_other_initialisation():
 
 
 def test_copy_config_is_of_ordinary_dicts():
-    config = Config(dict(a=dict(b=[dict(c=1)], size=(2, 3)), number=4))._cfg_dict
+    config = Config(dict(a=dict(b=[dict(c=1)], size=(2, dict(deep=3))), number=4))._cfg_dict
     result = copy_config(config)
-    assert result == {'a': {'b': [{'c': 1}], 'size': (2, 3)}, 'number': 4}
+    assert result == {'a': {'b': [{'c': 1}], 'size': (2, {'deep': 3})}, 'number': 4}
     assert (type(config.a.b[0]), type(result), type(result['a']), type(result['a']['b'][0])) == (
         ConfigDict, dict, dict, dict
     )  # fmt: skip
-    result['a']['b'][0]['c'] = result['number'] = 'changed'
-    assert (config.a.b[0].c, config.number) == (1, 4)
+    assert (type(result['a']['size']), type(result['a']['size'][1])) == (tuple, dict)
+    result['a']['b'][0]['c'] = result['number'] = result['a']['size'][1]['deep'] = 'changed'
+    assert (config.a.b[0].c, config.number, config.a.size[1]['deep']) == (1, 4, 3)
 
 
 NODE = {

@@ -47,6 +47,43 @@ def test_old_name_is_the_module_that_it_is_now(old, new, monkeypatch):
     assert module.__file__.removesuffix('/__init__.py').removesuffix('.py').endswith(new.replace('.', '/'))
 
 
+# What earlier code imported from each old name.
+PUBLIC = {
+    'mmdmt.cls.checks': 'check_labeled',
+    'mmdmt.cls.task': 'ClassificationTask',
+    'mmdmt.core.experiment': 'plan_jobs',
+    'mmdmt.core.label_quality': 'LabelQuality',
+    'mmdmt.core.statistics': 'summarise',
+    'mmdmt.datasets.checks': 'build_dataset',
+    'mmdmt.datasets.digit_rendering': 'render_scene',
+    'mmdmt.datasets.digits': 'DigitScenesDataset',
+    'mmdmt.datasets.label_maps': 'LabelMaps',
+    'mmdmt.datasets.label_store': 'LabelStore',
+    'mmdmt.datasets.label_table': 'LabelTable',
+    'mmdmt.datasets.samplers': 'LabeledUnlabeledSampler',
+    'mmdmt.datasets.stores': 'open_store',
+    'mmdmt.datasets.transforms': 'LoadDMTAnnotations',
+    'mmdmt.engine.analysis': 'Analysis',
+    'mmdmt.engine.analysis_report': 'render_analysis',
+    'mmdmt.engine.channels_last': 'ChannelsLastHook',
+    'mmdmt.engine.checks': 'check_model',
+    'mmdmt.engine.experiment_config': 'job_config',
+    'mmdmt.engine.experiment_plan': 'ExperimentPlan',
+    'mmdmt.engine.experiment_run': 'JobRun',
+    'mmdmt.engine.experiment_table': 'render_split',
+    'mmdmt.engine.hook': 'DMTHook',
+    'mmdmt.engine.pseudo_label_writer': 'PseudoLabelWriter',
+    'mmdmt.seg.checks': 'check_labeled',
+    'mmdmt.seg.task': 'SegmentationTask',
+}
+
+
+def test_what_earlier_code_imports_is_there():
+    assert PUBLIC.keys() == MOVED.keys()
+    missing = [(name, public) for name, public in PUBLIC.items() if not hasattr(import_module(name), public)]
+    assert missing == []
+
+
 def test_no_old_name_is_that_of_a_module(root):
     taken = [name for name in MOVED if (root / f'{name.replace(".", "/")}.py').exists()]
     assert taken == []

@@ -39,7 +39,7 @@ def current(cfg: Config) -> Config:
 
 
 def _removed(cfg: Mapping) -> Iterator[str]:
-    """What a config sets of what was removed."""
+    """Yield the removed keys that a config sets."""
     dmt = cfg.get('dmt')
     if isinstance(dmt, Mapping) and dmt.get('gamma_scale') is not None:
         yield 'dmt.gamma_scale'

@@ -53,6 +53,7 @@ REMOVED = [
     ({f'{OVERRIDE}.gamma2': (1.0, 2.0)}, 'gamma2=(1.0, 2.0), a gamma for each class,'),
     ({'dmt.gamma_scale': (0, 1)}, 'dmt.gamma_scale'),
     ({'model.cut_mix': dict(ratio=0.5)}, 'cut_mix of the segmentor'),
+    ({'model.type': 'DMTCascadeEncoderDecoder', 'model.cut_mix': True}, 'cut_mix of the segmentor'),
     ({'dmt.semi.model.cut_mix': dict(ratio=0.5)}, 'cut_mix of the segmentor'),
     ({'dmt.models.b.supervised.model.cut_mix': True}, 'cut_mix of the segmentor'),
     ({'dmt.semi.custom_hooks': [dict(type='NormEvalHook')]}, 'NormEvalHook'),

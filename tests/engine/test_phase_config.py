@@ -150,10 +150,14 @@ def test_hooks_of_the_phases(derive):
     assert hook == dict(type='DMTHook', phase='01_label_a', model='a', metric='mIoU', select='last', figures={})
 
 
+FIVE_EPOCHS = dict(_delete_=True, epochs=5)
+
+
 @pytest.mark.parametrize(
     ('name', 'options', 'steps'),
     [
-        ('00_train_a', {'dmt.supervised': dict(_delete_=True, epochs=5)}, 10),  # 5 passes over 4 images by 2
+        ('00_train_a', {'dmt.supervised': FIVE_EPOCHS}, 10),  # 5 passes over 4 images by 2
+        ('00_train_a', {'dmt.supervised': {**FIVE_EPOCHS, 'train_dataloader': dict(batch_size=4)}}, 5),  # its own batch
         ('01_train_a', {'dmt.semi.iters': None, 'dmt.semi.epochs': 3}, 9),  # 3 passes over 6 images by 2
         ('01_train_a', {'dmt.semi.iters': None, 'dmt.semi.epochs': 1.5}, 5),  # 4.5, rounded up
         ('01_train_a', {'dmt.semi.iters': None, 'dmt.semi.epochs': 0.1}, 1),  # at least one

@@ -1,9 +1,12 @@
 """What fails only when a phase is really run, fails before the first step."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from mmengine.runner import Runner
 
 from mmdmt.engine import DMTRunner
 from mmdmt.errors import UserError
@@ -93,3 +96,35 @@ def test_hooks_of_a_user_are_tried(config, refused, monkeypatch):
     monkeypatch.setitem(HOOKS.module_dict, 'BrokenHook', BrokenHook)
     config.dmt.semi.custom_hooks = [dict(type='BrokenHook')]
     refused('phase 01_train_a fails', 'ZeroDivisionError: my own hook')
+
+
+def test_batches_have_their_true_size(config, monkeypatch):
+    """The first phase takes 2 labeled images, the second one 1 labeled and 2 pseudo-labeled images."""
+    sizes = []
+
+    class SizeHook(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            sizes.append(len(data_batch['inputs']))
+
+    monkeypatch.setitem(HOOKS.module_dict, 'SizeHook', SizeHook)
+    config.custom_hooks = [dict(type='SizeHook')]
+    stage = config.dmt.semi
+    expected = [config.train_dataloader.batch_size, stage.labeled_per_batch + stage.unlabeled_per_batch]
+    DMTRunner(config).dry_run()
+    assert sizes == expected
+
+
+def test_the_last_model_is_the_one_that_is_tested(folder_config, monkeypatch):
+    """Of a mutual run this is model b, trained on the labels of a."""
+    folder_config.dmt.rehearse = True
+    loaded, original = [], Runner.test
+
+    def test(runner):
+        loaded.append(runner._load_from)
+        return original(runner)
+
+    monkeypatch.setattr(Runner, 'test', test)
+    DMTRunner(folder_config).dry_run()
+    phase = Path(loaded[-1]).parent.name
+    trained = [phase.name for phase in DMTRunner(folder_config).manifest.phases if phase.kind == 'train']
+    assert phase == [name for name in trained if name.startswith('01')][-1]

@@ -347,3 +347,21 @@ def test_top_level_key_that_is_nearly_a_known_one(folder_config, key):
     folder_config[key] = dict(x=1)
     with pytest.raises(ValueError, match=rf'^{key} at the top of the config has no meaning: should it be \w+\?$'):
         DMTRunner(folder_config)
+
+
+def test_pipeline_and_unlabeled_images_of_one_model(folder_config, folder_data):
+    """Those of model b are its own; model a keeps those of the run."""
+    (folder_data / 'few.txt').write_text('unlabeled0\nunlabeled1\n')
+    own = [*copy.deepcopy(folder_config.dmt.label_pipeline)]
+    own.insert(1, dict(type='Resize', scale=(32, 24)))
+    folder_config.dmt.models.b = dict(label_pipeline=own, semi=dict(unlabeled=dict(ann_file='few.txt')))
+    runner = DMTRunner(folder_config)
+    runner.dry_run()
+    models = runner.data.models
+    assert {name: len(data.label_pipeline) for name, data in models.items()} == {'a': len(own) - 1, 'b': len(own)}
+    assert {name: data.num_unlabeled for name, data in models.items()} == {'a': 4, 'b': 2}
+    steps = {
+        name: [step['type'] for step in runner.data.phases[f'01_label_{name}'].config.test_dataloader.dataset.pipeline]
+        for name in models
+    }
+    assert ('Resize' in steps['a'], 'Resize' in steps['b']) == (False, True)

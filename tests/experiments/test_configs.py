@@ -113,6 +113,15 @@ def test_control_of_two_architectures_trains_as_the_phases_with_labels(read):
             assert control[key] == semi[key]
 
 
+def test_control_of_a_split_uses_all_labeled_images(read):
+    """The baselines of a difference-maximised split have fewer; phases with labels, and so the control, have all."""
+    plan = read('configs/dmt/deeplabv2_voc_1_50.py')
+    assert dmt_config(plan, 'data', 6).dmt.split.difference_maximised == 0.8
+    cfg = job_config(plan, job('control', ('b',)), BASELINES, {'b': ControlLength(steps=70, batch_size=6)})
+    assert (cfg.dmt.split.ratio, cfg.dmt.split.difference_maximised) == (50, None)
+    assert DMTSettings.from_config(cfg).split.difference_maximised is None
+
+
 def test_control_of_a_method_trains_with_its_settings(read):
     """Hooks, batch sizes and length are those of the method's phases with labels, not of the data set's config."""
     hooks = [dict(type='EMAHook', momentum=0.01)]

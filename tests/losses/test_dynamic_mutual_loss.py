@@ -92,6 +92,14 @@ def test_online_logs_the_share_that_it_trains_on():
     assert figures(loss.statistics) == [0, 0, pytest.approx(2 / 3)]
 
 
+def test_weights_of_online_keep_the_threshold():
+    """Probabilities 0.8 and 0.65 with threshold 0.7: only the first is trained on."""
+    scores = torch.tensor([[0.8, 0.2], [0.65, 0.35]]).log()
+    loss = build(None, variant='online', threshold=0.7)
+    decision = loss.weigh(scores, torch.zeros(2, dtype=torch.int64), torch.zeros(2))
+    assert decision.weight.tolist() == [1, 0]
+
+
 def test_ignored_batch_costs_nothing_and_can_be_trained_on():
     scores = logits()
     value = build()(scores, torch.full_like(LABEL, 255))

@@ -204,3 +204,11 @@ def test_truth_at_the_size_that_is_tested(human):
     assert results['ori_shape'] == results['img'].shape[:2] == results['gt_seg_map'].shape == (22, 30)
     rows, columns = (np.arange(22) * 45 / 22).astype(int), np.arange(30) * 2
     np.testing.assert_array_equal(results['gt_seg_map'], LABEL[rows][:, columns])
+
+
+def test_every_map_gets_the_size_that_is_tested(human):
+    resize = {'type': 'Resize', 'scale': (30, 22), 'keep_ratio': False}
+    results = run(human, 'LoadImageFromFile', resize, 'SetOriginalShape', 'LoadDMTAnnotations', 'ResizeLabels')
+    assert {key: results[key].shape for key in results['seg_fields']} == dict.fromkeys(
+        ('gt_seg_map', 'gt_confidence'), (22, 30)
+    )

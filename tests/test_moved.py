@@ -59,7 +59,7 @@ PUBLIC = {
     'mmdmt.datasets.digits': 'DigitScenesDataset',
     'mmdmt.datasets.label_maps': 'LabelMaps',
     'mmdmt.datasets.label_store': 'LabelStore',
-    'mmdmt.datasets.label_table': 'LabelTable',
+    'mmdmt.datasets.label_table': 'LabelRow',
     'mmdmt.datasets.samplers': 'LabeledUnlabeledSampler',
     'mmdmt.datasets.stores': 'open_store',
     'mmdmt.datasets.transforms': 'LoadDMTAnnotations',

@@ -246,7 +246,9 @@ def test_split_with_different_lists_for_the_models(folder_config, folder_data, w
     names = [f'pool{index:02d}' for index in range(24)]
     for name in names:
         write_image(folder_data / f'images/{name}.png', np.full((24, 32, 3), 9, np.uint8))
-        write_image(folder_data / f'masks/{name}.png', np.full((24, 32), 1, np.uint8))
+        write_image(
+            folder_data / f'masks/{name}.png', np.repeat(np.arange(3, dtype=np.uint8), 8)[:, None].repeat(32, 1)
+        )
     (folder_data / 'labeled.txt').write_text('\n'.join(names))
     folder_config.dmt.unlabeled.ann_file = 'labeled.txt'
     folder_config.dmt.split = dict(ratio=2, difference_maximised=0.75)

@@ -4,7 +4,10 @@ import itertools
 import logging
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.runner import Runner
+
+from mmdmt.core.schedule import Phase
 
 
 class PhaseRunner(Runner):
@@ -31,6 +34,18 @@ class PhaseRunner(Runner):
     def get_hooks_info(self) -> str:
         """The table of hooks, for a baseline only."""
         return super().get_hooks_info() if self._is_baseline else 'see the log of the first phase'
+
+
+def run_phase(cfg: Config, phase: Phase) -> None:
+    """Train or label: run a phase to its end."""
+    runner = PhaseRunner.from_cfg(cfg)
+    try:
+        if phase.kind == 'train':
+            runner.train()
+        else:
+            runner.test()
+    finally:
+        release(runner)
 
 
 def release(runner: Runner) -> None:

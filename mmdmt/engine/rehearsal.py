@@ -12,7 +12,7 @@ from mmdmt.core.schedule import Phase
 from mmdmt.datasets.image_checks import image_size
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.phase_config import final_config, resolve
-from mmdmt.engine.phase_runner import PhaseRunner, release
+from mmdmt.engine.phase_runner import PhaseRunner, release, run_phase
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.take_over import take_over
 from mmdmt.errors import UserError
@@ -63,15 +63,8 @@ def _check_optimizer(phase: Phase, cfg: Config) -> None:
 def _run(phase: Phase, cfg: Config, supervised: str | None) -> None:
     if supervised is not None:
         release(take_over(PhaseRunner, cfg, phase, supervised))
-        return
-    runner = PhaseRunner.from_cfg(cfg)
-    try:
-        if phase.kind == 'train':
-            runner.train()
-        else:
-            runner.test()
-    finally:
-        release(runner)
+    else:
+        run_phase(cfg, phase)
 
 
 def _miniature(cfg: Config, to_label: Sequence[int]) -> Config:

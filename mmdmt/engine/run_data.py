@@ -219,7 +219,8 @@ class RunData:
         unlabeled = self.dataset(data.unlabeled, 'dmt.unlabeled')
         check_exist(unlabeled, 'dmt.unlabeled')
         check_once(image_paths(unlabeled), 'dmt.unlabeled')
-        for config in data.labeled.values():
+        first, later = data.labeled['supervised'], data.labeled['semi']
+        for config in [later] if first == later else [first, later]:
             labeled = self.dataset(config, 'dmt.labeled')
             check_once(image_paths(labeled), 'dmt.labeled')
             check_disjoint(image_paths(labeled), image_paths(unlabeled))

@@ -21,7 +21,7 @@ from mmdmt.engine.environment import check_package_families
 from mmdmt.engine.fidelity import published_behaviours
 from mmdmt.engine.manifest import Manifest, latest_checkpoint
 from mmdmt.engine.phase_config import ResolvedPhase, final_config
-from mmdmt.engine.phase_runner import PhaseRunner, release
+from mmdmt.engine.phase_runner import PhaseRunner, release, run_phase
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.rehearsal import rehearse
 from mmdmt.engine.run_data import RunData
@@ -118,9 +118,13 @@ class DMTRunner:
 
     def _rehearse(self) -> None:
         """Try the first phases in miniature; skipped with several processes, since all would have to take part."""
-        if self.settings.rehearse and not is_distributed():
-            with tempfile.TemporaryDirectory() as folder:
-                rehearse(self.data, Path(folder))
+        if not self.settings.rehearse:
+            return
+        if is_distributed():
+            self._logger.info('Not rehearsed: only a run of one process tries its first phases in miniature')
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            rehearse(self.data, Path(folder))
 
     def _chosen(self, name: str | None) -> list[Phase]:
         phases = self.manifest.phases
@@ -174,7 +178,7 @@ class DMTRunner:
             release(take_over(PhaseRunner, cfg, phase, supervised))
         else:
             cfg.custom_hooks.append(self._time_left(phase, number))
-            self._execute(phase, PhaseRunner.from_cfg(cfg))
+            run_phase(cfg, phase)
         gc.collect()  # the loaders' workers end with their last reference
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -212,15 +216,6 @@ class DMTRunner:
         if interrupted is not None:
             self._logger.info(f'Resuming from {interrupted}')
             cfg.load_from, cfg.resume = str(interrupted), True
-
-    def _execute(self, phase: Phase, runner: Runner) -> None:
-        try:
-            if phase.kind == 'train':
-                runner.train()
-            else:
-                runner.test()
-        finally:
-            release(runner)
 
     def _time_left(self, phase: Phase, number: int) -> dict[str, Any]:
         """Config of the hook that logs the time left, with the work that follows a phase."""

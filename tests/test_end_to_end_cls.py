@@ -193,12 +193,13 @@ def test_killed_late_run_goes_on(complete, tmp_path):
 
 def test_two_processes_label_as_one(tmp_path):
     """On two processes each image is labeled once, with the label that one process gives it, bit for bit."""
-    options = {'dmt.label_ratios': (1.0,), 'dmt.semi.iters': 3}
+    options = {'dmt.label_ratios': (1.0,), 'dmt.semi.iters': 3, 'dmt.rehearse': True}
     config, together, alone = tmp_path / 'tiny.py', tmp_path / 'together', tmp_path / 'alone'
     tiny(together, options).dump(config)
     bash = on_two_processes()
     done = bash(ROOT / 'tools/dist_train.sh', config, 2)
     assert done.returncode == 0, done.stdout
+    assert done.stdout.count('Not rehearsed: only a run of one process') == 1
     done = bash(ROOT / 'tools/dist_test.sh', config, together / 'best.pth', 2)
     assert 'accuracy/fine_grained' in done.stdout, done.stdout
     shutil.copytree(together / '00_train_a', alone / '00_train_a')

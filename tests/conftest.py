@@ -13,6 +13,12 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+# Model b differs from a in width, channel order and normalization, so one in place of the other gives other figures.
+OTHER_MODEL = dict(
+    data_preprocessor=dict(mean=[104.0, 117.0, 123.0], std=[70.0, 60.0, 50.0], bgr_to_rgb=False),
+    backbone=dict(base_channels=8, stem_channels=8, style='caffe'),
+    decode_head=dict(in_channels=64, channels=24),
+)
 # 4 labeled, 6 unlabeled and 4 validation scenes; two iterations of a few steps each.
 TINY = {
     'train_dataloader.batch_size': 2,
@@ -24,6 +30,7 @@ TINY = {
     'optim_wrapper.optimizer': dict(_delete_=True, type='SGD', lr=0.05, momentum=0.9),
     'param_scheduler': [dict(type='PolyLR', power=0.9, begin=0, end=20000, by_epoch=False)],
     'train_cfg.max_iters': 20000,
+    'dmt.models.b': dict(model=OTHER_MODEL),
     'dmt.label_ratios': (0.5, 1.0),
     'dmt.labeled.indices': 4,
     'dmt.unlabeled.indices': 6,

@@ -228,7 +228,7 @@ def test_phases_one_at_a_time(complete, tiny_config, tmp_path):
 
 def test_baselines_trained_before(complete, tiny_config, tmp_path):
     """Two checkpoints take the place of the first phases; what follows is what followed when they were trained."""
-    given = {f'dmt.models.{name}': dict(supervised_checkpoint=str(complete.manifest.checkpoint(f'00_train_{name}')))
+    given = {f'dmt.models.{name}.supervised_checkpoint': str(complete.manifest.checkpoint(f'00_train_{name}'))
              for name in 'ab'}  # fmt: skip
     cfg = tiny_config(tmp_path, {**given, 'dmt.label_ratios': (0.5,)})
     assert re.search(r'00_train_b \| b +\| +\| +\| +\| +\| +\| given', DMTRunner(cfg).dry_run())

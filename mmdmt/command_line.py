@@ -2,11 +2,20 @@
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 
 from mmdmt.errors import UserError
 
 MESSAGE_LINES = 3
+# Warnings of the toolboxes about what a run does not use, or does on purpose.
+IRRELEVANT_WARNINGS = (
+    'Fail to import ``MultiScaleDeformableAttention``',
+    'The draw is False',
+    '.*instance named of .* has been created, the method `get_instance`',
+    'The shape of value will convert from',
+    '``build_pixel_sampler`` would be deprecated',
+)
 
 
 def add_debug_argument(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +27,10 @@ def run_tool(main: Callable[[], int | None]) -> None:
     """Run the main function of a tool and exit with its status.
 
     A :class:`~mmdmt.errors.UserError` is printed on stderr, in at most three lines, with status 2. With ``--debug``
-    its traceback is shown instead.
+    its traceback is shown instead. ``IRRELEVANT_WARNINGS`` are not shown.
     """
+    for message in IRRELEVANT_WARNINGS:
+        warnings.filterwarnings('ignore', message=message)
     try:
         status = main()
     except UserError as error:

@@ -1,5 +1,6 @@
 import argparse
 import sys
+import warnings
 
 import pytest
 
@@ -60,3 +61,13 @@ def test_errors_are_what_a_caller_would_catch():
     assert issubclass(MissingFileError, FileNotFoundError)
     assert issubclass(ExistingRunError, FileExistsError)
     assert str(MissingFileError('file x does not exist')) == 'file x does not exist'
+
+
+def test_notices_of_the_toolboxes_are_not_shown(recwarn):
+    def main():
+        warnings.warn('The draw is False, it means that the hook for visualization will not take effect', stacklevel=1)
+        warnings.warn('The drawing is wrong', stacklevel=1)
+
+    with warnings.catch_warnings():
+        run_tool(main)
+    assert [str(warning.message) for warning in recwarn] == ['The drawing is wrong']

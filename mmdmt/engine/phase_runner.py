@@ -5,9 +5,11 @@ import logging
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from mmdmt.core.schedule import Phase
+from mmdmt.engine.console import keep_chatter_in_files
 
 
 class PhaseRunner(Runner):
@@ -26,6 +28,12 @@ class PhaseRunner(Runner):
     @property
     def _is_baseline(self) -> bool:
         return self._experiment_name.startswith('00_')
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """The logger of the phase; environment, config and hooks go to its file only."""
+        logger = super().build_logger(*args, **kwargs)
+        keep_chatter_in_files(logger)
+        return logger
 
     def _log_env(self, env_cfg: dict) -> None:
         if self._is_baseline:

@@ -14,6 +14,7 @@ from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.phase_config import final_config, resolve
 from mmdmt.engine.phase_runner import PhaseRunner, release, run_phase
 from mmdmt.engine.run_data import RunData
+from mmdmt.engine.settings import stage_of
 from mmdmt.engine.take_over import take_over
 from mmdmt.errors import UserError
 
@@ -48,7 +49,10 @@ def rehearse(data: RunData, folder: Path) -> None:
         try:
             _run(phase, cfg, plan.settings.supervised_checkpoint(phase))
         except Exception as error:
-            raise UserError(f'phase {phase.name} fails when it is tried for one step: {_first_line(error)}') from error
+            raise UserError(
+                f'phase {phase.name} fails when it is tried for one step: {_first_line(error)}. '
+                f'Its settings are in {_sections(phase)}.'
+            ) from error
         _check_metric(manifest, phase, plan.settings.metric, cfg)
     _test(data, manifest)
 
@@ -151,6 +155,13 @@ def _test(data: RunData, manifest: Manifest) -> None:
             release(runner)
     except Exception as error:
         raise UserError(f'the test of the result fails when it is tried on two images: {_first_line(error)}') from error
+
+
+def _sections(phase: Phase) -> str:
+    own = f'dmt.models.{phase.model}'
+    if phase.kind == 'label':
+        return f'dmt.label_pipeline, {own} and at the top of the config'
+    return f'dmt.{stage_of(phase)}, {own} and at the top of the config'
 
 
 def _first_line(error: Exception) -> str:

@@ -72,12 +72,11 @@ def test_overrides_of_stage_and_model_reach_only_their_phases(derive):
 
 @pytest.mark.parametrize('kind', ['label', 'train'])
 def test_each_phase_has_its_own_model(derive, kind):
-    options = {'dmt.models.a.test_dataloader.batch_size': 3, 'dmt.models.b.test_dataloader.batch_size': 5}
+    options = {'dmt.models.a.env_cfg.x': 3, 'dmt.models.b.env_cfg.x': 5}
     found = {name: derive(f'02_{kind}_{name}', options) for name in 'ab'}
     assert {name: cfg.model.backbone.base_channels for name, cfg in found.items()} == {'a': 16, 'b': 8}
     assert {name: cfg.model.data_preprocessor.bgr_to_rgb for name, cfg in found.items()} == {'a': True, 'b': False}
-    if kind == 'label':
-        assert {name: cfg.test_dataloader.batch_size for name, cfg in found.items()} == {'a': 3, 'b': 5}
+    assert {name: cfg.env_cfg.x for name, cfg in found.items()} == {'a': 3, 'b': 5}
 
 
 def test_seeds_differ_between_phases_and_are_stable(derive):

@@ -261,6 +261,32 @@ def test_published_models_by_hand(name):
         assert not own['backbone'].get('contract_dilation', False)
 
 
+# What a pixel (10, 20, 30) of a loaded image, in its channel order, is for the model: the values that each weight file
+# and data set want. Segmentation loads BGR, CIFAR-10 is RGB.
+PIXELS = {
+    ('dmt/deeplabv2_voc_1_20.py', 'a'): (10 - 104.008, 20 - 116.669, 30 - 122.675),
+    ('dmt/deeplabv2_voc_1_50.py', 'b'): (10 - 104.008, 20 - 116.669, 30 - 122.675),
+    ('dmt/deeplabv2_cityscapes_1_8.py', 'a'): (10 - 104.008, 20 - 116.669, 30 - 122.675),
+    ('baselines/oracle_deeplabv2_voc.py', None): (10 - 104.008, 20 - 116.669, 30 - 122.675),
+    ('baselines/oracle_deeplabv2_cityscapes.py', None): (10 - 104.008, 20 - 116.669, 30 - 122.675),
+    ('dmt/deeplabv2_voc_1_20.py', 'b'): ((30 - 123.675) / 58.395, (20 - 116.28) / 57.12, (10 - 103.53) / 57.375),
+    ('dmt/deeplabv2_cityscapes_1_8.py', 'b'): ((30 - 123.675) / 58.395, (20 - 116.28) / 57.12, (10 - 103.53) / 57.375),
+    ('dmt/wrn28-2_cifar10_4000.py', 'a'): ((10 - 125.3) / 63.0, (20 - 123.0) / 62.1, (30 - 113.9) / 66.7),
+    ('baselines/oracle_wrn28-2_cifar10.py', None): ((10 - 125.3) / 63.0, (20 - 123.0) / 62.1, (30 - 113.9) / 66.7),
+}
+
+
+@pytest.mark.parametrize(('name', 'model'), PIXELS)
+def test_values_that_a_model_sees(name, model):
+    cfg = load(name)
+    own = cfg.model if model is None else RunPlan.of(cfg).configs[model][None]['model']
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        preprocess = MODELS.build(dict(own['data_preprocessor']))
+    image = torch.tensor([10, 20, 30], dtype=torch.uint8)[:, None, None].expand(3, 2, 2)
+    seen = preprocess(dict(inputs=[image], data_samples=None))['inputs']
+    assert seen[0, :, 1, 1].tolist() == pytest.approx(PIXELS[name, model], abs=1e-4)
+
+
 @pytest.mark.parametrize('method', ['dmt/wrn28-2', 'ablations/cl_wrn28-2'])
 @pytest.mark.parametrize('number', CIFAR)
 def test_published_classification(method, number):
@@ -289,7 +315,15 @@ def test_published_classification(method, number):
     assert (scheduler.type, scheduler.eta_min) == ('CosineAnnealingLR', 0.0)
     assert (ema.type, ema.momentum) == ('EMAHook', 0.001)
     crop, flip, operation, _ = cfg.train_pipeline
-    assert (crop.crop_size, crop.padding, flip.prob, operation.num_policies) == (32, 4, 0.5, 1)
+    assert (crop.crop_size, crop.padding, crop.pad_val, flip.prob) == (32, 4, (128, 128, 128), 0.5)
+    assert (operation.type, operation.ranges) == ('SmallImageRandAugment', 'published')
+    assert cfg.dmt.labeled.pipeline == cfg.dmt.unlabeled.pipeline == cfg.train_pipeline
+    preprocessor = cfg.model.data_preprocessor
+    # 255 times the mean 0.49137, 0.48235, 0.44667 and the deviation 0.24706, 0.24353, 0.26157 of red, green and blue;
+    # the images are RGB already.
+    assert preprocessor.mean == [125.3, 123.0, 113.9]
+    assert preprocessor.std == [63.0, 62.1, 66.7]
+    assert preprocessor.to_rgb is False
 
 
 @pytest.mark.parametrize('number', CIFAR)

@@ -127,7 +127,8 @@ def test_split_is_balanced_and_kept(complete):
 def test_report_has_the_accuracy_of_the_labels(complete):
     text = (complete.work_dir / 'report.md').read_text()
     best = best_phase(complete.manifest, complete.settings.metric)
-    assert text == report.render(complete.manifest, complete.settings, best)
+    said = ["model a: mixup.weighting='image': a rejected label regains weight through its mixup partner"]
+    assert text == report.render(complete.manifest, complete.settings, best, said)
     assert '| label accuracy | accuracy/top1 |' in text
     rows = LabelTable(complete.work_dir / '02_label_a').rows()
     right = np.mean([row.label == row.true_label for row in rows])

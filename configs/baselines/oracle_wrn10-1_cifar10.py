@@ -6,7 +6,8 @@ _base_ = [
 ]
 # The Oracle of wrn10-1_cifar10_400.
 model = dict(backbone=dict(depth=10, width=1), head=dict(in_channels=64), mixup=dict(dominant=False))
-train_dataloader = dict(batch_size=64, num_workers=0, persistent_workers=False)
+train_dataloader = dict(
+    batch_size=64, num_workers=0, persistent_workers=False, dataset=dict(pipeline=_base_.mild_pipeline))
 val_dataloader = dict(num_workers=0, persistent_workers=False)
 test_dataloader = dict(num_workers=0, persistent_workers=False)
 custom_hooks = [dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.005, update_buffers=True)]

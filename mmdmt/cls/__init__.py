@@ -4,6 +4,7 @@ from mmdmt.cls.cifar import DMTCIFAR10, DMTCIFAR100
 from mmdmt.cls.classifier import DMTImageClassifier
 from mmdmt.cls.digits import DigitsDataset
 from mmdmt.cls.fine_grained_accuracy import FineGrainedAccuracy
+from mmdmt.cls.rand_augment import SmallImageRandAugment
 from mmdmt.cls.transforms import PackDMTInputs
 from mmdmt.cls.wide_resnet import WideResNet
 from mmdmt.datasets import PseudoLabelDataset
@@ -18,5 +19,6 @@ __all__ = [
     'FineGrainedAccuracy',
     'PackDMTInputs',
     'PseudoLabelDataset',
+    'SmallImageRandAugment',
     'WideResNet',
 ]

@@ -1,9 +1,11 @@
 """Transforms that carry the teacher's confidence beside the label map of mmsegmentation."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
-from mmcv.transforms.base import BaseTransform
+from mmcv.transforms import BaseTransform, RandomResize
 from mmengine.structures import PixelData
 from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs
 from mmseg.registry import TRANSFORMS
@@ -121,3 +123,26 @@ class ResizeLabels(BaseTransform):
         for key in results.get('seg_fields', ()):
             results[key] = cv2.resize(results[key], (width, height), interpolation=cv2.INTER_NEAREST)
         return results
+
+
+@TRANSFORMS.register_module()
+class OwnSizeRandomResize(RandomResize):
+    """mmcv's ``RandomResize`` relative to the size of each image, as the published code resizes.
+
+    An option can replace the type of a ``RandomResize`` by this one: ``ratio_range`` and the arguments of ``Resize``
+    remain, ``scale`` has no effect.
+
+    Raises:
+        ValueError: ``ratio_range`` is missing.
+    """
+
+    def __init__(self, scale: Any = None, ratio_range: tuple[float, float] | None = None, **kwargs: Any) -> None:
+        if ratio_range is None:
+            raise UserError('OwnSizeRandomResize: ratio_range is missing')
+        super().__init__(scale=scale, ratio_range=ratio_range, **kwargs)
+
+    def transform(self, results: dict) -> dict:
+        """Resize image and label maps."""
+        height, width = results['img'].shape[:2]
+        self.scale = (width, height)
+        return super().transform(results)

@@ -13,11 +13,53 @@ def behaviours(path, options=None):
     return published_behaviours(RunPlan.of(cfg))
 
 
+NAIVE = dict(variant='naive', gamma1=1.0, gamma2=1.0)
+CORNERS = [f'model {model}: align_corners=True: the corners of logits and image coincide' for model in 'ab']
+BY_DEFAULT = {
+    'deeplabv2_voc_1_20': CORNERS,
+    'deeplabv2_cityscapes_1_8': [
+        'ResizeLabels: validation compares with truth of the size of the tested image, not of the file', *CORNERS
+    ],
+    'segformer_mit-b2_voc_1_20': [],
+    'wrn28-2_cifar10_4000': [
+        'SmallImageRandAugment ranges=published: wide ranges and black fill, 9 % of the images become blank',
+        "model a: mixup.weighting='image': a rejected label regains weight through its mixup partner",
+    ],
+    # Our own small config has the milder ranges.
+    'wrn10-1_cifar10_400': [
+        "model a: mixup.weighting='image': a rejected label regains weight through its mixup partner"
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', BY_DEFAULT)
+def test_what_the_figures_of_the_paper_were_made_with_is_on_by_default(root, name):
+    assert behaviours(root / f'configs/dmt/{name}.py') == BY_DEFAULT[name]
+
+
 @pytest.mark.parametrize(
-    'name', ['deeplabv2_voc_1_20', 'deeplabv2_cityscapes_1_8', 'segformer_mit-b2_voc_1_20', 'wrn28-2_cifar10_4000']
+    ('name', 'options'),
+    [
+        ('deeplabv2_voc_1_20', {'model.decode_head.align_corners': False}),
+        (
+            'wrn28-2_cifar10_1000',
+            {
+                'dmt.labeled.pipeline.2.ranges': 'mild',
+                'dmt.unlabeled.pipeline.2.ranges': 'mild',
+                'model.mixup.weighting': 'term',
+            },
+        ),
+        ('wrn10-1_digits', {'model.mixup': None}),
+    ],
 )
-def test_none_is_on_by_default(root, name):
-    assert behaviours(root / f'configs/dmt/{name}.py') == []
+def test_they_can_be_switched_off(root, name, options):
+    assert behaviours(root / f'configs/dmt/{name}.py', options) == []
+
+
+def test_one_of_two_pipelines_is_enough(root):
+    options = {'dmt.labeled.pipeline.2.ranges': 'mild', 'model.mixup.weighting': 'term'}
+    (found,) = behaviours(root / 'configs/dmt/wrn28-2_cifar10_1000.py', options)
+    assert found.startswith('SmallImageRandAugment ranges=published')
 
 
 @pytest.mark.parametrize(
@@ -38,11 +80,21 @@ def test_none_is_on_by_default(root, name):
             ['model a: images to label and to test are padded to (505, 505)'],
         ),
         ({'custom_hooks': [dict(type='EMAHook', update_buffers=False)]}, ['a: EMAHook update', 'b: EMAHook update']),
+        (
+            {f'dmt.{key}.pipeline.2.type': 'OwnSizeRandomResize' for key in ('labeled', 'unlabeled')},
+            ["OwnSizeRandomResize: random scales are relative to each image's own size"],
+        ),
+        (
+            {f'model.decode_head.loss_decode.{key}': value for key, value in NAIVE.items()},
+            ["model a: variant='naive' with gamma 1", "model b: variant='naive' with gamma 1"],
+        ),
         ({'custom_hooks': [dict(type='EMAHook', momentum=0.999)]}, ['model a: EMAHook', 'model b: EMAHook']),
     ],
 )
 def test_each_option_is_said(root, options, texts):
-    found = behaviours(root / 'configs/dmt/deeplabv2_voc_1_20.py', options)
+    found = behaviours(
+        root / 'configs/dmt/deeplabv2_voc_1_20.py', {'model.decode_head.align_corners': False, **options}
+    )
     assert len(found) == len(texts)
     assert all(text in sentence for text, sentence in zip(texts, found, strict=True))
 

@@ -4,6 +4,7 @@ import torch
 from mmengine.dataset import Compose
 
 from mmdmt.core.confidence import decode
+from mmdmt.errors import UserError
 from mmdmt.labels.maps import LabelMaps, PixelLabels, SelectedPixels
 
 HEIGHT, WIDTH = 45, 60
@@ -212,3 +213,16 @@ def test_every_map_gets_the_size_that_is_tested(human):
     assert {key: results[key].shape for key in results['seg_fields']} == dict.fromkeys(
         ('gt_seg_map', 'gt_confidence'), (22, 30)
     )
+
+
+def test_own_size_random_resize(human):
+    """Half of 60 x 45, not of the scale: a short side of int(22.5), a long one of 22 * 60 / 45 = 29.3."""
+    resize = dict(type='OwnSizeRandomResize', scale=(500, 500), ratio_range=(0.5, 0.5), keep_ratio=True)
+    results = run(human, 'LoadImageFromFile', 'LoadDMTAnnotations', resize)
+    assert results['img'].shape == (22, 29, 3)
+    assert results['gt_seg_map'].shape == results['gt_confidence'].shape == (22, 29)
+
+
+def test_own_size_random_resize_needs_a_range(human):
+    with pytest.raises(UserError, match='ratio_range is missing'):
+        run(human, dict(type='OwnSizeRandomResize'))

@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -42,6 +42,19 @@ def dicts_in(node: Any) -> Iterator[dict]:
         return
     for value in node:
         yield from dicts_in(value)
+
+
+def leaves(key: str, value: Any, skip: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+    """Yield dotted key and value, as text, of everything below ``key`` but the dict entries whose name ``skip`` names."""
+    if isinstance(value, Mapping) and value:
+        for name, item in value.items():
+            if not skip(name):
+                yield from leaves(f'{key}.{name}', item, skip)
+    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        for index, item in enumerate(value):
+            yield from leaves(f'{key}.{index}', item, skip)
+    else:
+        yield key, repr(list(value) if isinstance(value, tuple) else value)
 
 
 def type_name(node: Mapping) -> str | None:

@@ -19,6 +19,7 @@ from mmdmt.core.confidence import top_log_odds
 from mmdmt.core.dynamic_weight import HUMAN, DynamicWeight
 from mmdmt.core.mixup import WEIGHTINGS, Mixed, Weighting, draw_lam, draw_partners, mixup
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss, Statistics, teacher_confidence
+from mmdmt.origin import KnowsOrigin
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class MixupSettings:
 
 
 @MODELS.register_module()
-class DMTImageClassifier(ImageClassifier):
+class DMTImageClassifier(KnowsOrigin, ImageClassifier):
     """``ImageClassifier`` for DMT: same state dict, same predictions; the head's loss is a ``DynamicMutualLoss``.
 
     ``gt_confidence`` of the data samples holds the confidence of the labels, a float32 scalar, 2.0 if a human labeled

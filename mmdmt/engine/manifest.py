@@ -8,6 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmdmt.config_dicts import leaves
 from mmdmt.core.schedule import Phase
 from mmdmt.errors import ExistingRunError, MissingFileError, UserError
 from mmdmt.files import write_json
@@ -118,20 +119,8 @@ def describe_changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 def flatten(cfg: Config) -> dict[str, str]:
     """Dotted key -> value as text, for all keys of a config that affect results."""
-    leaves: dict[str, str] = {}
+    found: dict[str, str] = {}
     for key, value in cfg.to_dict().items():
         if key not in FREE_KEYS | FREE_LEAVES:
-            _flatten(key, value, leaves)
-    return leaves
-
-
-def _flatten(key: str, value: Any, leaves: dict[str, str]) -> None:
-    if isinstance(value, Mapping) and value:
-        for name, item in value.items():
-            if name not in FREE_LEAVES:
-                _flatten(f'{key}.{name}', item, leaves)
-    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
-        for index, item in enumerate(value):
-            _flatten(f'{key}.{index}', item, leaves)
-    else:
-        leaves[key] = repr(list(value) if isinstance(value, tuple) else value)
+            found.update(leaves(key, value, FREE_LEAVES.__contains__))
+    return found

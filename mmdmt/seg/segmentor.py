@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmdmt.core.dynamic_weight import HUMAN
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss, teacher_confidence
+from mmdmt.origin import KnowsOrigin
 
 
 def stack_confidence(data_samples: list) -> Tensor | None:
@@ -38,7 +39,7 @@ def stack_confidence(data_samples: list) -> Tensor | None:
     )
 
 
-class _DynamicMutual:
+class _DynamicMutual(KnowsOrigin):
     """What DMT adds to a segmentor: it passes the confidence to every ``DynamicMutualLoss`` of its heads."""
 
     decode_head: nn.Module

@@ -357,3 +357,29 @@ def test_test_tool(complete, tiny_config, tmp_path, root, monkeypatch):
         monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, arguments)])
         runpy.run_path(str(root / 'tools/test.py'), run_name='__main__')
     assert [metrics['mIoU'] for metrics in found] == [recorded, recorded]
+
+
+@pytest.mark.parametrize('options', [[], ['--tta'], ['--val']], ids=str)
+@pytest.mark.parametrize('own', [True, False], ids=['DMT config', 'best.py'])
+def test_checkpoint_that_does_not_fit(complete, tiny_config, tmp_path, root, monkeypatch, capsys, own, options):
+    """It is refused; of weights with the prefix of a parallel training the figure is the recorded one."""
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    config = complete.work_dir / 'best.py'
+    if own:
+        config = tmp_path / 'tiny.py'
+        tiny_config(tmp_path / 'work', {}).dump(config)
+    weights = state_dict(complete.work_dir / 'best.pth')
+    torch.save({name: value for name, value in weights.items() if 'decode_head' in name}, tmp_path / 'part.pth')
+    torch.save({f'module.{name}': value for name, value in weights.items()}, tmp_path / 'parallel.pth')
+
+    def test(name):
+        arguments = [config, tmp_path / name, '--work-dir', tmp_path / 'out', *options]
+        monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, arguments)])
+        runpy.run_path(str(root / 'tools/test.py'), run_name='__main__')
+
+    with pytest.raises(SystemExit) as caught:
+        test('part.pth')
+    assert caught.value.code == 2
+    assert re.search(r'error: checkpoint .*part\.pth does not fit the model: \d tensors fit, \d+ are missing',
+                     capsys.readouterr().err)  # fmt: skip
+    test('parallel.pth')

@@ -393,6 +393,16 @@ def test_split_that_leaves_nothing(refused):
     refused(ValueError, {'dmt.split': dict(num_labeled=6)}, 'dmt.split.num_labeled=6 leaves none of the 6 images')
 
 
+def test_stock_classifier(refused):
+    """With a dynamic loss, it would train unweighted; without one, it could not label."""
+    stock = dict(_delete_=True, type='CrossEntropyLoss')
+    for options, message in (({}, 'ImageClassifier does not pass the confidence'), (stock, 'have no log_odds')):
+        changes = {'model.type': 'ImageClassifier', 'model.mixup': None}
+        if options:
+            changes['model.head.loss'] = options
+        refused(ValueError, changes, message)
+
+
 def test_split_of_the_other_task(refused):
     refused(ValueError, {'dmt.split': dict(ratio=20)}, 'dmt.split has unknown key(s) ratio', 'num_labeled')
 

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone
 
 from mmdmt.command_line import run_tool
 from mmdmt.engine.cli import add_common_arguments, load_config
+from mmdmt.engine.hooks import FitHook
 from mmdmt.engine.tta import enable_tta
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import write_json
@@ -60,7 +61,11 @@ def main() -> None:
         save_predictions(cfg, args.out)
     if args.tta and 'runner_type' not in cfg:
         enable_tta(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if 'runner_type' in cfg:
+        runner = RUNNERS.build(cfg)
+    else:
+        runner = Runner.from_cfg(cfg)
+        runner.register_hook(FitHook())
     if args.val:
         metrics = runner.val()
     elif args.tta and 'runner_type' in cfg:

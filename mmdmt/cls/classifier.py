@@ -106,6 +106,11 @@ class DMTImageClassifier(KnowsOrigin, ImageClassifier):
         """The dynamic loss of the head."""
         return self.head.loss_module
 
+    @property
+    def served_losses(self) -> list[DynamicMutualLoss]:
+        """The dynamic losses that get the confidence."""
+        return [self.dynamic_loss]
+
     def _mix(self, settings: MixupSettings, inputs: Tensor, label: Tensor, decision: DynamicWeight | None) -> Mixed:
         """Mix a batch; without ``decision``, all weights are 1."""
         weight = torch.ones_like(label, dtype=torch.float32)

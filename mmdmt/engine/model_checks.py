@@ -4,12 +4,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from mmengine.runner import CheckpointLoader
 
 from mmdmt.config_dicts import copy_config
+from mmdmt.engine.checkpoint_fit import check_any, check_complete, weights_of
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
+
+# Stock model -> the one of this package that serves its dynamic losses.
+DMT_MODELS = {
+    'EncoderDecoder': 'DMTEncoderDecoder',
+    'CascadeEncoderDecoder': 'DMTCascadeEncoderDecoder',
+    'ImageClassifier': 'DMTImageClassifier',
+}
 
 
 def check_model(config: Mapping, key: str) -> Any:
@@ -53,12 +62,31 @@ def check_variant(model: Any, key: str, scheme: str) -> None:
             )
 
 
+def check_served(model: Any, key: str) -> None:
+    """Check that the teacher's confidence reaches every dynamic loss of a model: only models of this package pass it.
+
+    Raises:
+        ValueError: if it does not; names the type of the model and the one to use.
+    """
+    losses = {module for module in model.modules() if isinstance(module, DynamicMutualLoss)}
+    unserved = losses.difference(getattr(model, 'served_losses', ()))
+    if unserved:
+        name = type(model).__name__
+        remedy = f'set model.type to {DMT_MODELS.get(name, " or ".join(DMT_MODELS.values()))}'
+        if len(unserved) < len(losses):
+            remedy = 'use DynamicMutualLoss in decode_head, auxiliary_head or head only'
+        raise UserError(
+            f'{key}: {name} does not pass the confidence of pseudo labels to {len(unserved)} of its {len(losses)} '
+            f'DynamicMutualLoss, which would train unweighted: {remedy}'
+        )
+
+
 def check_weights(config: Mapping, key: str, weights_help: str, model: Any) -> None:
     """Check that all initial weights exist and fit; download those named by a URL or a model zoo.
 
     Raises:
         FileNotFoundError: if weights are missing or cannot be loaded; names the file and where to get it.
-        ValueError: if no tensor of ``load_from`` fits the model.
+        ValueError: if no tensor of ``load_from`` fits the model, or none of a part's weights fits the part.
     """
     load_from = config.get('load_from')
     for source in [load_from, *_pretrained(config.get('model'))]:
@@ -75,7 +103,9 @@ def check_weights(config: Mapping, key: str, weights_help: str, model: Any) -> N
                 '(~/.cache/torch/hub/checkpoints), or set a local path.'
             ) from error
         if source == load_from:
-            _check_fit(checkpoint.get('state_dict', checkpoint), model, f'{key}.load_from={source!r}')
+            check_any(checkpoint, model, f'{key}.load_from={source!r}')
+        else:
+            _check_parts(source, checkpoint, model, key)
 
 
 def check_supervised(path: str, key: str, model: Any) -> None:
@@ -89,24 +119,25 @@ def check_supervised(path: str, key: str, model: Any) -> None:
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     except Exception as error:
         raise MissingFileError(f'{key}={path!r} cannot be loaded ({type(error).__name__}: {error})') from error
-    given = checkpoint.get('state_dict', checkpoint)
-    own = model.state_dict()
-    unfit = [name for name in own if name not in given or given[name].shape != own[name].shape]
-    if unfit:
-        raise UserError(
-            f'{key}={path!r} lacks {len(unfit)} of the {len(own)} tensors of the model, or has them in other shapes, '
-            f'e.g. {unfit[0]!r}: use a checkpoint of exactly this model'
-        )
+    check_complete(checkpoint, model, f'{key}={path!r}')
 
 
-def _check_fit(state_dict: Mapping, model: Any, key: str) -> None:
-    own = model.state_dict()
-    fitting = [name for name, value in state_dict.items() if name in own and own[name].shape == value.shape]
-    if not fitting:
-        raise UserError(
-            f'{key}: none of its {len(state_dict)} tensors fits the model (first: {next(iter(state_dict), None)!r}; '
-            f'the model has e.g. {next(iter(own))!r}): use a checkpoint of this model, converted if needed'
-        )
+def _check_parts(source: str, checkpoint: Mapping, model: Any, key: str) -> None:
+    """Check that weights of a part of a model fit it, where the part loads them as they are."""
+    for name, part in model.named_modules():
+        # Some backbones rename tensors in their own `init_weights`.
+        if getattr(type(part), 'init_weights', None) is not BaseModule.init_weights:
+            continue
+        init = part.init_cfg
+        for found in [init] if isinstance(init, Mapping) else init or ():
+            if found.get('type') == 'Pretrained' and found.get('checkpoint') == source:
+                prefix = f'{found["prefix"].rstrip(".")}.' if found.get('prefix') else ''
+                given = {
+                    tensor.removeprefix(prefix): value
+                    for tensor, value in weights_of(checkpoint).items()
+                    if tensor.startswith(prefix)
+                }
+                check_any(given, part, f'{key}: initial weights {source!r} of {name}')
 
 
 def _pretrained(node: Any) -> list[str]:

@@ -125,6 +125,7 @@ def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, 
         *(result.get('custom_hooks') or []),
         dict(type='ProgressHook'),
         dict(type='FiniteLossHook', phase=phase.name),
+        *([] if phase.supervised else [dict(type='WeightedHook', phase=phase.name)]),
         _commit_hook(plan.settings, phase, labeled=data.num_labeled[stage_of(phase)]),
     ]
     return _finish(result, phase, work_dir)

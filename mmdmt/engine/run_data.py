@@ -11,7 +11,14 @@ from mmdmt.config_dicts import merge_all
 from mmdmt.core.splits import difference_maximised_sampling
 from mmdmt.datasets.building import build_dataset, image_paths
 from mmdmt.datasets.image_checks import check_disjoint, check_exist, check_images, check_once, identity
-from mmdmt.engine.model_checks import check_model, check_schedule, check_supervised, check_variant, check_weights
+from mmdmt.engine.model_checks import (
+    check_model,
+    check_schedule,
+    check_served,
+    check_supervised,
+    check_variant,
+    check_weights,
+)
 from mmdmt.engine.phase_config import ModelData, ResolvedPhase, resolve
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.settings import STAGES, SplitSettings, Stage
@@ -150,6 +157,7 @@ class RunData:
         config, overrides = self.plan.configs[model][None], self.plan.settings.models[model]
         classes = self.plan.num_classes(model)
         built = check_model(config['model'], key)
+        check_served(built, key)
         check_variant(built, key, self.plan.settings.scheme)
         check_weights(config, key, overrides.get('weights_help', ''), built)
         supervised = overrides.get('supervised_checkpoint')

@@ -264,6 +264,6 @@ class DMTRunner:
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
         model = checkpoint.get('meta', {}).get('dmt', {}).get('model', next(iter(self.settings.models)))
         cfg = final_config(self.plan, model)
-        cfg.merge_from_dict(dict(load_from=path, work_dir=str(self.work_dir)))
+        cfg.merge_from_dict(dict(load_from=path, work_dir=str(self.work_dir), custom_hooks=[dict(type='FitHook')]))
         self._set_launcher(cfg)
         return cfg

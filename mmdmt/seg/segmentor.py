@@ -68,6 +68,11 @@ class _DynamicMutual(KnowsOrigin):
         """The dynamic loss of the predicting head."""
         return next(module for module in self._final_head.modules() if isinstance(module, DynamicMutualLoss))
 
+    @property
+    def served_losses(self) -> list[DynamicMutualLoss]:
+        """The dynamic losses that get the confidence."""
+        return [loss for _, loss in self._dynamic_losses]
+
     def loss(self, inputs: Tensor, data_samples: list) -> dict:
         """Compute the losses of a batch; with confidences, add statistics of its pseudo-labeled pixels for the log."""
         with teacher_confidence(self._dynamic_losses, stack_confidence(data_samples)):

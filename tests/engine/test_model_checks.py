@@ -2,9 +2,17 @@
 
 import pytest
 import torch
+from mmengine.model import BaseModule
 from torch import nn
 
-from mmdmt.engine.model_checks import check_model, check_schedule, check_supervised, check_variant, check_weights
+from mmdmt.engine.model_checks import (
+    check_model,
+    check_schedule,
+    check_served,
+    check_supervised,
+    check_variant,
+    check_weights,
+)
 from mmdmt.losses import DynamicMutualLoss
 
 KEY = 'dmt.models.a'
@@ -142,10 +150,56 @@ def test_supervised_checkpoint_has_all_tensors(model, save, wrapped):
     check_supervised(save(dict(state_dict=weights) if wrapped else weights), KEY, model)
     del weights['bias']
     weights['weight'] = torch.zeros(2, 2)
-    with pytest.raises(ValueError, match=rf"^{KEY}='.*given\.pth' lacks 2 of the 2 tensors .* e\.g\. 'weight'"):
+    message = r"does not fit the model: 0 tensors fit, 1 are missing \('bias', ...\), 1 have other shapes \('weight', ...\)"
+    with pytest.raises(ValueError, match=rf"^{KEY}='.*given\.pth' {message}"):
         check_supervised(save(dict(state_dict=weights) if wrapped else weights), KEY, model)
 
 
 def test_supervised_checkpoint_that_is_not_there(model, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no\.pth' cannot be loaded \(FileNotFoundError"):
         check_supervised(str(tmp_path / 'no.pth'), KEY, model)
+
+
+@pytest.mark.parametrize('served', [0, 1])
+def test_dynamic_loss_without_confidence(model, served):
+    class EncoderDecoder(nn.Sequential):
+        pass
+
+    losses = [DynamicMutualLoss(), DynamicMutualLoss()]
+    stock = EncoderDecoder(model, *losses)
+    stock.served_losses = losses[:served]
+    remedy = 'in decode_head, auxiliary_head or head only' if served else 'set model.type to DMTEncoderDecoder'
+    message = f'{KEY}: EncoderDecoder does not pass the confidence .* {2 - served} of its 2 .*{remedy}'
+    with pytest.raises(ValueError, match=message):
+        check_served(stock, KEY)
+    stock.served_losses = losses
+    check_served(stock, KEY)
+    check_served(model, KEY)
+
+
+class Backbone(BaseModule):
+    def __init__(self, **init):
+        super().__init__(init_cfg=dict(type='Pretrained', **init))
+        self.conv = nn.Conv2d(3, 2, 1)
+
+
+class RenamingBackbone(Backbone):
+    def init_weights(self):
+        """Rename, load."""
+
+
+def test_weights_of_a_part_of_which_nothing_fits(save):
+    weights = {'backbone.conv.weight': torch.zeros(2, 3, 1, 1)}
+    path = save(dict(state_dict=weights))
+    config = dict(model=dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=path))))
+    for whole in (Backbone(checkpoint=path, prefix='backbone'), Backbone(checkpoint=path, prefix='backbone.'),
+                  RenamingBackbone(checkpoint=path)):  # fmt: skip
+        check_weights(config, KEY, '', nn.ModuleDict(dict(backbone=whole)))
+    with pytest.raises(ValueError, match=r"^dmt\.models\.a: initial weights '.*given\.pth' of backbone: none of its 1"):
+        check_weights(config, KEY, '', nn.ModuleDict(dict(backbone=Backbone(checkpoint=path))))
+
+
+@pytest.mark.parametrize('check', [check_supervised, lambda path, key, model: check_weights(
+    dict(load_from=path), key, '', model)])  # fmt: skip
+def test_weights_of_a_parallel_training(model, save, check):
+    check(save({f'module.{name}': value for name, value in model.state_dict().items()}), KEY, model)

@@ -152,7 +152,9 @@ def test_label_writer_options_reach_the_writer(derive):
 
 def test_hooks_of_the_phases(derive):
     cfg = derive('01_train_a', {'custom_hooks': [dict(type='EMAHook')], 'dmt.select': 'val'})
-    assert [hook.type for hook in cfg.custom_hooks] == ['EMAHook', 'ProgressHook', 'FiniteLossHook', 'DMTHook']
+    own = ['ProgressHook', 'FiniteLossHook', 'WeightedHook', 'DMTHook']
+    assert [hook.type for hook in cfg.custom_hooks] == ['EMAHook', *own]
+    assert 'WeightedHook' not in [hook.type for hook in derive('00_train_a').custom_hooks]
     expected = dict(phase='01_train_a', model='a', metric='mIoU', select='val', figures=dict(labeled=5))
     assert cfg.custom_hooks[-1] == dict(type='DMTHook', **expected)
     (hook,) = derive('01_label_a', {'custom_hooks': [dict(type='EMAHook')]}).custom_hooks

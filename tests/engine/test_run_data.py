@@ -166,8 +166,8 @@ def test_weights_that_do_not_fit(refused, folder_config, tmp_path, state_dict):
     ('change', 'error', 'message'),
     [
         (None, FileNotFoundError, 'cannot be loaded (FileNotFoundError'),
-        (lambda weights: weights.popitem(), ValueError, 'lacks 1 of the'),
-        (lambda weights: weights.update({'backbone.conv1.weight': torch.zeros(1)}), ValueError, 'lacks 1 of the'),
+        (lambda weights: weights.pop('decode_head.conv_seg.bias'), ValueError, '1 are missing'),
+        (lambda weights: weights.update({'backbone.conv1.weight': torch.zeros(1)}), ValueError, '1 have other shapes'),
     ],
     ids=['missing', 'incomplete', 'shape'],
 )
@@ -365,3 +365,14 @@ def test_pipeline_and_unlabeled_images_of_one_model(folder_config, folder_data):
         for name in models
     }
     assert ('Resize' in steps['a'], 'Resize' in steps['b']) == (False, True)
+
+
+def test_stock_model_with_a_dynamic_loss(refused, folder_config):
+    """It would train unweighted."""
+    folder_config.model.type = 'EncoderDecoder'
+    refused(ValueError, 'dmt.models.a: EncoderDecoder does not pass', 'set model.type to DMTEncoderDecoder')
+
+
+def test_one_model_of_a_stock_type(refused, folder_config):
+    folder_config.dmt.models.b = dict(model=dict(folder_config.model.to_dict(), type='EncoderDecoder'))
+    refused(ValueError, 'dmt.models.b: EncoderDecoder does not pass')

@@ -3,7 +3,9 @@
 from mmdmt.engine.hooks.channels_last_hook import ChannelsLastHook
 from mmdmt.engine.hooks.dmt_hook import DMTHook
 from mmdmt.engine.hooks.finite_loss_hook import FiniteLossHook
+from mmdmt.engine.hooks.fit_hook import FitHook
 from mmdmt.engine.hooks.progress_hook import ProgressHook
 from mmdmt.engine.hooks.time_left_hook import TimeLeftHook
+from mmdmt.engine.hooks.weighted_hook import WeightedHook
 
-__all__ = ['ChannelsLastHook', 'DMTHook', 'FiniteLossHook', 'ProgressHook', 'TimeLeftHook']
+__all__ = ['ChannelsLastHook', 'DMTHook', 'FiniteLossHook', 'FitHook', 'ProgressHook', 'TimeLeftHook', 'WeightedHook']

@@ -21,9 +21,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
 
 from mmdmt.command_line import add_debug_argument, run_tool
+from mmdmt.errors import UserError
 from mmdmt.experiments.configs import Experiment, check_plan
 from mmdmt.experiments.job_run import JobRun, collect, collect_labels
 from mmdmt.experiments.jobs import ready
+from mmdmt.experiments.paper_table import Column, render_paper
 from mmdmt.experiments.plan import ExperimentPlan
 from mmdmt.experiments.table import EXPLANATION, render_labels, render_split
 from mmdmt.files import write_text
@@ -37,6 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, help='folder of all runs (default: work_dirs/experiments/PLAN_NAME)')
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time (default: 1)')
     parser.add_argument('--threads', type=int, default=1, help='threads of each run (default: 1)')
+    parser.add_argument('--published', action='store_true', help="add the publication's figures of the plan, marked")
     only = parser.add_mutually_exclusive_group()
     only.add_argument('--dry-run', action='store_true', help='check everything, list the runs and stop')
     only.add_argument('--table', action='store_true', help='only write the table of the existing results')
@@ -180,16 +183,19 @@ def describe(runs: list[JobRun]) -> str:
     return '\n'.join(lines)
 
 
-def table(experiment: Experiment, runs: list[JobRun], record: Path) -> str:
-    parts = []
-    for name, data_set in experiment.plan.data_sets.items():
+def table(experiment: Experiment, runs: list[JobRun], record: Path, published: bool = False) -> str:
+    plan = experiment.plan
+    parts, columns = list[str](), dict[str, Column]()
+    for name, data_set in plan.data_sets.items():
         for split in ['val', 'test'] if name in experiment.tested else ['val']:
             scores = collect(runs, name, split)
+            columns[name] = Column(scores, experiment.metrics[name], split)
             text = render_split(scores, experiment.metrics[name], experiment.classes[name], data_set.frequent_classes)
             parts += [f'## {name}, {split}', text if scores else 'Nothing yet.']
         labels = collect_labels(runs, name)
         if labels:
             parts += [f'## {name}, pseudo labels', render_labels(labels, data_set.label_images)]
+    parts = ['## As the paper prints it', render_paper(columns, plan.published if published else None), *parts]
     missing = [run.job.name for run in runs if not run.is_complete()]
     if missing:
         parts.append(f'Not complete, {len(missing)} of {len(runs)} runs: {", ".join(missing)}.')
@@ -202,6 +208,8 @@ def table(experiment: Experiment, runs: list[JobRun], record: Path) -> str:
 def main() -> int:
     args = parse_args()
     plan = ExperimentPlan.from_file(args.plan)
+    if args.published and plan.published is None:
+        raise UserError(f'--published: {args.plan} has no figures of a publication (key published)')
     experiment = check_plan(plan)
     work_dir = (args.work_dir or Path('work_dirs/experiments') / args.plan.stem).resolve()
     runs = [JobRun(experiment, job, work_dir) for job in experiment.jobs]
@@ -217,7 +225,7 @@ def main() -> int:
             run.check()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         failed = execute(runs, args.jobs, Processes(args.threads, record))
-    text = table(experiment, runs, record)
+    text = table(experiment, runs, record, args.published)
     write_text(work_dir / 'table.md', text)
     print(f'\n{text}')
     if failed:

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -19,7 +19,7 @@ from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import LENGTH_KEYS
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.experiments.jobs import ANY_MODEL, Job, plan_jobs
-from mmdmt.experiments.plan import ExperimentPlan
+from mmdmt.experiments.plan import ExperimentPlan, Method
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def check_plan(plan: ExperimentPlan) -> Experiment:
     Raises:
         FileNotFoundError, ValueError: if a check fails; names the key, the value found and what is allowed.
     """
-    models, methods, control, metrics, classes, tested = {}, {}, {}, {}, {}, set()
+    models, methods, baselines, control, metrics, classes, tested = {}, {}, {}, {}, {}, {}, set()
     labels_only = [name for name, method in plan.methods.items() if method.labels_only]
     for name, data_set in plan.data_sets.items():
         key = f'data_sets.{name}'
@@ -142,15 +142,21 @@ def check_plan(plan: ExperimentPlan) -> Experiment:
         unknown = sorted(data_set.oracle.keys() - {*models[name], ANY_MODEL})
         if unknown:
             raise UserError(f'{key}.oracle: {unknown[0]!r} is not a model of {data_set.config}: {models[name]}')
-        methods[name] = {method: _check_method(plan, name, method, models[name]) for method in plan.methods}
-        control[name].update({method: _lengths_of_method(plan, name, method) for method in labels_only})
+        own_methods = [method for method in plan.methods if name in plan.data_sets_of(method)]
+        methods[name] = {method: _check_method(plan, name, method, models[name]) for method in own_methods}
+        baselines[name] = {method: plan.baseline_of(name, method) for method in own_methods}
+        _check_baselines(name, methods[name], baselines[name])
+        control[name].update(
+            {method: _lengths_of_method(plan, name, method) for method in labels_only if method in own_methods}
+        )
         for model, path in data_set.oracle.items():
             oracle = _read(path, data_set.data_root, {})
             if not isinstance((oracle.get('train_cfg') or {}).get('max_iters'), int) or 'runner_type' in oracle:
                 raise UserError(f'{key}.oracle: {path} must be an ordinary config with train_cfg.max_iters')
             check_model(oracle.model, f'{key}.oracle.{model}')
     oracles = {name: list(data_set.oracle) for name, data_set in plan.data_sets.items()}
-    jobs = plan_jobs(plan.seeds, models, methods, oracles, plan.control, labels_only)
+    supervised_only = [name for name, method in plan.methods.items() if method.supervised_only]
+    jobs = plan_jobs(plan.seeds, models, methods, oracles, plan.control, labels_only, supervised_only, baselines)
     return Experiment(plan, jobs, control, metrics, classes, tested)
 
 
@@ -159,13 +165,13 @@ def _check_method(plan: ExperimentPlan, data_set: str, method: str, known: list[
     key, own = f'methods.{method}', plan.methods[method]
     try:
         cfg = dmt_config(plan, data_set, plan.seeds[0], method)
-        unknown = sorted({*cfg.dmt.models, *own.self_training} - set(known))
+        unknown = sorted({*cfg.dmt.models, *own.self_training, *own.supervised_only} - set(known))
         if unknown:
             raise UserError(f'{unknown[0]!r} is not a model of {plan.data_sets[data_set].config}: {known}')
-        alone = own.self_training or (tuple(cfg.dmt.models) if own.labels_only else ())
+        alone = own.self_training or own.supervised_only or (tuple(cfg.dmt.models) if own.labels_only else ())
         runs: list[tuple[str, ...]] = [(model,) for model in alone] or [tuple(cfg.dmt.models)]
         for models in runs:
-            job = Job(data_set, plan.seeds[0], 'control' if own.labels_only else 'method', method, models)
+            job = Job(data_set, plan.seeds[0], _role(own), method, models)
             lengths = dict.fromkeys(models, ControlLength(1, 1))  # a placeholder: the data defines it
             cfg = job_config(plan, job, dict.fromkeys(models, Path('baseline')), lengths)
             run = RunPlan.of(cfg)
@@ -176,6 +182,20 @@ def _check_method(plan: ExperimentPlan, data_set: str, method: str, known: list[
     except ValueError as error:
         raise UserError(f'{key} on {data_set}: {error}') from error
     return runs
+
+
+def _role(method: Method) -> Literal['baseline', 'method', 'control']:
+    return 'control' if method.labels_only else 'baseline' if method.supervised_only else 'method'
+
+
+def _check_baselines(data_set: str, methods: Mapping[str, list[tuple[str, ...]]], baselines: Mapping[str, str]) -> None:
+    """Refuse a method that starts from baselines which do not cover its models."""
+    for method, runs in methods.items():
+        start = baselines[method]
+        known = None if start not in methods else [model for models in methods[start] for model in models]
+        missing = sorted({model for models in runs for model in models} - set(known)) if known is not None else []
+        if missing:
+            raise UserError(f'methods.{method}.baseline on {data_set}: {start!r} trains {known}, not {missing[0]!r}')
 
 
 def _check_loss(model: Mapping, wanted: Mapping[str, Any]) -> None:

@@ -224,10 +224,11 @@ def collect_labels(runs: list[JobRun], data_set: str) -> LabelAccuracies:
 
 
 def collect(runs: list[JobRun], data_set: str, split: str) -> Scores:
-    """Metrics on one split of a data set, in the order of the first seed's runs."""
+    """Metrics on one split of a data set, in the order of the first seed's runs, the Oracle (also another's) last."""
     scores: dict[tuple[str, str], dict[int, Any]] = {}
     for run in runs:
-        if run.job.data_set == data_set:
+        other = run.experiment.plan.oracle_of(data_set)
+        if run.job.data_set == data_set or (run.job.role == 'oracle' and run.job.data_set == other):
             for model, metrics in run.results()[split].items():
                 scores.setdefault((run.job.method, model), {})[run.job.seed] = metrics
-    return scores
+    return dict(sorted(scores.items(), key=lambda item: item[0][0] == 'oracle'))

@@ -13,7 +13,7 @@ class Job:
     """One run of an experiment: one process, one work dir.
 
     ``role``: its purpose. ``method``: name of the method; ``baseline``, ``control`` and ``oracle`` for these roles.
-    A method with ``labels_only`` also has the role ``control``.
+    A method with ``labels_only`` also has the role ``control``, one with ``supervised_only`` the role ``baseline``.
     ``models``: the models that it trains.
     ``needs``: names of the jobs that must be complete before it.
     """
@@ -39,11 +39,13 @@ def plan_jobs(
     oracles: Mapping[str, Iterable[str]],
     control: bool,
     labels_only: Collection[str] = (),
+    supervised_only: Collection[str] = (),
+    baselines: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[Job]:
     """List the runs of an experiment, seed after seed; each run comes after the runs that it needs.
 
     The runs share the first phases: each model's baseline is a separate job. Every method and the control need the
-    baselines of their models.
+    baselines of their models. A baseline that no run needs is left out, except the first model's.
 
     Args:
         seeds: Each seed is one repetition of all runs.
@@ -52,22 +54,37 @@ def plan_jobs(
         oracles: Data set -> models that have an Oracle, or ``ANY_MODEL``.
         control: Whether there is a control for each model.
         labels_only: Methods whose runs are controls, each of one model.
+        supervised_only: Methods whose runs are baselines, each of one model.
+        baselines: Data set -> method -> name of the baselines that it starts from, if not ``baseline``.
     """
     jobs: list[Job] = []
+    controls = {'control', *labels_only}
     for seed in seeds:
         for data_set, names in models.items():
-            baselines = {model: Job(data_set, seed, 'baseline', 'baseline', (model,)) for model in names}
-            jobs += baselines.values()
-            for method, runs in methods[data_set].items():
-                for trained in runs:
-                    needs = tuple(baselines[model].name for model in trained)
-                    role: Literal['method', 'control'] = 'control' if method in labels_only else 'method'
-                    jobs.append(Job(data_set, seed, role, method, tuple(trained), needs))
+            runs, starts = methods[data_set], (baselines or {}).get(data_set, {})
+            extra = {method: [model for (model,) in runs[method]] for method in supervised_only if method in runs}
+            first = {
+                (kind, model): Job(data_set, seed, 'baseline', kind, (model,))
+                for kind, trained in {'baseline': names, **extra}.items()
+                for model in trained
+            }
+            wanted = [(method, tuple(trained)) for method in runs if method not in extra for trained in runs[method]]
             if control:
-                jobs += [
-                    Job(data_set, seed, 'control', 'control', (model,), (job.name,)) for model, job in baselines.items()
-                ]
-            jobs += [Job(data_set, seed, 'oracle', 'oracle', (model,)) for model in oracles[data_set]]
+                wanted += [('control', (model,)) for model in names]
+            later = [
+                Job(
+                    data_set, seed, 'control' if method in controls else 'method', method, trained,
+                    tuple(first[starts.get(method, 'baseline'), model].name for model in trained),
+                )
+                for method, trained in wanted
+            ]  # fmt: skip
+            needed = {name for job in later for name in job.needs}
+            jobs += [
+                job
+                for (kind, model), job in first.items()
+                if kind != 'baseline' or model == names[0] or job.name in needed
+            ]
+            jobs += [*later, *(Job(data_set, seed, 'oracle', 'oracle', (model,)) for model in oracles[data_set])]
     return jobs
 
 

@@ -1,6 +1,7 @@
 """The checked plan of an experiment."""
 
 import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,9 @@ from mmdmt.errors import MissingFileError, UserError
 from mmdmt.experiments.jobs import ANY_MODEL
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9.-]*(_[A-Za-z0-9.-]+)*')
+BASELINE = 'baseline'
 # Names of the rows that every table has.
-RESERVED = ('baseline', 'control', 'oracle')
+RESERVED = (BASELINE, 'control', 'oracle')
 
 
 def _once(values: tuple) -> tuple:
@@ -38,6 +40,12 @@ def _not_reserved(methods: dict) -> dict:
     return methods
 
 
+def _filled(rows: dict) -> dict:
+    if not rows:
+        raise UserError('must have at least one entry, got {}')
+    return rows
+
+
 def _file(path: str) -> str:
     if not Path(path).is_file():
         raise UserError(f'names config {path!r}, which does not exist')
@@ -51,6 +59,7 @@ def _by_model(oracle: Any) -> Any:
 
 ConfigFile = Annotated[str, AfterValidator(_file)]
 Names = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_once)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Seeds = Annotated[tuple[NotNegativeInt, ...], Field(strict=False, min_length=1), AfterValidator(_once)]
 
 
@@ -65,6 +74,8 @@ class DataSet(Checked):
     """Folder of the data; default: as in the configs."""
     oracle: Annotated[dict[str, ConfigFile], BeforeValidator(_by_model)] = {}
     """An ordinary config, or model -> ordinary config if the models have different architectures."""
+    oracle_of: str | None = None
+    """Name of another data set whose Oracle is also the one of this data set, so that it is trained once."""
     frequent_classes: Names = ()
     """Names of the classes of a second mIoU."""
     label_images: NotNegativeInt = 0
@@ -85,6 +96,31 @@ class Method(Checked):
     labels_only: bool = False
     """Continue each baseline with labels only, with the number of steps and settings of ``semi``: the control of a
     method that changes them."""
+    supervised_only: Names = ()
+    """Models of which only the first phase is trained, each in a separate run: baselines of another kind."""
+    baseline: str = BASELINE
+    """Which baselines the runs start from: ``baseline`` or a ``supervised_only`` method. On a data set without that
+    method, ``baseline``."""
+    data_sets: Names = ()
+    """Data sets that the method runs on; empty for all."""
+
+
+class PublishedRow(Checked):
+    """A row of a publication's table."""
+
+    values: dict[str, Percent]
+    """Data set -> figure, in percent."""
+    oracle: Percent | None = None
+    """The publication's figure of the same network with all labels."""
+
+
+class Published(Checked):
+    """Figures of a publication. They stand beside those of the experiment, marked, and are never taken for them."""
+
+    source: Annotated[str, Field(min_length=1)]
+    """Where the figures are printed."""
+    rows: Annotated[dict[str, PublishedRow], AfterValidator(_filled)]
+    """Name of a method -> its figures; the publication's methods need not be methods of the plan."""
 
 
 class ExperimentPlan(Checked):
@@ -98,6 +134,8 @@ class ExperimentPlan(Checked):
     """By name."""
     control: bool = True
     """Continue the baselines with labels only, for as many steps as DMT takes."""
+    published: Published | None = None
+    """Figures that ``tools/experiment.py --published`` adds."""
     seed_keys: Names | None = None
     """Config keys that get the seed; None for ``randomness.seed`` and, if the config has a ``dmt.split``,
     ``dmt.split.split_id``. An Oracle ignores keys of ``dmt``."""
@@ -119,13 +157,64 @@ class ExperimentPlan(Checked):
             plan = cls.read(content, '')
         except ValueError as error:
             raise UserError(f'{path}: {error}') from None
-        for name in plan.methods:
-            for config in (plan.method_config(data_set, name) for data_set in plan.data_sets):
-                if not Path(config).is_file():
-                    raise UserError(f'{path}: methods.{name}.config names config {config!r}, which does not exist')
+        try:
+            plan._check_names()
+        except ValueError as error:
+            raise UserError(f'{path}: {error}') from None
         return plan
+
+    def _check_names(self) -> None:
+        """Check names that one part of the plan uses of another, and the configs of the methods."""
+        for name, data_set in self.data_sets.items():
+            _check_oracle_of(name, data_set, self.data_sets)
+        for name, method in self.methods.items():
+            _check_known(f'methods.{name}.data_sets', method.data_sets, self.data_sets)
+            for config in (self.method_config(data_set, name) for data_set in self.data_sets_of(name)):
+                if not Path(config).is_file():
+                    raise UserError(f'methods.{name}.config names config {config!r}, which does not exist')
+            _check_baseline(name, method, self.methods)
+        for name, row in (self.published.rows if self.published else {}).items():
+            _check_known(f'published.rows.{name}.values', row.values, self.data_sets)
+
+    def oracle_of(self, data_set: str) -> str | None:
+        """Name of another data set whose Oracle is also the one of ``data_set``."""
+        own = self.data_sets.get(data_set)
+        return own and own.oracle_of
+
+    def data_sets_of(self, method: str) -> tuple[str, ...]:
+        """Names of the data sets that a method runs on."""
+        return self.methods[method].data_sets or tuple(self.data_sets)
+
+    def baseline_of(self, data_set: str, method: str) -> str:
+        """Name of the baselines that a method starts from on a data set."""
+        baseline = self.methods[method].baseline
+        return baseline if baseline in self.methods and data_set in self.data_sets_of(baseline) else BASELINE
 
     def method_config(self, data_set: str, method: str) -> str:
         """Path of the DMT config that a method starts from."""
         own = self.methods[method].config
         return self.data_sets[data_set].config if own is None else own.replace('{data_set}', data_set)
+
+
+def _check_known(key: str, names: Iterable[str], known: Collection[str]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(f'{key}: {unknown[0]!r} is not one of {", ".join(known)}')
+
+
+def _check_oracle_of(name: str, data_set: DataSet, data_sets: Mapping[str, DataSet]) -> None:
+    other = data_set.oracle_of
+    if other is None:
+        return
+    key = f'data_sets.{name}.oracle_of'
+    _check_known(key, [other], [known for known in data_sets if data_sets[known].oracle])
+    if data_set.oracle:
+        raise UserError(f'{key}={other!r}, but the data set has an oracle of its own')
+
+
+def _check_baseline(name: str, method: Method, methods: Mapping[str, Method]) -> None:
+    key = f'methods.{name}'
+    known = [BASELINE, *(other for other in methods if methods[other].supervised_only)]
+    _check_known(f'{key}.baseline', [method.baseline], known)
+    if method.supervised_only and (method.self_training or method.labels_only or method.baseline != BASELINE):
+        raise UserError(f'{key}.supervised_only excludes self_training, labels_only and baseline')

@@ -221,3 +221,20 @@ def test_labels_of_images_are_not_compared(read):
     plan = read('configs/dmt/wrn10-1_digits.py', data_set=dict(label_images=3))
     with pytest.raises(ValueError, match=r"data_sets.data.label_images: default_scope='mmpretrain': the analysis"):
         check_plan(plan.model_copy(update=dict(methods={'dmt': plan.methods['one']})))
+
+
+def test_baselines_of_another_kind(read):
+    """Their first phase has the options of the method; a method that starts from them has their checkpoint."""
+    halves = dict(options={'dmt.supervised.iters': 3}, supervised_only=('a', 'b'))
+    plan = read(data_set=dict(options=TINY), control=False)
+    for name, method in dict(halves=halves, new=dict(baseline='halves')).items():
+        plan.methods[name] = type(plan.methods['dmt']).read(method, name)
+    experiment = check_plan(plan)
+    (found,) = (item for item in experiment.jobs if item.name == 'data/seed6/halves_b')
+    assert (found.role, found.needs) == ('baseline', ())
+    assert job_config(plan, found, {}, {}).dmt.supervised.iters == 3
+    (found,) = (item for item in experiment.jobs if item.name == 'data/seed6/new')
+    assert found.needs == ('data/seed6/halves_a', 'data/seed6/halves_b')
+    plan.methods['halves'] = type(plan.methods['dmt']).read(dict(halves, supervised_only=('a',)), 'halves')
+    with pytest.raises(ValueError, match=r"methods.new.baseline on data: 'halves' trains \['a'\], not 'b'"):
+        check_plan(plan)

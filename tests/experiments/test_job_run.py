@@ -236,6 +236,14 @@ def test_collected_in_the_order_of_the_runs(runs):
     assert collect(list(runs.values()), 'other', 'val') == {}
 
 
+def test_the_oracle_of_another_data_set_is_collected_last(runs, monkeypatch):
+    monkeypatch.setattr(ExperimentPlan, 'oracle_of', lambda self, name: {'other': 'digits'}.get(name))
+    monkeypatch.setattr(JobRun, 'results', lambda run: {'val': {model: METRICS for model in run.job.models}})
+    other = JobRun(runs['dmt'].experiment, dataclasses.replace(runs['dmt'].job, data_set='other'), runs['dmt'].work_dir)
+    found = collect([runs['oracle'], runs['baseline_a'], other], 'other', 'val')
+    assert list(found) == [('dmt', 'a'), ('dmt', 'b'), ('oracle', '-')]
+
+
 def test_seeds_are_collected_side_by_side(runs):
     run = runs['baseline_a']
     other = JobRun(run.experiment, dataclasses.replace(run.job, seed=7), run.work_dir)

@@ -40,6 +40,26 @@ def test_a_method_with_labels_only_is_a_control():
     assert jobs[3].needs == ('set/seed3/baseline_b',)
 
 
+def test_methods_that_start_from_baselines_of_another_kind():
+    """These come before what needs them; a baseline that nothing needs is left out, but for the first model's."""
+    methods = {'set': {'self': [('a',)], 'dmt': [('a', 'b')], 'all': [('a',)], 'half': [('a',), ('b',)]}}
+    jobs = plan_jobs(
+        **{**PLAN, 'seeds': (0,), 'methods': methods, 'control': False},
+        supervised_only=['all', 'half'],
+        baselines={'set': {'self': 'all', 'dmt': 'half'}},
+    )
+    found = [(job.name.removeprefix('set/seed0/'), job.role, job.needs) for job in jobs]
+    assert found == [
+        ('baseline_a', 'baseline', ()),
+        ('all_a', 'baseline', ()),
+        ('half_a', 'baseline', ()),
+        ('half_b', 'baseline', ()),
+        ('self_a', 'method', ('set/seed0/all_a',)),
+        ('dmt', 'method', ('set/seed0/half_a', 'set/seed0/half_b')),
+        ('oracle', 'oracle', ()),
+    ]
+
+
 def test_oracles_of_models_and_no_control():
     jobs = plan_jobs(**{**PLAN, 'seeds': (0,), 'oracles': {'set': ['a', 'b']}, 'control': False})
     assert [job.name.rsplit('/')[-1] for job in jobs if job.role != 'method'] == [

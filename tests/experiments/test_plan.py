@@ -61,6 +61,28 @@ def test_shipped_plans(root, monkeypatch, name):
     assert any(method.loss == dict(gamma1=0.0, gamma2=0.0) for method in plan.methods.values())
 
 
+# Tables of the paper, by plan: data sets, methods, seeds.
+PAPER = {
+    'voc': (4, ['baseline-all', 'dmt'], 3),
+    'human_labels': (1, ['dmt'], 3),
+    'cityscapes': (2, ['dmt'], 3),
+    'cifar10': (2, ['cl', 'dmt'], 5),
+    'ablations': (2, ['baseline-all', 'online-st', 'cbst', 'dst', 'naive', 'dmt', 'flip'], 3),
+}
+
+
+@pytest.mark.parametrize('name', PAPER)
+def test_plans_of_the_paper(root, monkeypatch, name):
+    monkeypatch.chdir(root)
+    plan = ExperimentPlan.from_file(f'configs/experiments/paper_{name}.py')
+    assert (len(plan.data_sets), list(plan.methods), len(plan.seeds)) == PAPER[name]
+    assert not plan.control
+    assert {'baseline', 'dmt'} <= plan.published.rows.keys()
+    # Each method of the plan has its row; what is no Baseline of the paper's has none.
+    assert set(plan.methods) - {'baseline-all'} <= plan.published.rows.keys()
+    assert all(plan.published.rows[method].values.keys() == plan.data_sets.keys() for method in ('baseline', 'dmt'))
+
+
 def test_variables_of_the_file(read):
     plan = read(text=[('methods = dict(', '_none = dict(gamma1=0.0)\nmethods = dict(other=dict(loss=_none),')])
     assert plan.methods['other'].loss == {'gamma1': 0.0}
@@ -77,7 +99,7 @@ def test_variables_of_the_file(read):
         ('data_sets = dict(', 'data_sets = dict()\nx = dict(', 'unknown key.* x'),
         ('methods = dict(', 'data_sets = {}\nmethods = dict(', 'data_sets must have at least one entry, got {}'),
         ('methods = dict(', 'methods = {}\nif True: dict(', 'methods must have at least one entry, got {}'),
-        ('cbst=dict(', "cbst=dict(gamma=1, ", 'methods.cbst has unknown key.* gamma; allowed are config, labels_only'),
+        ('cbst=dict(', "cbst=dict(gamma=1, ", 'methods.cbst has unknown key.* gamma; allowed are baseline, config,'),
         ('cbst=dict(', "cbst=dict(labels_only=1, ", 'methods.cbst.labels_only must be True or False, got 1'),
         ('cbst=dict(', "oracle=dict(", "methods must not hold 'oracle': baseline, control, oracle are reserved names"),
         ('cbst=', "**{'a/b': dict()}, cbst=", "methods must hold names that are valid folder names .* got 'a/b'"),
@@ -89,11 +111,40 @@ def test_variables_of_the_file(read):
         ('label_images=7', 'label_images=-1', 'data_sets.camvid.label_images must be at least 0, got -1'),
         ('label_images=7', 'label_images=0.5', 'data_sets.camvid.label_images must be a whole number, got 0.5'),
         ("methods =", "control = 'yes'\nmethods =", "control must be True or False, got 'yes'"),
+        ('digits=dict(', "digits=dict(oracle_of='camvid', ", "digits.oracle_of='camvid', but the data set has an oracle of its"),
+        ('digits=dict(', "new=dict(config='{config}', oracle_of='no'), digits=dict(",
+         "data_sets.new.oracle_of: 'no' is not one of camvid, digits"),
+        ('cbst=dict(', "cbst=dict(data_sets=('camvid', 'x'), ", "methods.cbst.data_sets: 'x' is not one of camvid, digits"),
+        ('cbst=dict(', "cbst=dict(baseline='flip', ", "methods.cbst.baseline: 'flip' is not one of baseline"),
+        ('cbst=dict(', "cbst=dict(supervised_only=('a',), ", 'methods.cbst.supervised_only excludes self_training'),
+        ('methods =', 'published = dict(rows=dict(dmt=dict(values=dict(digits=1.0))))\nmethods =', 'published.source is missing'),
+        ('methods =', "published = dict(source='', rows={})\nmethods =", 'published.source'),
+        ('methods =', "published = dict(source='T', rows={})\nmethods =", 'published.rows must have at least one entry'),
+        ('methods =', "published = dict(source='T', rows=dict(dmt=dict(values=dict(voc=1.0))))\nmethods =",
+         "published.rows.dmt.values: 'voc' is not one of camvid, digits"),
+        ('methods =', "published = dict(source='T', rows=dict(dmt=dict(values=dict(digits=101.0))))\nmethods =",
+         'published.rows.dmt.values.digits must be at most 100, got 101'),
+        ('methods =', "published = dict(source='T', rows=dict(dmt=dict(values=dict(digits='1'))))\nmethods =",
+         "published.rows.dmt.values.digits must be a number, got '1'"),
+        ('methods =', "published = dict(source='T', rows=dict(dmt=dict(value=dict(digits=1.0))))\nmethods =",
+         'published.rows.dmt .*unknown key.* value'),
     ],
 )  # fmt: skip
-def test_bad_plans(read, old, new, message):
+def test_bad_plans(read, tmp_path, old, new, message):
     with pytest.raises(ValueError, match=message):
-        read(text=[(old, new)])
+        read(text=[(old, new.replace('{config}', str(tmp_path / 'dmt.py')))])
+
+
+def test_baselines_of_another_kind(read):
+    """Where it does not run, the common baselines are what a method starts from."""
+    text = "cbst=dict(baseline='all', loss"
+    plan = read(text=[
+        ('cbst=dict(loss', text), ('methods = dict(', "methods = dict(all=dict(supervised_only=('a',), data_sets=('digits',)),")
+    ])  # fmt: skip
+    assert plan.data_sets_of('all') == ('digits',)
+    assert plan.data_sets_of('cbst') == ('camvid', 'digits')
+    assert (plan.baseline_of('digits', 'cbst'), plan.baseline_of('camvid', 'cbst')) == ('all', 'baseline')
+    assert plan.baseline_of('digits', 'flip') == 'baseline'
 
 
 @pytest.mark.parametrize(

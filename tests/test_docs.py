@@ -31,7 +31,7 @@ def test_named_configs_exist(page):
 
 def test_every_experiment_of_the_paper_is_in_the_table():
     configs = (path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs').glob('[!_]*/*deeplabv2_[cv]*.py'))
-    assert set(named_configs(PAPER)) == set(configs)
+    assert {name for name in named_configs(PAPER) if 'deeplabv2_' in name} == set(configs)
 
 
 def behaviour_rows():

@@ -238,7 +238,7 @@ def test_collected_in_the_order_of_the_runs(runs):
 
 def test_the_oracle_of_another_data_set_is_collected_last(runs, monkeypatch):
     monkeypatch.setattr(ExperimentPlan, 'oracle_of', lambda self, name: {'other': 'digits'}.get(name))
-    monkeypatch.setattr(JobRun, 'results', lambda run: {'val': {model: METRICS for model in run.job.models}})
+    monkeypatch.setattr(JobRun, 'results', lambda run: {'val': dict.fromkeys(run.job.models, METRICS)})
     other = JobRun(runs['dmt'].experiment, dataclasses.replace(runs['dmt'].job, data_set='other'), runs['dmt'].work_dir)
     found = collect([runs['oracle'], runs['baseline_a'], other], 'other', 'val')
     assert list(found) == [('dmt', 'a'), ('dmt', 'b'), ('oracle', '-')]

@@ -111,15 +111,15 @@ def test_variables_of_the_file(read):
         ('label_images=7', 'label_images=-1', 'data_sets.camvid.label_images must be at least 0, got -1'),
         ('label_images=7', 'label_images=0.5', 'data_sets.camvid.label_images must be a whole number, got 0.5'),
         ("methods =", "control = 'yes'\nmethods =", "control must be True or False, got 'yes'"),
-        ('digits=dict(', "digits=dict(oracle_of='camvid', ", "digits.oracle_of='camvid', but the data set has an oracle of its"),
+        ('digits=dict(', "digits=dict(oracle_of='camvid', ", "oracle_of='camvid', but the data set has an oracle"),
         ('digits=dict(', "new=dict(config='{config}', oracle_of='no'), digits=dict(",
          "data_sets.new.oracle_of: 'no' is not one of camvid, digits"),
-        ('cbst=dict(', "cbst=dict(data_sets=('camvid', 'x'), ", "methods.cbst.data_sets: 'x' is not one of camvid, digits"),
+        ('cbst=dict(', "cbst=dict(data_sets=('camvid', 'x'), ", "cbst.data_sets: 'x' is not one of camvid, digits"),
         ('cbst=dict(', "cbst=dict(baseline='flip', ", "methods.cbst.baseline: 'flip' is not one of baseline"),
         ('cbst=dict(', "cbst=dict(supervised_only=('a',), ", 'methods.cbst.supervised_only excludes self_training'),
-        ('methods =', 'published = dict(rows=dict(dmt=dict(values=dict(digits=1.0))))\nmethods =', 'published.source is missing'),
+        ('methods =', 'published = dict(rows=dict(dmt=dict(values={})))\nmethods =', 'published.source is missing'),
         ('methods =', "published = dict(source='', rows={})\nmethods =", 'published.source'),
-        ('methods =', "published = dict(source='T', rows={})\nmethods =", 'published.rows must have at least one entry'),
+        ('methods =', "published = dict(source='T', rows={})\nmethods =", 'published.rows must have at least one'),
         ('methods =', "published = dict(source='T', rows=dict(dmt=dict(values=dict(voc=1.0))))\nmethods =",
          "published.rows.dmt.values: 'voc' is not one of camvid, digits"),
         ('methods =', "published = dict(source='T', rows=dict(dmt=dict(values=dict(digits=101.0))))\nmethods =",
@@ -138,9 +138,8 @@ def test_bad_plans(read, tmp_path, old, new, message):
 def test_baselines_of_another_kind(read):
     """Where it does not run, the common baselines are what a method starts from."""
     text = "cbst=dict(baseline='all', loss"
-    plan = read(text=[
-        ('cbst=dict(loss', text), ('methods = dict(', "methods = dict(all=dict(supervised_only=('a',), data_sets=('digits',)),")
-    ])  # fmt: skip
+    new = "methods = dict(all=dict(supervised_only=('a',), data_sets=('digits',)),"
+    plan = read(text=[('cbst=dict(loss', text), ('methods = dict(', new)])
     assert plan.data_sets_of('all') == ('digits',)
     assert plan.data_sets_of('cbst') == ('camvid', 'digits')
     assert (plan.baseline_of('digits', 'cbst'), plan.baseline_of('camvid', 'cbst')) == ('all', 'baseline')

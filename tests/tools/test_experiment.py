@@ -18,9 +18,10 @@ import pytest
 from mmengine.config import Config
 from mmengine.fileio import get
 
+from mmdmt.errors import UserError
 from mmdmt.experiments.configs import check_plan
 from mmdmt.experiments.job_run import JobRun, collect, collect_labels
-from mmdmt.experiments.plan import ExperimentPlan
+from mmdmt.experiments.plan import ExperimentPlan, Published
 from mmdmt.experiments.statistics import gap_closure
 from mmdmt.experiments.table import render_labels
 from mmdmt.labels.maps import LabelMaps
@@ -154,6 +155,30 @@ def test_table(finished, runs):
     assert cells[2:4] == ['5', f'{recorded["mIoU"]:.1f}']
     assert cells[6] == ('' if closed != closed else f'{closed:.2f}')
     assert float(cells[7]) == pytest.approx(recorded['mIoU'] - values['baseline', 'b'][5], abs=0.0501)
+
+
+def test_table_in_the_form_of_the_paper(finished, runs, tool):
+    """One seed has no deviation. Published figures are added on request only, and marked."""
+    text = (finished.work_dir / 'table.md').read_text()
+    values = {row: seeds[5]['mIoU'] for row, seeds in collect(list(runs.values()), 'digits', 'val').items()}
+    gap = values['dmt', 'b'] - values['oracle', '-']
+    assert '*published*' not in text
+    assert f'| {values["dmt", "b"]:.2f} ({gap:+.2f})' in text.split('## digits')[0]
+    experiment = runs['dmt'].experiment
+    figures = dict(source='Table 4', rows=dict(dmt=dict(values=dict(digits=12.5), oracle=20.0)))
+    plan = experiment.plan.model_copy(update=dict(published=Published.read(figures, '')))
+    record = finished.work_dir / 'processes.jsonl'
+    shown = tool.table(replace(experiment, plan=plan), list(runs.values()), record, published=True)
+    (line,) = (line for line in shown.splitlines() if '*published* |' in line)
+    assert [cell.strip() for cell in line.split('|')[1:-1]] == ['dmt', '*published*', '12.50 (-7.50)']
+    assert 'figures of the publication (Table 4), not measured here' in shown
+    assert tool.table(replace(experiment, plan=plan), list(runs.values()), record) == text
+
+
+def test_published_needs_figures(write_plan, tool, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['experiment.py', str(write_plan('bare')), '--table', '--published'])
+    with pytest.raises(UserError, match='has no figures of a publication'):
+        tool.main()
 
 
 def test_accuracy_of_pseudo_labels(finished, runs):

@@ -25,7 +25,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     add_common_arguments(parser)
     parser.add_argument(
-        '--out', help='folder for the predicted label maps; for classification, file (.pkl) for all predictions'
+        '--out',
+        help='folder for the predicted label maps, in the folders of their images; for classification, file (.pkl) '
+        'for all predictions',
     )
     evaluation = parser.add_mutually_exclusive_group()
     evaluation.add_argument(
@@ -39,16 +41,18 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def save_predictions(cfg: Config, out: str) -> None:
-    """Make the test also write predictions: label maps, or for classification a list of all predictions."""
+def save_predictions(cfg: Config, out: str, kind: str) -> None:
+    """Make a ``test`` or ``val`` run also write predictions: label maps, or a list of those of whole images."""
     if cfg.default_scope == 'mmseg':
-        cfg.test_evaluator.update(output_dir=out)
+        from mmdmt.seg.predicted_maps import image_root  # registers the metric
+
+        writer = dict(type='PredictedMaps', out=out, root=image_root(cfg[f'{kind}_dataloader'].dataset))
     elif not out.endswith(('.pkl', '.pickle')):
         raise UserError(f'--out {out}: classification writes one file, which must end with .pkl or .pickle')
     else:
-        metrics = cfg.test_evaluator
-        metrics = list(metrics) if isinstance(metrics, list | tuple) else [metrics]
-        cfg.test_evaluator = [*metrics, dict(type='DumpResults', out_file_path=out)]
+        writer = dict(type='DumpResults', out_file_path=out)
+    metrics = cfg[f'{kind}_evaluator']
+    cfg[f'{kind}_evaluator'] = [*(metrics if isinstance(metrics, list | tuple) else [metrics]), writer]
 
 
 def main() -> None:
@@ -58,7 +62,7 @@ def main() -> None:
         raise MissingFileError(f'checkpoint {args.checkpoint} does not exist')
     cfg.load_from = args.checkpoint
     if args.out is not None:
-        save_predictions(cfg, args.out)
+        save_predictions(cfg, args.out, 'val' if args.val else 'test')
     if args.tta and 'runner_type' not in cfg:
         enable_tta(cfg)
     if 'runner_type' in cfg:

@@ -5,6 +5,7 @@ from mmdmt.losses import DynamicMutualLoss
 from mmdmt.seg import digits, transforms
 from mmdmt.seg.class_iou import ClassIoUMetric
 from mmdmt.seg.deeplabv2_head import DeepLabV2Head
+from mmdmt.seg.predicted_maps import PredictedMaps
 from mmdmt.seg.segmentor import DMTCascadeEncoderDecoder, DMTEncoderDecoder
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     'DMTEncoderDecoder',
     'DeepLabV2Head',
     'DynamicMutualLoss',
+    'PredictedMaps',
     'PseudoLabelDataset',
     'digits',
     'transforms',

@@ -110,7 +110,7 @@ def test_default_views(complete, run_tool, sizes, final, tmp_path):
     found = run_tool({}, '--tta', '--out', tmp_path / 'predictions', config=config)
     assert sorted(sizes) == sorted([(size, size) for size in (32, 48, 64, 80, 96, 112)] * 8)
     assert 0 < found['aAcc'] < 100
-    assert len(list((tmp_path / 'predictions').glob('*.png'))) == 4
+    assert len(list((tmp_path / 'predictions').rglob('*.png'))) == 4
 
 
 def test_validation_has_no_views(run_tool, capsys):

@@ -63,12 +63,14 @@ class PseudoLabelWriter(LabelWriter):
         coverage = self.histogram.coverage(self.label_ratio)
         if is_main_process():
             thresholds = self.histogram.thresholds(self.label_ratio).tolist()
+            pixels = self.histogram.counts.sum(1).tolist()
+            self.warn_of_one_class(pixels)
             self.store.finish(
                 self.histogram,
                 label_ratio=self.label_ratio,
                 coverage=coverage,
                 thresholds=thresholds,
-                pixels_by_class=self.histogram.counts.sum(1).tolist(),
+                pixels_by_class=pixels,
             )
         return {'coverage': coverage}
 

@@ -61,6 +61,7 @@ class ImageLabelWriter(LabelWriter):
             figures.update(accuracy=100 * right[kept].mean().item(), accuracy_all=100 * right.mean().item())
         if is_main_process():
             counts = np.bincount([row.label for row in rows], minlength=self.num_classes)
+            self.warn_of_one_class(counts.tolist())
             self.store.finish(
                 num_classes=self.num_classes,
                 label_ratio=self.label_ratio,

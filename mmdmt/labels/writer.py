@@ -1,11 +1,17 @@
 """Base of the metrics that write pseudo labels."""
 
+import logging
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from mmengine.dist import barrier
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
 
 from mmdmt.labels.store import LabelStore
+
+ONE_CLASS = 0.9999
+"""Share of the labels above which a teacher counts as one that knows a single class."""
 
 
 class LabelWriter(BaseMetric):
@@ -35,6 +41,23 @@ class LabelWriter(BaseMetric):
     @abstractmethod
     def complete(self) -> dict[str, float]:
         """Mark the store complete and return statistics of it; all processes call this once all images are stored."""
+
+    def warn_of_one_class(self, counts: Sequence[int]) -> None:
+        """Warn of a teacher that knows one class only, from the number of its labels of each class.
+
+        A later phase would learn nothing else; it has not begun yet.
+        """
+        total: int = sum(counts)
+        if len(counts) > 1 and total and max(counts) >= ONE_CLASS * total:
+            index = max(range(len(counts)), key=counts.__getitem__)
+            name = ((self.dataset_meta or {}).get('classes') or range(len(counts)))[index]
+            print_log(
+                f'{self.label_dir}: the teacher labels {100 * counts[index] / total:.4g} % as {name!r}, so the '
+                'next phase learns hardly any other. Its training has probably failed: stop the run and look at its '
+                'learning rate, its length and the labels of its images',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def compute_metrics(self, results: list) -> dict:
         """Return nothing: :meth:`evaluate` needs no results of single images."""

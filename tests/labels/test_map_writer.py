@@ -48,3 +48,13 @@ def test_half_precision_keeps_all_that_it_cannot_tell_apart(write):
     logits = torch.stack([torch.tensor([[1.0, 9, 10, 11]]), torch.zeros(1, 4)])
     assert write(logits, 0.25)[1]['pseudo_label/coverage'] == 0.25
     assert write(logits, 0.25, half=True)[1]['pseudo_label/coverage'] == 0.75
+
+
+@pytest.mark.parametrize('classes', [1, 2])
+def test_a_map_of_one_class_is_warned_of(write, monkeypatch, classes):
+    seen = []
+    monkeypatch.setattr(PseudoLabelWriter, 'warn_of_one_class', lambda self, counts: seen.append(counts))
+    logits = LOGITS.clone()
+    logits[1, 0, :classes] += 2.5
+    write(logits, 0.5)
+    assert seen == [[8 - classes, classes]]

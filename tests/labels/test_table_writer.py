@@ -202,3 +202,10 @@ def test_ratio_that_keeps_nothing(write):
 def test_own_prefix(write):
     figures = write(samples_of(ROWS, known=False), label_ratio=1.0, prefix='teacher')
     assert figures == {'teacher/images': 5, 'teacher/coverage': 1.0}
+
+
+def test_images_by_class_are_looked_at(write, monkeypatch):
+    seen = []
+    monkeypatch.setattr(ImageLabelWriter, 'warn_of_one_class', lambda self, counts: seen.append(counts))
+    write(samples_of(ROWS), label_ratio=0.6)
+    assert seen == [[2, 1, 2]]

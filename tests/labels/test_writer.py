@@ -1,7 +1,10 @@
 """What the writers of labels have in common; each kind has its own tests."""
 
+import logging
+
 import pytest
 
+from mmdmt.labels import writer as writer_module
 from mmdmt.labels.store import LabelStore
 from mmdmt.labels.writer import LabelWriter
 
@@ -85,3 +88,27 @@ def test_a_writer_must_have_a_store():
 
     with pytest.raises(TypeError, match=r'abstract.*complete.*store'):
         Half('folder', label_ratio=0.5)
+
+
+@pytest.mark.parametrize(
+    ('counts', 'name'),
+    [
+        ([0, 50, 0], 'leaf'),
+        ([99_991, 9, 0], 'soil'),
+        ([99_989, 11, 0], None),
+        ([25, 25, 0], None),
+        ([0, 0, 0], None),
+        ([7], None),  # one class is all there is
+    ],
+)
+def test_teacher_of_one_class(folder, counts, name, monkeypatch):
+    said = []
+    monkeypatch.setattr(writer_module, 'print_log', lambda text, **options: said.append((text, options['level'])))
+    writer = Writer(str(folder), label_ratio=0.5)
+    writer.dataset_meta = dict(classes=('soil', 'leaf', 'stem'))
+    writer.warn_of_one_class(counts)
+    assert [level for _, level in said] == [logging.WARNING] * (name is not None)
+    assert all(f'% as {name!r}, so the next phase' in text for text, _ in said)
+    writer.dataset_meta = None
+    writer.warn_of_one_class(counts)
+    assert len(said) == 2 * (name is not None)

@@ -10,7 +10,7 @@ from mmdmt.core.dynamic_weight import HUMAN, DynamicWeight, dynamic_weight, gamm
 from mmdmt.core.mixup import mixup
 from mmdmt.core.ranking import ClassHistogram, select_images
 from mmdmt.core.schedule import Phase, plan
-from mmdmt.core.splits import balanced_split, difference_maximised_sampling, nested_split
+from mmdmt.core.splits import balanced_split, difference_maximised_sampling, held_out, nested_split
 
 __all__ = [
     'HUMAN',
@@ -25,6 +25,7 @@ __all__ = [
     'dynamic_weight',
     'encode',
     'gamma_ramp',
+    'held_out',
     'mixup',
     'nested_split',
     'paste',

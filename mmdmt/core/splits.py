@@ -1,7 +1,7 @@
 """Choose labeled images: published nested splits, class-balanced splits, and two subsets to make models differ."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 def nested_split(names: Sequence[str], ratio: float, split_id: int, seed: int = 7777) -> tuple[list[str], list[str]]:
@@ -92,6 +92,51 @@ def balanced_split(
     taken = [_shuffled(members, f'{seed} {label}', split_id + 1)[:share] for label, members in by_class.items()]
     labeled = [name for turn in zip(*taken, strict=True) for name in turn]
     return labeled, sorted(set(names).difference(labeled))
+
+
+def held_out(names: Sequence[str], classes: Sequence[Collection[int]], share: float, seed: int = 7777) -> list[str]:
+    """Draw a share of labeled images, by class, to be set aside for choosing between checkpoints.
+
+    The classes take turns from the rarest to the most frequent: each draws, from a fresh
+    ``random.Random(f'{seed} {label}')``, until the drawn images show it in ``share`` of all images that do, rounded, at
+    least one. The last image of a class is never drawn. Images without a class are not drawn.
+
+    Args:
+        names: image names without duplicates, in any order.
+        classes: the classes that each image shows, such as its one class, or those of its pixels.
+        share: share to draw, in (0, 1).
+        seed: of the draws.
+
+    Returns:
+        The names that are drawn, sorted; at least one, and never all.
+
+    Raises:
+        ValueError: no names, a duplicate, not one entry of classes per name, share outside (0, 1), or no class that two
+            images show.
+
+    Example:
+        >>> held_out(['a', 'b', 'c', 'd', 'e'], [[0], [0], [0, 1], [0, 1], [2]], share=0.4)
+        ['a', 'c']
+    """
+    _check_names(names)
+    if len(classes) != len(names):
+        raise ValueError(f'classes must hold one entry for each of the {len(names)} names; got {len(classes)}')
+    if not 0 < share < 1:
+        raise ValueError(f'share must be in (0, 1); got {share}')
+    of_class: dict[int, set[str]] = {}
+    for name, own in zip(names, classes, strict=True):
+        for label in own:
+            of_class.setdefault(label, set()).add(name)
+    drawn: set[str] = set()
+    for label, members in sorted(of_class.items(), key=lambda item: (len(item[1]), item[0])):
+        wanted = min(max(1, round(share * len(members))), len(members) - 1)
+        for name in _shuffled(sorted(members - drawn), f'{seed} {label}', times=1):
+            left = (of_class[other] - drawn for other in of_class if name in of_class[other])
+            if len(members & drawn) < wanted and all(len(others) > 1 for others in left):
+                drawn.add(name)
+    if not drawn:
+        raise ValueError(f'at least two images must show one class to hold one out; got {len(names)} image(s)')
+    return sorted(drawn)
 
 
 def difference_maximised_sampling(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdmt.core.splits import balanced_split, difference_maximised_sampling, nested_split
+from mmdmt.core.splits import balanced_split, difference_maximised_sampling, held_out, nested_split
 
 DATA = Path(os.environ.get('MMDMT_SHARED_DATA') or Path(__file__).resolve().parents[3] / 'shared' / 'data')
 PUBLISHED = DATA / 'splits' / 'dmt'
@@ -239,3 +239,55 @@ def test_difference_maximised_sampling_seed():
 def test_difference_maximised_sampling_refuses(names, alpha, message):
     with pytest.raises(ValueError, match=message):
         difference_maximised_sampling(names, alpha)
+
+
+@pytest.mark.parametrize('share', [0.1, 0.25, 0.5])
+def test_held_out_images_of_single_classes(share):
+    """Of each class its share, rounded, at least one image and never all."""
+    sizes = {0: 20, 1: 8, 2: 3, 3: 2, 4: 1}
+    names = [f'{label}_{index:02d}' for label, size in sizes.items() for index in range(size)]
+    classes = [[int(name[0])] for name in names]
+    drawn = held_out(names, classes, share)
+    assert drawn == sorted(set(drawn))
+    counts = {label: sum(name.startswith(f'{label}_') for name in drawn) for label in sizes}
+    assert counts == {
+        0: {0.1: 2, 0.25: 5, 0.5: 10}[share], 1: {0.1: 1, 0.25: 2, 0.5: 4}[share], 2: {0.1: 1, 0.25: 1, 0.5: 2}[share],
+        3: 1, 4: 0,
+    }  # fmt: skip
+    shuffled = list(zip(names, classes, strict=True))
+    random.Random(1).shuffle(shuffled)
+    assert held_out(*map(list, zip(*shuffled, strict=True)), share) == drawn
+    assert held_out(names, classes, share, seed=1) != drawn
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_held_out_images_of_several_classes(seed):
+    """Each class that two images show is on both sides, as far as images allow; no class loses its last image."""
+    rng = random.Random(seed)
+    names = [f'{index:02d}' for index in range(12)]
+    classes = [{0} | {label for label in range(1, 6) if rng.random() < 0.25} for _ in names]
+    drawn = held_out(names, classes, 0.25)
+    assert 0 < len(drawn) < len(names)
+    shown = set().union(*(own for name, own in zip(names, classes, strict=True) if name not in drawn))
+    assert shown == set().union(*classes)
+    assert len(drawn) >= 3  # a quarter of those with class 0
+
+
+def test_image_without_a_class_is_not_held_out():
+    assert held_out(['a', 'b', 'c'], [[], [0], [0]], 0.5) in (['b'], ['c'])
+
+
+@pytest.mark.parametrize(
+    ('names', 'classes', 'share', 'message'),
+    [
+        (['a', 'b'], [[0]], 0.5, r'one entry for each of the 2 names; got 1'),
+        (['a', 'a'], [[0], [0]], 0.5, r"'a' more than once"),
+        ([], [], 0.5, 'at least one image name'),
+        (['a', 'b'], [[0], [0]], 0, r'share must be in \(0, 1\); got 0'),
+        (['a', 'b'], [[0], [0]], 1.0, r'share must be in \(0, 1\); got 1\.0'),
+        (['a', 'b'], [[0], [1]], 0.5, r'at least two images must show one class to hold one out; got 2 image'),
+    ],
+)
+def test_wrong_held_out(names, classes, share, message):
+    with pytest.raises(ValueError, match=message):
+        held_out(names, classes, share)

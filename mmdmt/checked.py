@@ -27,6 +27,7 @@ EXPECTED = {
     'literal_error': 'one of {expected}',
     'greater_than': 'above {gt:g}',
     'greater_than_equal': 'at least {ge:g}',
+    'less_than': 'below {lt:g}',
     'less_than_equal': 'at most {le:g}',
     'too_short': 'a list of at least {min_length}',
 }

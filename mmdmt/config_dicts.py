@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -45,7 +45,7 @@ def dicts_in(node: Any) -> Iterator[dict]:
 
 
 def leaves(key: str, value: Any, skip: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
-    """Yield dotted key and value, as text, of everything below ``key`` but the dict entries whose name ``skip`` names."""
+    """Yield dotted key and value, as text, of all that is below ``key``, without dict entries that ``skip`` names."""
     if isinstance(value, Mapping) and value:
         for name, item in value.items():
             if not skip(name):
@@ -77,3 +77,18 @@ def without_pretrained(node: Any) -> Any:
     if isinstance(node, list | tuple):
         return type(node)(without_pretrained(item) for item in node)
     return copy.deepcopy(node)
+
+
+def with_pipeline(dataset: Any, pipeline: Sequence) -> Any:
+    """Copy a dataset config with another pipeline, in its parts if it combines several."""
+    if isinstance(dataset, list | tuple):
+        return [with_pipeline(part, pipeline) for part in dataset]
+    inner = {key: with_pipeline(dataset[key], pipeline) for key in ('dataset', 'datasets') if key in dataset}
+    return {**dataset, **(inner or {'pipeline': pipeline})}
+
+
+def first_pipeline(dataset: Mapping) -> list:
+    """The pipeline of a dataset config; of a combination, that of its first part."""
+    while 'pipeline' not in dataset and ('dataset' in dataset or dataset.get('datasets')):
+        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
+    return dataset.get('pipeline', [])

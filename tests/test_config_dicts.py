@@ -3,7 +3,16 @@ import copy
 import pytest
 from mmengine.config import Config, ConfigDict
 
-from mmdmt.config_dicts import copy_config, dicts_in, dicts_of_type, merge, without_pretrained
+from mmdmt.config_dicts import (
+    copy_config,
+    dicts_in,
+    dicts_of_type,
+    first_pipeline,
+    leaves,
+    merge,
+    with_pipeline,
+    without_pretrained,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +88,25 @@ def test_dicts_of_type_are_those_of_the_config_itself():
     assert list(dicts_of_type(node, 'Los')) == []
     found[3]['n'] = 'changed'
     assert node['own']['loss']['inner']['n'] == 'changed'
+
+
+def test_leaves():
+    node = dict(one=dict(two=(1, 2), skipped=3), parts=[dict(type='A', skipped=1), 'B'], empty={}, nothing=None)
+    assert dict(leaves('at', node, 'skipped'.__eq__)) == {
+        'at.one.two': '[1, 2]', 'at.parts.0.type': "'A'", 'at.parts.1': "'B'", 'at.empty': '{}', 'at.nothing': 'None',
+    }  # fmt: skip
+
+
+COMBINED = dict(type='ConcatDataset', datasets=[dict(type='A', pipeline=[1]), dict(type='S', dataset=dict(type='B'))])
+
+
+def test_pipeline_of_a_dataset():
+    assert first_pipeline(dict(type='A', pipeline=[3])) == [3]
+    assert first_pipeline(COMBINED) == first_pipeline(dict(type='S', dataset=COMBINED)) == [1]
+    assert first_pipeline(dict(type='A')) == []
+
+
+def test_another_pipeline():
+    found = with_pipeline(COMBINED, [2])
+    assert found['datasets'] == [dict(type='A', pipeline=[2]), dict(type='S', dataset=dict(type='B', pipeline=[2]))]
+    assert COMBINED['datasets'][0]['pipeline'] == [1]

@@ -348,6 +348,18 @@ def test_split_of_image_folders(folder_config, folders, tmp_path):
     assert tuple(checkpoint['meta']['dataset_meta']['classes']) == ('cat', 'dog')
 
 
+def test_labeled_images_held_out(folder_config, tmp_path):
+    """One image of each class chooses the checkpoints, loaded as the validation images are."""
+    runner = DMTRunner(folder_config({'dmt.select': 'holdout', 'dmt.holdout': 0.34, 'dmt.rehearse': True}))
+    runner.train()
+    held = (tmp_path / 'run/splits/holdout.txt').read_text().split()
+    assert sorted(name.split('/')[0] for name in held) == ['cat', 'dog']
+    assert runner.manifest.record('00_train_a')['labeled'] == 4
+    dataset = runner.data.phases['01_train_a'].config.val_dataloader.dataset
+    assert [step.type for step in dataset.dataset.pipeline][-1] == 'PackInputs'
+    assert 'on the held-out labeled images' in (tmp_path / 'run/report.md').read_text()
+
+
 @pytest.fixture
 def refused(folder_config):
     """``refused(error, options, *texts)``: a run is refused with an error that holds the texts; nothing is written."""
@@ -393,14 +405,20 @@ def test_split_that_leaves_nothing(refused):
     refused(ValueError, {'dmt.split': dict(num_labeled=6)}, 'dmt.split.num_labeled=6 leaves none of the 6 images')
 
 
-def test_stock_classifier(refused):
+@pytest.mark.parametrize(
+    ('loss', 'message'),
+    [
+        ({}, 'ImageClassifier does not pass the confidence'),
+        (dict(_delete_=True, type='CrossEntropyLoss'), 'no log_odds'),
+    ],
+)
+def test_stock_classifier(folder_config, loss, message):
     """With a dynamic loss, it would train unweighted; without one, it could not label."""
-    stock = dict(_delete_=True, type='CrossEntropyLoss')
-    for options, message in (({}, 'ImageClassifier does not pass the confidence'), (stock, 'have no log_odds')):
-        changes = {'model.type': 'ImageClassifier', 'model.mixup': None}
-        if options:
-            changes['model.head.loss'] = options
-        refused(ValueError, changes, message)
+    cfg = folder_config({'model.type': 'ImageClassifier', 'model.head.loss': loss})
+    cfg.model.pop('mixup', None)
+    with pytest.raises(ValueError, match=message):
+        DMTRunner(cfg).train()
+    assert not list(Path(cfg.work_dir).glob('0*'))
 
 
 def test_split_of_the_other_task(refused):

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone
 from mmdmt.command_line import run_tool
 from mmdmt.engine.amp import enable_amp
 from mmdmt.engine.cli import add_common_arguments, load_config
+from mmdmt.engine.hooks import FitHook
 from mmdmt.errors import UserError
 
 
@@ -37,7 +38,9 @@ def main() -> None:
     if 'runner_type' not in cfg:
         if args.phase or args.dry_run:
             raise UserError(f'--phase and --dry-run need a DMT config; {args.config} has no runner_type')
-        Runner.from_cfg(cfg).train()
+        runner = Runner.from_cfg(cfg)
+        runner.register_hook(FitHook(whole=False))
+        runner.train()
         return
     runner = RUNNERS.build(cfg)
     if args.dry_run:

@@ -32,6 +32,7 @@ class ClassificationTask:
     own_arguments = frozenset({'mixup'})
 
     check_labeled = staticmethod(label_checks.check_labeled)
+    classes_shown = staticmethod(label_checks.classes_shown)
     check_forward = staticmethod(label_checks.check_forward)
 
     def num_classes(self, model: Mapping) -> int:

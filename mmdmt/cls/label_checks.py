@@ -42,6 +42,19 @@ def check_labeled(dataset: Any, key: str, classes: int) -> np.ndarray:
     return counts
 
 
+def classes_shown(dataset: Any, key: str, classes: int) -> list[list[int]]:
+    """The class of each image of a labeled dataset.
+
+    Raises:
+        UserError: for a label that is not one class.
+    """
+    labels = [dataset.get_data_info(idx).get('gt_label') for idx in range(len(dataset))]
+    for label in labels:
+        if not isinstance(label, int | np.integer):
+            raise UserError(f'{key}: an image has label {label!r}; allowed is one of 0..{classes - 1}')
+    return [[int(label)] for label in labels]
+
+
 def check_samples(labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_pipeline: Sequence) -> None:
     """Load one labeled image, and one unlabeled image through the label and the training pipeline.
 

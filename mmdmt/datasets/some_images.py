@@ -25,6 +25,11 @@ class SomeImages:
         """Meta information of the whole dataset."""
         return self.dataset.metainfo
 
+    @property
+    def pipeline(self) -> Any:
+        """Transforms of the whole dataset; None if it has none of its own."""
+        return getattr(self.dataset, 'pipeline', None)
+
     def full_init(self) -> None:
         """Do nothing: the dataset is initialized at once."""
 

@@ -26,6 +26,8 @@ def _of_settings(plan: RunPlan) -> Iterator[str]:
     settings = plan.settings
     if settings.select == 'val':
         yield "dmt.select='val': each phase hands over its best checkpoint on the validation set"
+    if settings.label_amp:
+        yield 'dmt.label_amp=True: images are labeled in mixed precision'
     stride = settings.label_writer.get('rank_stride', 1)
     if stride > 1:
         yield f'dmt.label_writer.rank_stride={stride}: one in {stride} pixels is ranked'

@@ -1,6 +1,7 @@
 """The state of a run on disk."""
 
 import json
+import math
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -80,8 +81,9 @@ class Manifest:
         return self.record(name) is not None
 
     def score(self, phase: Phase, metric: str) -> float | None:
-        """Validation metric of the checkpoint that a phase hands over; None if not complete or not validated."""
-        return (self.record(phase.name) or {}).get('metrics', {}).get(metric)
+        """Validation metric of the checkpoint that a phase hands over; None without one, and for one that is NaN."""
+        score = (self.record(phase.name) or {}).get('metrics', {}).get(metric)
+        return None if score is None or math.isnan(score) else score
 
     def missing(self, phase: Phase) -> list[str]:
         """Names of the incomplete phases that a phase needs."""

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.model import BaseModule
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, OPTIMIZERS
 from mmengine.runner import CheckpointLoader
 
-from mmdmt.config_dicts import copy_config
+from mmdmt.config_dicts import copy_config, dicts_in
 from mmdmt.engine.checkpoint_fit import check_any, check_complete, weights_of
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
@@ -19,6 +19,8 @@ DMT_MODELS = {
     'CascadeEncoderDecoder': 'DMTCascadeEncoderDecoder',
     'ImageClassifier': 'DMTImageClassifier',
 }
+
+OPTIMIZER_NUMBERS = frozenset({'lr', 'weight_decay', 'momentum', 'dampening', 'eps', 'alpha'})
 
 
 def check_model(config: Mapping, key: str) -> Any:
@@ -46,6 +48,24 @@ def check_schedule(schedulers: Any, steps: int, phase: str) -> None:
                 f'phase {phase} has {steps} steps, but param_scheduler.{index} ({scheduler.get("type")}) begins at '
                 f'step {begin}: shorten the warm-up before it, or make the phase longer'
             )
+
+
+def check_optimizer(optim_wrapper: Any, phase: str) -> None:
+    """Check that the optimizers of a phase exist, and that their numbers are numbers: mmengine's errors name neither.
+
+    Raises:
+        UserError: naming the phase, the key and the value.
+    """
+    for found in dicts_in(optim_wrapper):
+        optimizer = found.get('optimizer')
+        if not isinstance(optimizer, Mapping):
+            continue
+        name = optimizer.get('type')
+        if isinstance(name, str) and OPTIMIZERS.get(name) is None:
+            raise UserError(f'phase {phase} fails: optim_wrapper.optimizer.type={name!r} is not a known optimizer')
+        for key in OPTIMIZER_NUMBERS & optimizer.keys():
+            if isinstance(optimizer[key], bool) or not isinstance(optimizer[key], int | float):
+                raise UserError(f'phase {phase}: optim_wrapper.optimizer.{key}={optimizer[key]!r} must be a number')
 
 
 def check_variant(model: Any, key: str, scheme: str) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 
-from mmdmt.config_dicts import without_pretrained
+from mmdmt.config_dicts import first_pipeline, with_pipeline, without_pretrained
 from mmdmt.core.schedule import Phase
+from mmdmt.engine.epochs import to_steps
+from mmdmt.engine.phase_length import own_best, set_length
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.settings import DMTSettings, Stage, stage_of
 from mmdmt.engine.task import Task
@@ -25,7 +27,8 @@ class ModelData:
     """Dataset configs of one model, with their numbers of images, and pipelines.
 
     Labeled images depend on the stage: the first phase of a model may use only a part of them. ``train_pipeline`` loads
-    the unlabeled images for training, ``label_pipeline`` for labeling.
+    the unlabeled images for training, ``label_pipeline`` for labeling. ``held_out`` are labeled images to validate on
+    instead of the validation set, with their training pipeline.
     """
 
     labeled: Mapping[Stage, dict]
@@ -34,6 +37,7 @@ class ModelData:
     label_pipeline: list
     num_labeled: Mapping[Stage, int]
     num_unlabeled: int
+    held_out: dict | None = None
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,14 @@ class ResolvedPhase:
     ``config``: ordinary config, complete except for ``load_from`` if the phase starts from another phase's checkpoint.
     ``steps``: optimizer steps of a train phase, 0 for a label phase.
     ``data``: datasets of its model.
+    ``notes``: what was converted from epochs to steps.
     """
 
     phase: Phase
     config: Config
     steps: int
     data: ModelData
+    notes: tuple[str, ...] = ()
 
 
 def resolve(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) -> ResolvedPhase:
@@ -63,7 +69,8 @@ def resolve(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) -> Res
     if phase.kind == 'label':
         return ResolvedPhase(phase, _label_config(plan, phase, data, work_dir), 0, data)
     steps = _steps(plan, phase, data)
-    return ResolvedPhase(phase, _train_config(plan, phase, data, work_dir, steps), steps, data)
+    config, notes = _train_config(plan, phase, data, work_dir, steps)
+    return ResolvedPhase(phase, config, steps, data, tuple(notes))
 
 
 def final_config(plan: RunPlan, model: str) -> Config:
@@ -93,42 +100,70 @@ def _steps(plan: RunPlan, phase: Phase, data: ModelData) -> int:
     stage = plan.settings.stage(phase)
     if stage.get('iters') is not None:
         return stage['iters']
+    return max(
+        stage.get('min_iters') or 1, -int(-stage['epochs'] * _images(plan, phase, data) // _per_step(plan, phase))
+    )
+
+
+def _images(plan: RunPlan, phase: Phase, data: ModelData) -> int:
+    """Images of one epoch of a train phase."""
     if phase.supervised:
-        images = data.num_labeled['supervised']
-        per_step = plan.configs[phase.model]['supervised']['train_dataloader']['batch_size']
-    else:
-        images = plan.task.selected(data.num_unlabeled, phase.label_ratio or 1)
-        per_step = stage['unlabeled_per_batch']
-    return max(1, -int(-stage['epochs'] * images // (per_step * get_world_size())))
+        return data.num_labeled['supervised']
+    return plan.task.selected(data.num_unlabeled, phase.label_ratio or 1)
 
 
-def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, steps: int) -> Config:
+def _per_step(plan: RunPlan, phase: Phase) -> int:
+    """How many of these images one step takes, in all processes."""
+    if phase.supervised:
+        return plan.configs[phase.model]['supervised']['train_dataloader']['batch_size'] * get_world_size()
+    return plan.settings.stage(phase)['unlabeled_per_batch'] * get_world_size()
+
+
+def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, steps: int) -> tuple[Config, list[str]]:
+    """Config of a train phase, and what was converted from epochs in it."""
     result = copy.deepcopy(plan.configs[phase.model][stage_of(phase)])
-    loader = result['train_dataloader']
-    if phase.supervised:
-        loader.update(dataset=data.labeled['supervised'], sampler=dict(type='InfiniteSampler', shuffle=True))
-    else:
-        stage = plan.settings.stage(phase)
-        counts = dict(labeled=stage['labeled_per_batch'], unlabeled=stage['unlabeled_per_batch'])
-        pseudo = _pseudo_labeled(plan.settings, phase, data, work_dir)
-        loader.update(
-            dataset=dict(type='ConcatDataset', datasets=[data.labeled['semi'], pseudo], ignore_keys=DATASET_META),
-            sampler=dict(type='LabeledUnlabeledSampler', **counts),
-            batch_size=sum(counts.values()),
-        )
+    result['train_dataloader'].update(_train_loader(plan, phase, data, work_dir))
     if phase.init is not None:
         result['load_from'] = None  # known when that phase is complete
         result['model'] = without_pretrained(result['model'])
-    _set_length(result, steps, plan.settings, plan.cfg.get('train_cfg') or {})
+    loops = [loop or {} for loop in (result.get('train_cfg'), plan.cfg.get('train_cfg'))]
+    whole = tuple(loop[key] for loop in loops for key in ('max_epochs', 'max_iters') if loop.get(key))
+    notes = to_steps(result, max(1, -(-_images(plan, phase, data) // _per_step(plan, phase))), steps, whole)
+    keep_best = bool(own_best((result.get('default_hooks') or {}).get('checkpoint') or {}))
+    set_length(result, steps, plan.settings, whole)
+    if data.held_out is not None:
+        _validate_on(data.held_out, result)
     result.update(test_dataloader=None, test_cfg=None, test_evaluator=None)
     result['custom_hooks'] = [
         *(result.get('custom_hooks') or []),
         dict(type='ProgressHook'),
         dict(type='FiniteLossHook', phase=phase.name),
         *([] if phase.supervised else [dict(type='WeightedHook', phase=phase.name)]),
-        _commit_hook(plan.settings, phase, labeled=data.num_labeled[stage_of(phase)]),
+        _commit_hook(plan.settings, phase, keep_best, labeled=data.num_labeled[stage_of(phase)]),
     ]
-    return _finish(result, phase, work_dir)
+    return _finish(result, phase, work_dir), notes
+
+
+def _validate_on(dataset: dict, result: dict) -> None:
+    """Validate on a dataset, loaded as the validation images are, or else the test images."""
+    loader = copy.deepcopy(result.get('val_dataloader') or result['test_dataloader'])
+    loader['dataset'] = with_pipeline(dataset, first_pipeline(loader['dataset']))
+    evaluator = result.get('val_evaluator') or result['test_evaluator']
+    result.update(val_dataloader=loader, val_evaluator=evaluator, val_cfg=result.get('val_cfg') or {})
+
+
+def _train_loader(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) -> dict[str, Any]:
+    """Dataset, sampler and batch of a train phase."""
+    if phase.supervised:
+        return dict(dataset=data.labeled['supervised'], sampler=dict(type='InfiniteSampler', shuffle=True))
+    stage = plan.settings.stage(phase)
+    counts = dict(labeled=stage['labeled_per_batch'], unlabeled=stage['unlabeled_per_batch'])
+    pseudo = _pseudo_labeled(plan.settings, phase, data, work_dir)
+    return dict(
+        dataset=dict(type='ConcatDataset', datasets=[data.labeled['semi'], pseudo], ignore_keys=DATASET_META),
+        sampler=dict(type='LabeledUnlabeledSampler', **counts),
+        batch_size=sum(counts.values()),
+    )
 
 
 def _pseudo_labeled(settings: DMTSettings, phase: Phase, data: ModelData, work_dir: Path) -> dict[str, Any]:
@@ -171,11 +206,13 @@ def _label_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) 
         result[key] = None
     result.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
     # Images have many sizes, and cudnn would benchmark its algorithms for each size.
+    if plan.settings.label_amp:
+        result['test_cfg']['fp16'] = True
     result['env_cfg'] = {**(result.get('env_cfg') or {}), 'cudnn_benchmark': False}
     return _finish(result, phase, work_dir)
 
 
-def _commit_hook(settings: DMTSettings, phase: Phase, **figures: int) -> dict[str, Any]:
+def _commit_hook(settings: DMTSettings, phase: Phase, keep_best: bool = False, **figures: int) -> dict[str, Any]:
     return dict(
         type='DMTHook',
         phase=phase.name,
@@ -183,32 +220,8 @@ def _commit_hook(settings: DMTSettings, phase: Phase, **figures: int) -> dict[st
         metric=settings.metric,
         select=settings.select,
         figures=figures,
+        **(dict(keep_best=True) if keep_best else {}),
     )
-
-
-def _set_length(result: dict, steps: int, settings: DMTSettings, base_loop: Mapping) -> None:
-    """Set the length of a phase: its loop, the schedulers that last to the end, and its checkpoints."""
-    loop = result.get('train_cfg') or {}
-    interval = loop.get('val_interval', steps)
-    if settings.select == 'val':
-        interval = min(interval, max(1, steps // 10))
-    result['train_cfg'] = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=min(interval, steps))
-    schedulers = result.get('param_scheduler') or []
-    for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
-        full = (None, loop.get('max_iters'), base_loop.get('max_iters'))
-        for key in {'end', 'T_max', 'total_steps'} & {*scheduler, 'end'}:
-            if scheduler.get(key) in full:
-                scheduler[key] = steps
-    checkpoint = result.setdefault('default_hooks', {}).setdefault('checkpoint', dict(type='CheckpointHook'))
-    # A killed run loses at most a quarter of a phase, however short it is.
-    interval = min(checkpoint.get('interval', 1000), max(1, steps // 4))
-    # A checkpoint does not contain accumulated gradients, so it is written right after an update.
-    accumulated = (result.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-    checkpoint['interval'] = interval + -interval % accumulated
-    # The hook deletes an old checkpoint before it writes the new one. With two, one is always complete.
-    checkpoint.update(by_epoch=False, save_last=True, max_keep_ckpts=max(2, checkpoint.get('max_keep_ckpts', 2)))
-    if settings.select == 'val':
-        checkpoint['save_best'] = settings.metric
 
 
 def _finish(result: dict, phase: Phase, work_dir: Path) -> Config:

@@ -54,14 +54,23 @@ class RunPlan:
         cfg = old_keys.current(cfg)
         settings = DMTSettings.from_config(cfg)
         base = {key: value for key, value in cfg.to_dict().items() if key not in ('dmt', 'runner_type')}
+        Overrides.read({key: value for key, value in base.items() if key in Overrides.model_fields}, '')
         stages: tuple[Stage | None, ...] = (None, *STAGES)
         configs = {
             model: {stage: _model_config(base, settings, model, stage) for stage in stages} for model in settings.models
         }
         _check_known_keys(cfg)
         for model, config in configs.items():
+            _check_batch(config['supervised'], model)
             if settings.select == 'val' and not config[None].get('val_dataloader'):
                 raise UserError(f"dmt.select='val' needs a val_dataloader, and model {model} has none")
+            for key in ('dataloader', 'evaluator'):
+                if settings.select == 'holdout' and not (
+                    config[None].get(f'val_{key}') or config[None].get(f'test_{key}')
+                ):
+                    raise UserError(
+                        f"dmt.select='holdout' needs a val_{key} or a test_{key}, and model {model} has none"
+                    )
         return cls(cfg, settings, task_of(cfg), tuple(settings.phases()), configs)
 
     def num_classes(self, model: str) -> int:
@@ -75,6 +84,15 @@ def _check_known_keys(cfg: Config) -> None:
         close = () if key in TOP_KEYS else difflib.get_close_matches(key, TOP_KEYS, n=1, cutoff=0.86)
         if close:
             raise UserError(f'{key} at the top of the config has no meaning: should it be {close[0]}?')
+
+
+def _check_batch(config: Mapping, model: str) -> None:
+    found = (config.get('train_dataloader') or {}).get('batch_size')
+    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+        raise UserError(
+            f'train_dataloader.batch_size of model {model} must be a whole number above 0, got {found!r}: the labeled '
+            'images in a batch of the first phase'
+        )
 
 
 def _model_config(base: Mapping, settings: DMTSettings, model: str, stage: Stage | None) -> dict:

@@ -5,11 +5,14 @@ from datetime import timedelta
 
 from mmdmt.core.schedule import Phase
 from mmdmt.engine.manifest import Manifest
+from mmdmt.engine.phase_config import ModelData
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import DMTSettings, stage_of
 from mmdmt.labels.stores import STORES
 
 LABEL_ACCURACY = 'label accuracy'
+MEASURED_ON = dict(last='the validation set', val='the validation set', holdout='the held-out labeled images')
+"""Which images ``dmt.select`` measures phases on."""
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -50,13 +53,12 @@ def render(manifest: Manifest, settings: DMTSettings, best: Phase, behaviours: S
     parts = [
         markdown_table(header, rows),
         markdown_table([settings.metric, *settings.models], _summary(manifest, settings)),
-        f'Best: model {best.model}, {settings.metric} {_number(manifest.score(best, settings.metric))} on the '
-        f'validation set, in {manifest.work_dir / "best.pth"} (config for the stock tools: '
-        f'{manifest.work_dir / "best.py"}). Time of all phases: {_duration(total)}.',
+        f'{_result(manifest, settings, best)} Time of all phases: {_duration(total)}.',
+        *(f'Warning: {finding}.' for finding in findings(manifest, settings, best)),
         'Checkpoints: the last one of each phase.'
         if settings.select == 'last'
-        else f'Checkpoints: the one of each phase with the best {settings.metric} on the validation set, on which the '
-        'figures above are also measured; the last one of each phase: '
+        else f'Checkpoints: the one of each phase with the best {settings.metric} on {MEASURED_ON[settings.select]}, '
+        'on which the figures above are also measured; the last one of each phase: '
         + ', '.join(f'{name} {_number(value)}' for name, value in _last_scores(manifest, settings.metric)),
         *(
             f'Not trained here: {phase.name} uses {record["taken_over"]}.'
@@ -64,11 +66,61 @@ def render(manifest: Manifest, settings: DMTSettings, best: Phase, behaviours: S
             if 'taken_over' in (record := manifest.record(phase.name) or {})
         ),
         *(f'Behavior of the published code: {behaviour}.' for behaviour in behaviours),
-        f'The better of the last models is chosen by {settings.metric} on the validation set.'
-        if len(settings.models) > 1
-        else '',
+        _choice(manifest, settings, best),
     ]
     return '\n\n'.join(part for part in parts if part) + '\n'
+
+
+def _result(manifest: Manifest, settings: DMTSettings, best: Phase) -> str:
+    """Which model is the result, and where it is."""
+    score = manifest.score(best, settings.metric)
+    what = (
+        'without a figure' if score is None else f'{settings.metric} {_number(score)} on {MEASURED_ON[settings.select]}'
+    )
+    return (
+        f'{"Result" if score is None else "Best"}: model {best.model}, {what}, in {manifest.work_dir / "best.pth"} '
+        f'(config for the stock tools: {manifest.work_dir / "best.py"}).'
+    )
+
+
+def _choice(manifest: Manifest, settings: DMTSettings, best: Phase) -> str:
+    """What chose between the models."""
+    if manifest.score(best, settings.metric) is None:
+        first = ': the result is the first of the last models' if len(settings.models) > 1 else ''
+        return f'No phase has a {settings.metric}, as without a validation set, so nothing chose{first}.'
+    if len(settings.models) == 1:
+        return ''
+    return f'The better of the last models is chosen by {settings.metric} on {MEASURED_ON[settings.select]}.'
+
+
+def findings(manifest: Manifest, settings: DMTSettings, best: Phase) -> list[str]:
+    """What the figures of a complete run say against its result: a baseline or a middle phase is better.
+
+    Args:
+        manifest: The run.
+        settings: Its settings.
+        best: The train phase whose checkpoint is the result.
+    """
+    result = manifest.score(best, settings.metric)
+    if result is None:
+        return []
+    scores = {phase: manifest.score(phase, settings.metric) for phase in manifest.phases if phase.kind == 'train'}
+    above = {phase: score for phase, score in scores.items() if score is not None and score > result}
+    found = []
+    for phase, score in above.items():
+        if phase.supervised and phase.model == best.model:
+            found.append(
+                f'the result ({_number(result)}) is below the baseline of its model ({_number(score)}): DMT did not '
+                'help here. Gamma, the number of steps and the learning rate of dmt.semi are what to look at'
+            )
+    middle = [phase for phase in above if 0 < phase.iteration < best.iteration]
+    if middle:
+        highest = max(middle, key=above.__getitem__)
+        found.append(
+            f'{len(middle)} earlier phase(s) are above the result ({_number(result)}), {highest.name} most '
+            f'({_number(above[highest])}). It was not chosen, since a figure that chooses is no fair figure'
+        )
+    return found
 
 
 def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] = ()) -> str:
@@ -103,7 +155,7 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
             '',
             *(
                 f'model {model}: {" or ".join(map(str, sorted(set(own.num_labeled.values()))))} labeled, '
-                f'{own.num_unlabeled} unlabeled images'
+                f'{own.num_unlabeled} unlabeled images' + _held_out(own)
                 for model, own in data.models.items()
             ),
             f'{sum(steps.values())} optimizer steps, {sum(to_label.values())} images to label in {len(labels)} label '
@@ -111,10 +163,17 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
             f'pseudo labels: at most {max(each, default=0) / 2**20:,.1f} MiB per label phase (before compression), '
             f'{held / 2**20:,.1f} MiB on disk at a time ' + ('(kept)' if keep else '(deleted after use)'),
             *(f'behavior of the published code: {behaviour}' for behaviour in behaviours),
+            *(f'{name}: {note}' for name, phase in data.phases.items() for note in phase.notes),
             *_class_table(data),
             *(f'warning: {warning}' for warning in data.warnings),
         ]
     )
+
+
+def _held_out(data: ModelData) -> str:
+    if data.held_out is None:
+        return ''
+    return f'; {len(data.held_out["indices"])} labeled images held out (splits/holdout.txt)'
 
 
 def _class_table(data: RunData) -> list[str]:

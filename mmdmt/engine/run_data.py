@@ -11,8 +11,10 @@ from mmdmt.config_dicts import merge_all
 from mmdmt.core.splits import difference_maximised_sampling
 from mmdmt.datasets.building import build_dataset, image_paths
 from mmdmt.datasets.image_checks import check_disjoint, check_exist, check_images, check_once, identity
+from mmdmt.engine.held_out import hold_out
 from mmdmt.engine.model_checks import (
     check_model,
+    check_optimizer,
     check_schedule,
     check_served,
     check_supervised,
@@ -20,6 +22,7 @@ from mmdmt.engine.model_checks import (
     check_weights,
 )
 from mmdmt.engine.phase_config import ModelData, ResolvedPhase, resolve
+from mmdmt.engine.phase_length import short_phases
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.settings import STAGES, SplitSettings, Stage
 from mmdmt.errors import UserError
@@ -58,6 +61,11 @@ class RunData:
                 _check_split(lists[model].get(stage), size, 'labeled')
             _check_split(lists[model].get('unlabeled'), data.num_unlabeled, 'unlabeled')
             self._check_ratio(data.num_unlabeled)
+        if self.plan.settings.select == 'holdout':
+            self.models, names = hold_out(self.plan, self.models, lambda config: self.dataset(config, 'dmt.labeled'))
+            if is_main_process():
+                _write_list(split_dir / 'holdout.txt', list(names))
+            barrier()
         self.phases = {
             phase.name: resolve(self.plan, phase, self.models[phase.model], self.work_dir) for phase in self.plan.phases
         }
@@ -146,7 +154,10 @@ class RunData:
         """
         for resolved in self.phases.values():
             if resolved.steps and not self.plan.settings.supervised_checkpoint(resolved.phase):
+                check_optimizer(resolved.config.get('optim_wrapper'), resolved.phase.name)
                 check_schedule(resolved.config.get('param_scheduler'), resolved.steps, resolved.phase.name)
+        for warning in short_phases(self.plan.settings, self.phases.values()):
+            self._warn(warning)
         checked: set[str] = set()
         for model, data in self.models.items():
             self._check_model(model, data, checked)

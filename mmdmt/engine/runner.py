@@ -171,6 +171,8 @@ class DMTRunner:
         phase = resolved.phase
         number = self.manifest.phases.index(phase) + 1
         self._logger.info(f'Phase {number} of {len(self.manifest.phases)}: {phase.name}')
+        for note in resolved.notes:
+            self._logger.info(f'{phase.name}: {note}')
         cfg = self._bound(resolved)
         torch.backends.cudnn.benchmark = False  # a Runner enables it but never disables it
         supervised = self.settings.supervised_checkpoint(phase)

@@ -78,6 +78,8 @@ class SemiStage(SupervisedStage):
     """Labeled images in the batch of each process."""
     unlabeled_per_batch: PositiveInt
     """Unlabeled images in the batch of each process."""
+    min_iters: PositiveInt | None = None
+    """Least number of optimizer steps of a phase whose length is set in ``epochs``."""
 
 
 class ModelOverrides(Overrides):
@@ -145,8 +147,13 @@ class DMTSettings(Checked):
     classification)."""
     label_writer: dict = {}
     """Options of the writer of pseudo labels (segmentation: ``rank_stride``, ``half``)."""
-    select: Literal['last', 'val'] = 'last'
-    """Which checkpoint a phase hands over: the last one, or the best on the validation set."""
+    select: Literal['last', 'val', 'holdout'] = 'last'
+    """Which checkpoint a phase hands over: the last one, the best on the validation set, or the best on labeled images
+    that no phase trains on."""
+    holdout: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the labeled images to hold out, drawn by class, for ``select='holdout'``; default 0.1."""
+    label_amp: bool = False
+    """Label in mixed precision, as the published code does; confidences are computed in float32 all the same."""
     metric: str
     """Metric of ``val_evaluator`` that selects checkpoints and models; default ``mIoU``, or ``accuracy/top1``."""
     keep_labels: bool = False
@@ -175,6 +182,8 @@ class DMTSettings(Checked):
             _check_split(dmt['split'], task)
         settings = cls.read(dmt, 'dmt')
         settings._check_stages()
+        if settings.holdout is not None and settings.select != 'holdout':
+            raise UserError(f"dmt.holdout={settings.holdout} needs dmt.select='holdout', got {settings.select!r}")
         if settings.split is not None and settings.split.difference_maximised is not None and len(settings.models) != 2:
             raise UserError(f'dmt.split.difference_maximised needs exactly two models, got {len(settings.models)}')
         settings.phases()

@@ -59,6 +59,9 @@ class Task(Protocol):
     def check_labeled(self, dataset: Any, key: str, classes: int) -> np.ndarray:
         """Check every image of a labeled dataset and its label; return how often each class occurs."""
 
+    def classes_shown(self, dataset: Any, key: str, classes: int) -> list[list[int]]:
+        """The classes that each image of a labeled dataset shows."""
+
     def check_samples(self, labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_pipeline: Sequence) -> None:
         """Load a first sample in each way that a run uses."""
 

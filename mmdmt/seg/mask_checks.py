@@ -55,6 +55,18 @@ def check_labeled(dataset: Any, key: str, classes: int) -> np.ndarray:
     return counts
 
 
+def classes_shown(dataset: Any, key: str, classes: int) -> list[list[int]]:
+    """The classes that each mask of a labeled dataset shows, loaded as for training.
+
+    Raises:
+        UserError: as :func:`check_labeled`.
+    """
+    infos, loaders = [dataset.get_data_info(idx) for idx in range(len(dataset))], load_transforms(dataset)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        counts = pool.map(lambda info: _check_pair(info, loaders, key, classes), infos)
+        return [np.flatnonzero(found[:classes]).tolist() for found in counts]
+
+
 def _check_pair(info: dict, loaders: Sequence[Any], key: str, classes: int) -> np.ndarray:
     path, mask_path = info['img_path'], info.get('seg_map_path')
     if not fileio.exists(path):

@@ -41,6 +41,7 @@ class SegmentationTask:
 
     check_pipeline = staticmethod(mask_checks.check_pipeline)
     check_labeled = staticmethod(mask_checks.check_labeled)
+    classes_shown = staticmethod(mask_checks.classes_shown)
 
     def num_classes(self, model: Mapping) -> int:
         """Return the number of classes of a segmentor config, set in its (last) decode head."""

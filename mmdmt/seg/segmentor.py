@@ -76,7 +76,7 @@ class _DynamicMutual(KnowsOrigin):
     def loss(self, inputs: Tensor, data_samples: list) -> dict:
         """Compute the losses of a batch; with confidences, add statistics of its pseudo-labeled pixels for the log."""
         with teacher_confidence(self._dynamic_losses, stack_confidence(data_samples)):
-            losses = super().loss(inputs, data_samples)  # type: ignore[misc]
+            losses = super().loss(inputs, data_samples)
         statistics = self.dynamic_loss.statistics
         return losses if statistics is None else {**losses, **statistics._asdict()}
 

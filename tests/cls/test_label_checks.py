@@ -7,7 +7,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS, MODELS
 
 import mmdmt.cls  # noqa: F401  (registers datasets, models and transforms)
-from mmdmt.cls.label_checks import check_forward, check_labeled, check_samples
+from mmdmt.cls.label_checks import check_forward, check_labeled, check_samples, classes_shown
 
 CLASSES = ('cat', 'dog', 'owl')
 KEYS = ('dmt.labeled', 'val_dataloader.dataset')
@@ -223,3 +223,9 @@ def test_head_with_several_scores(make):
     model = build_model(type='ConformerHead', in_channels=[64, 64])
     with pytest.raises(ValueError, match=r'^dmt\.models\.a: the model cannot predict an image: '):
         check_forward(model, make(), 'dmt.models.a', 3)
+
+
+def test_classes_that_images_show():
+    assert classes_shown(Infos(2, np.int64(0), 2), 'dmt.labeled', 3) == [[2], [0], [2]]
+    with pytest.raises(ValueError, match=r'^dmt\.labeled: an image has label \[1\]; allowed is one of 0\.\.2$'):
+        classes_shown(Infos(0, [1]), 'dmt.labeled', 3)

@@ -19,3 +19,8 @@ def test_images_in_the_given_order(image_folder):
 def test_few_unlabeled_images_have_names_of_their_own(image_folder):
     dataset = UnlabeledDataset(few(image_folder, [3, 1]), pipeline=[])
     assert [dataset.name(idx) for idx in range(2)] == ['000000_d', '000001_b']
+
+
+def test_pipeline_is_that_of_the_whole(image_folder):
+    (transform,) = few(image_folder, [3]).pipeline.transforms
+    assert type(transform).__name__ == 'LoadImageFromFile'

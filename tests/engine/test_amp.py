@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -9,8 +10,10 @@ from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import IterBasedTrainLoop
 
+from mmdmt.core.confidence import encode
 from mmdmt.engine import DMTRunner, PseudoLabelWriter, amp
 from mmdmt.engine.amp import CPUAmpOptimWrapper, enable_amp
+from mmdmt.labels.store import sample_name
 from tests.steps import SELF_TAUGHT, by_hand, checkpoint, pseudo_labeled
 
 
@@ -134,3 +137,21 @@ def test_gpu_wrapper_is_that_of_mmengine():
     wrapper = OPTIM_WRAPPERS.build(dict(cfg.optim_wrapper, optimizer=optimizer))
     assert type(wrapper) is AmpOptimWrapper
     assert wrapper.loss_scaler.get_growth_interval() == 2000
+
+
+def test_labels_in_mixed_precision(train, monkeypatch):
+    """By option the teacher computes in bfloat16; confidences are computed from its logits in float32."""
+    seen, process = [], PseudoLabelWriter.process
+
+    def record(self, data_batch, data_samples):
+        process(self, data_batch, data_samples)
+        (sample,) = data_samples
+        logits = sample['seg_logits']['data']
+        name = sample_name(sample['sample_idx'], sample['img_path'])
+        _, code = encode(logits[None].double().float())
+        seen.append((logits.dtype, np.array_equal(self.store.read(name)[1], code[0].numpy())))
+
+    monkeypatch.setattr(PseudoLabelWriter, 'process', record)
+    runner = train({'dmt.label_amp': True})
+    assert seen == [(torch.bfloat16, True)] * 6
+    assert runner.manifest.record('01_label_a')['coverage'] == pytest.approx(0.5, abs=0.1)

@@ -68,6 +68,8 @@ def test_one_of_two_pipelines_is_enough(root):
         ({'dmt.select': 'val'}, ["dmt.select='val'"]),
         ({'dmt.label_writer.rank_stride': 16}, ['one in 16 pixels is ranked']),
         ({'dmt.label_writer.half': True}, ['half precision']),
+        ({'dmt.label_amp': True}, ['dmt.label_amp=True: images are labeled in mixed precision']),
+        ({'dmt.select': 'holdout'}, []),
         ({'model.decode_head.dilations': (6, 12)}, ['model a: dilations=(6, 12)', 'model b: dilations=(6, 12)']),
         ({'dmt.models.a.model.backbone.style': 'pytorch'}, ["model a: style='pytorch'"]),
         ({'dmt.models.b.model.data_preprocessor': dict(pad_val=-2.0)}, ['model b: pad_val=-2.0']),

@@ -7,6 +7,7 @@ from torch import nn
 
 from mmdmt.engine.model_checks import (
     check_model,
+    check_optimizer,
     check_schedule,
     check_served,
     check_supervised,
@@ -150,7 +151,9 @@ def test_supervised_checkpoint_has_all_tensors(model, save, wrapped):
     check_supervised(save(dict(state_dict=weights) if wrapped else weights), KEY, model)
     del weights['bias']
     weights['weight'] = torch.zeros(2, 2)
-    message = r"does not fit the model: 0 tensors fit, 1 are missing \('bias', ...\), 1 have other shapes \('weight', ...\)"
+    message = (
+        r"does not fit the model: 0 tensors fit, 1 are missing \('bias', ...\), 1 have other shapes \('weight', ...\)"
+    )
     with pytest.raises(ValueError, match=rf"^{KEY}='.*given\.pth' {message}"):
         check_supervised(save(dict(state_dict=weights) if wrapped else weights), KEY, model)
 
@@ -203,3 +206,35 @@ def test_weights_of_a_part_of_which_nothing_fits(save):
     dict(load_from=path), key, '', model)])  # fmt: skip
 def test_weights_of_a_parallel_training(model, save, check):
     check(save({f'module.{name}': value for name, value in model.state_dict().items()}), KEY, model)
+
+
+@pytest.mark.parametrize(
+    'wrapper',
+    [
+        None,
+        dict(optimizer=dict(type='SGD', lr=1, momentum=0.9)),
+        dict(type='OptimWrapper', optimizer=dict(type=torch.optim.Adam, lr=1e-3, betas=(0.9, 0.99))),
+        dict(constructor='Own', generator=dict(optimizer=dict(type='AdamW', lr=0.1))),
+    ],
+    ids=str,
+)
+def test_optimizers(wrapper):
+    check_optimizer(wrapper, '00_train_a')
+
+
+@pytest.mark.parametrize(
+    ('optimizer', 'message'),
+    [
+        (dict(type='SDG', lr=0.1), r"type='SDG' is not a known optimizer"),
+        (dict(type='SGD', lr='abc'), r"lr='abc' must be a number"),
+        (dict(type='SGD', lr='1e-3'), r"lr='1e-3' must be a number"),
+        (dict(type='SGD', lr=0.1, weight_decay=None), r'weight_decay=None must be a number'),
+        (dict(type='SGD', lr=0.1, momentum=True), r'momentum=True must be a number'),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize('several', [False, True])
+def test_wrong_optimizers(optimizer, message, several):
+    wrapper = dict(optimizer=optimizer)
+    with pytest.raises(ValueError, match=rf'^phase 01_train_a.*: optim_wrapper\.optimizer\.{message}$'):
+        check_optimizer(dict(critic=wrapper) if several else wrapper, '01_train_a')

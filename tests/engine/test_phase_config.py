@@ -206,3 +206,38 @@ def test_final_config_holds_only_stock_types(tiny_config):
     assert 'Dynamic' not in repr(final.model)
     assert not {'dmt', 'runner_type', 'load_from', 'work_dir', 'resume'} & set(final.keys())
     assert (cfg.to_dict(), plan.configs) == (before, configs)
+
+
+EPOCHS = {
+    'train_cfg': dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=4, val_interval=1),
+    'param_scheduler': [dict(type='MultiStepLR', milestones=[1, 2], gamma=0.1, by_epoch=True)],
+    'default_hooks.checkpoint': dict(type='CheckpointHook', interval=1, by_epoch=True),
+    'dmt.supervised.iters': None,
+    'dmt.supervised.epochs': 4,
+    'dmt.semi.iters': None,
+    'dmt.semi.epochs': 4,
+}
+
+
+def test_epochs_of_each_phase(derive):
+    """4 labeled images in batches of 2, 6 unlabeled ones in batches of 2: 2 and 3 steps an epoch."""
+    for name, epoch in (('00_train_a', 2), ('01_train_a', 3)):
+        cfg = derive(name, EPOCHS)
+        assert cfg.train_cfg == dict(type='IterBasedTrainLoop', max_iters=4 * epoch, val_interval=epoch)
+        (scheduler,) = cfg.param_scheduler
+        assert (scheduler.milestones, scheduler.by_epoch) == ([epoch, 2 * epoch], False)
+        assert cfg.default_hooks.checkpoint.interval == epoch
+        assert cfg.default_hooks.checkpoint.by_epoch is False
+
+
+def test_least_number_of_steps(derive):
+    options = {**EPOCHS, 'dmt.semi.min_iters': 50}
+    assert derive('01_train_a', options).train_cfg.max_iters == 50
+    assert derive('01_train_a', {**options, 'dmt.semi.epochs': 40}).train_cfg.max_iters == 120
+    assert derive('00_train_a', options).train_cfg.max_iters == 8
+
+
+def test_best_checkpoint_of_the_user_is_kept(derive):
+    options = {'default_hooks.checkpoint': dict(type='CheckpointHook', save_best='mAcc')}
+    assert derive('00_train_a', options).custom_hooks[-1].keep_best is True
+    assert derive('00_train_a', options).default_hooks.checkpoint.save_best == 'mAcc'

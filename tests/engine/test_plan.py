@@ -97,3 +97,22 @@ def test_config_that_is_no_dmt_config_is_refused(tiny_config, tmp_path):
     cfg.pop('dmt')
     with pytest.raises(ValueError, match='has no `dmt` dict'):
         RunPlan.of(cfg)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'find_unused_parameters': 'no'}, r"^find_unused_parameters must be True or False, got 'no'$"),
+        ({'load_from': 3}, r'^load_from must be a string, got 3$'),
+        ({'custom_hooks': 'EMAHook'}, r"^custom_hooks must be a list, got 'EMAHook'$"),
+        ({'param_scheduler': 'x'}, r"^param_scheduler must be a dict or a list, got 'x'$"),
+        ({'train_dataloader.batch_size': '8'}, r"^train_dataloader\.batch_size of model a must be .* got '8'"),
+        ({'train_dataloader.batch_size': 0}, r'^train_dataloader\.batch_size of model a must be .* got 0'),
+        ({'train_dataloader.batch_size': True}, r'batch_size of model a must be .* got True'),
+        ({'dmt.models.b': dict(train_dataloader=dict(batch_size=2.5))}, r'batch_size of model b must be .* got 2\.5'),
+    ],
+    ids=str,
+)
+def test_types_of_keys_beside_dmt(tiny_config, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        RunPlan.of(tiny_config(tmp_path, options))

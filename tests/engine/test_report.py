@@ -1,10 +1,13 @@
 import json
+import math
+import re
 
 import pytest
 
 from mmdmt.core.schedule import plan
 from mmdmt.engine import report
 from mmdmt.engine.manifest import Manifest
+from mmdmt.engine.result import best_phase
 from mmdmt.engine.settings import DMTSettings
 
 SETTINGS = dict(labeled={}, unlabeled={}, label_pipeline=[], supervised={}, semi={}, metric='mIoU', ranking='class')
@@ -58,6 +61,9 @@ def test_render(manifest, tmp_path):
 Best: model b, mIoU 61.25 on the validation set, in {tmp_path}/best.pth (config for the stock tools: \
 {tmp_path}/best.py). Time of all phases: 0:45:04.
 
+Warning: 1 earlier phase(s) are above the result (61.25), 01_train_a most (99.00). It was not chosen, since a figure \
+that chooses is no fair figure.
+
 Checkpoints: the last one of each phase.
 
 The better of the last models is chosen by mIoU on the validation set.
@@ -83,3 +89,50 @@ def test_one_model(tmp_path):
     assert '| 00_train_a | a       |         |         |             |          | -    | not run |' in text
     assert '| 01_train_a | a       | a       |         | 1           |          | -    | not run |' in text
     assert 'The better of' not in text
+
+
+def scored(manifest, **scores):
+    """The manifest, with other scores of some phases; None for no validation."""
+    for name, score in scores.items():
+        path = manifest.folder(name.removeprefix('p')) / 'phase.json'
+        metrics = {} if score is None else {'mIoU': score}
+        path.write_text(json.dumps({**json.loads(path.read_text()), 'metrics': metrics}))
+    return manifest
+
+
+def test_result_below_its_own_baseline(manifest):
+    text = report.render(scored(manifest, p00_train_b=62.0, p01_train_a=61.0), MUTUAL, PHASES[-3])
+    assert 'Warning: the result (61.25) is below the baseline of its model (62.00): DMT did not help here.' in text
+    assert 'earlier phase' not in text
+
+
+def test_baseline_of_the_other_model_is_no_warning(manifest):
+    assert report.findings(scored(manifest, p00_train_a=99.0, p01_train_a=61.25), MUTUAL, PHASES[-3]) == []
+
+
+@pytest.mark.parametrize('score', [None, math.nan])
+def test_nothing_chose(manifest, tmp_path, score):
+    scored(manifest, **{f'p{name}': score for name in SCORES})
+    best = best_phase(manifest, 'mIoU')
+    text = report.render(manifest, MUTUAL, best)
+    assert best.name == '02_train_b'
+    assert f'Result: model b, without a figure, in {tmp_path}/best.pth' in text
+    assert 'No phase has a mIoU, as without a validation set, so nothing chose: the result is the first of the' in text
+    assert 'Best' not in text
+    assert 'chosen by' not in text
+    assert '| -    ' in text
+    assert not re.search(r'\bnan\b', text)
+
+
+@pytest.mark.parametrize('missing', [None, math.nan])
+def test_a_model_without_a_figure_is_never_the_best(manifest, missing):
+    scored(manifest, p02_train_b=missing, p02_train_a=0.0)
+    assert best_phase(manifest, 'mIoU').name == '02_train_a'
+
+
+def test_one_model_without_validation(tmp_path):
+    settings = DMTSettings(models={'a': {}}, scheme='self', label_ratios=(1.0,), **SETTINGS)
+    manifest = Manifest(tmp_path, plan('self', ['a'], (1.0,)))
+    text = report.render(manifest, settings, manifest.phases[-1])
+    assert 'Result: model a, without a figure' in text
+    assert 'No phase has a mIoU, as without a validation set, so nothing chose.' in text

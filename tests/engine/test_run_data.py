@@ -376,3 +376,22 @@ def test_stock_model_with_a_dynamic_loss(refused, folder_config):
 def test_one_model_of_a_stock_type(refused, folder_config):
     folder_config.dmt.models.b = dict(model=dict(folder_config.model.to_dict(), type='EncoderDecoder'))
     refused(ValueError, 'dmt.models.b: EncoderDecoder does not pass')
+
+
+@pytest.mark.parametrize(('iters', 'warned'), [(80, False), (81, True)])
+def test_phases_that_are_very_short_beside_the_baseline(folder_config, iters, warned):
+    folder_config.dmt.supervised.iters = iters  # semi: 4 steps
+    text = DMTRunner(folder_config).dry_run()
+    warning = 'warning: model a: phases with pseudo labels have at most 4 steps beside 81 of the baseline'
+    assert (warning in text) is warned
+    assert ('set dmt.semi.min_iters' in text) is warned
+
+
+def test_given_baseline_is_not_compared(folder_config, tmp_path):
+    folder_config.dmt.supervised.iters = 999
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        weights = MODELS.build(copy.deepcopy(folder_config.model.to_dict())).state_dict()
+    torch.save({'state_dict': weights}, tmp_path / 'given.pth')
+    given = dict(supervised_checkpoint=str(tmp_path / 'given.pth'))
+    folder_config.dmt.models = dict(a=given, b=dict(given, semi=dict(min_iters=9)))
+    assert 'min_iters' not in DMTRunner(folder_config).dry_run()

@@ -54,7 +54,7 @@ def test_unknown_key_is_named(tiny_config, key):
         ({'dmt.semi.epochs': '4'}, r"dmt\.semi\.epochs must be a number, got '4'"),
         ({'dmt.semi.labeled_per_batch': 0}, r'dmt\.semi\.labeled_per_batch must be above 0, got 0'),
         ({'dmt.semi.unlabeled_per_batch': None}, r'unlabeled_per_batch must be a whole number, got None'),
-        ({'dmt.select': 'first'}, "dmt.select must be one of 'last' or 'val', got 'first'"),
+        ({'dmt.select': 'first'}, "dmt.select must be one of 'last', 'val' or 'holdout', got 'first'"),
         (
             {'dmt.scheme': 'online', 'dmt.models': dict(_delete_=True, a=dict())},
             r"'online' ranks no labels: it takes no label_ratios; got \[0.5, 1.0\]",

@@ -11,7 +11,13 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from mmdmt.seg.digits import DigitScenesDataset
-from mmdmt.seg.mask_checks import check_labeled, check_pipeline, check_sample, check_unlabeled_sample
+from mmdmt.seg.mask_checks import (
+    check_labeled,
+    check_pipeline,
+    check_sample,
+    check_unlabeled_sample,
+    classes_shown,
+)
 
 LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackDMTInputs')
 TRAIN = [LOAD, dict(type='LoadDMTAnnotations'), PACK]
@@ -247,3 +253,9 @@ def test_classes_that_are_a_text(make):
     """``classes=('disc')`` is no tuple."""
     with pytest.raises(ValueError, match=r"classes='abc' is a text, not a list of names; write \('abc',\)"):
         check_labeled(make(mask(0, 1, 2), metainfo=dict(classes='abc')), 'dmt.labeled', 3)
+
+
+def test_classes_that_masks_show(make):
+    assert classes_shown(make(mask(0, 1), mask(*[255] * 24), mask(2, 255)), 'dmt.labeled', 3) == [[0, 1], [], [0, 2]]
+    with pytest.raises(ValueError, match=r'dmt\.labeled: mask .*masks/0\.png holds label'):
+        classes_shown(make(mask(7)), 'dmt.labeled', 3)

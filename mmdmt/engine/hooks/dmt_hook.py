@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from mmdmt.errors import UserError
 from mmdmt.files import write_json
 
 
@@ -29,15 +30,22 @@ class DMTHook(Hook):
         metric: Name of the validation metric that selects the best checkpoint.
         select: ``last`` or ``val``, see :class:`~mmdmt.engine.settings.DMTSettings`.
         figures: Further entries of ``phase.json``, such as the number of labeled images.
+        keep_best: Keep checkpoints that ``save_best`` of the config has written, too.
     """
 
     priority = 'LOWEST'
 
     def __init__(
-        self, phase: str, model: str, metric: str, select: str = 'last', figures: Mapping[str, int] | None = None
+        self,
+        phase: str,
+        model: str,
+        metric: str,
+        select: str = 'last',
+        figures: Mapping[str, int] | None = None,
+        keep_best: bool = False,
     ) -> None:
         self.phase, self.model, self.metric, self.select = phase, model, metric, select
-        self.figures = dict(figures or {})
+        self.figures, self.keep_best = dict(figures or {}), keep_best
         self._start = time.perf_counter()
         self._seconds_before = 0.0
         self._validated_iter: int | None = None
@@ -58,7 +66,14 @@ class DMTHook(Hook):
         checkpoint['meta']['dmt'] = dict(phase=self.phase, model=self.model, seconds=self.seconds)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Store the validated step."""
+        """Store the validated step.
+
+        Raises:
+            UserError: if the metric that compares models is not measured.
+        """
+        if metrics and self.metric not in metrics:
+            known = ', '.join(sorted(metrics))
+            raise UserError(f'dmt.metric={self.metric!r} is not one that val_evaluator gives: {known}')
         self._validated_iter = runner.iter
 
     def after_train(self, runner: Runner) -> None:
@@ -74,10 +89,13 @@ class DMTHook(Hook):
         if runner.iter < runner.max_iters:  # stopped early: no other hook has saved this step
             runner.save_checkpoint(runner.work_dir, f'iter_{runner.iter}.pth', by_epoch=False)
         record = dict(checkpoint=f'iter_{runner.iter}.pth', metrics=metrics, steps=runner.iter)
-        if self.select == 'val' and 'best_ckpt' in info.runtime_info:
-            record['checkpoint'] = Path(info.get_info('best_ckpt')).name
-            record['metrics'] = {self.metric: float(info.get_info('best_score'))}
-            record['metrics_last'] = metrics
+        if self.select != 'last':
+            # With several metrics in `save_best`, mmengine adds the name.
+            suffix = '' if 'best_ckpt' in info.runtime_info else f'_{self.metric}'
+            if f'best_ckpt{suffix}' in info.runtime_info:
+                record['checkpoint'] = Path(info.get_info(f'best_ckpt{suffix}')).name
+                record['metrics'] = {self.metric: float(info.get_info(f'best_score{suffix}'))}
+                record['metrics_last'] = metrics
         self._commit(runner, record)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
@@ -99,5 +117,5 @@ class DMTHook(Hook):
         )
         write_json(folder / 'phase.json', record)
         for path in folder.glob('*.pth'):
-            if path.name != record.get('checkpoint'):
+            if path.name != record.get('checkpoint') and not (self.keep_best and path.name.startswith('best_')):
                 path.unlink()

@@ -2,9 +2,12 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.hooks import DMTHook, dmt_hook
+from mmdmt.errors import UserError
 
 
 @pytest.fixture
@@ -80,3 +83,57 @@ def test_phase_that_stops_early_hands_over_the_step_it_reached(tiny_config, tmp_
     assert record['checkpoint'] == f'iter_{record["steps"]}.pth'
     assert runner.manifest.checkpoint('00_train_a').is_file()
     assert runner.manifest.is_complete('01_train_a')
+
+
+@pytest.mark.parametrize('select', ['last', 'val'])
+def test_best_checkpoints_of_the_user_stay(tiny_config, tmp_path, select):
+    options = {
+        'dmt.scheme': 'self',
+        'dmt.models': dict(_delete_=True, a=dict()),
+        'dmt.label_ratios': (1.0,),
+        'dmt.select': select,
+        'default_hooks.checkpoint': dict(save_best='mAcc', rule='greater'),
+        'train_cfg.val_interval': 2,
+    }
+    runner = DMTRunner(tiny_config(tmp_path / 'run', options))
+    runner.train()
+    for phase in ('00_train_a', '01_train_a'):
+        names = sorted(path.name.rpartition('_iter_')[0] for path in (tmp_path / 'run' / phase).glob('*.pth'))
+        assert names == {'last': ['', 'best_mAcc'], 'val': ['best_mAcc', 'best_mIoU']}[select]
+        handed_over = runner.manifest.checkpoint(phase).name
+        assert handed_over.startswith({'last': 'iter_4', 'val': 'best_mIoU_iter_'}[select])
+
+
+@pytest.mark.parametrize('select', ['last', 'val'])
+def test_phase_that_another_hook_stops(tiny_config, tmp_path, monkeypatch, select):
+    """The third of 8 steps is the last one, before any validation: it is validated, saved and handed over."""
+
+    class StopHook(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            runner.train_loop.stop_training = runner.iter == 2
+
+    monkeypatch.setitem(HOOKS.module_dict, 'StopHook', StopHook)
+    options = {
+        'dmt.scheme': 'self',
+        'dmt.models': dict(_delete_=True, a=dict()),
+        'dmt.label_ratios': (1.0,),
+        'dmt.select': select,
+        'dmt.semi.iters': 80,
+        'dmt.semi.custom_hooks': [dict(type='StopHook')],
+    }
+    runner = DMTRunner(tiny_config(tmp_path / 'run', options))
+    runner.train()
+    record = runner.manifest.record('01_train_a')
+    assert record['steps'] == 3
+    assert record['checkpoint'] == {'last': 'iter_3.pth', 'val': 'best_mIoU_iter_3.pth'}[select]
+    assert runner.manifest.checkpoint('01_train_a').is_file()
+    assert record['metrics']['mIoU'] > 0
+
+
+def test_metric_that_is_not_measured_stops_the_first_validation(make_hook):
+    runner = SimpleNamespace(iter=4)
+    own = make_hook(metric='mDice')
+    with pytest.raises(UserError, match=r"^dmt\.metric='mDice' is not one that val_evaluator gives: aAcc, mIoU$"):
+        own.after_val_epoch(runner, {'mIoU': 1.0, 'aAcc': 2.0})
+    own.after_val_epoch(runner, {})
+    make_hook().after_val_epoch(runner, {'mIoU': 1.0})

@@ -1,0 +1,91 @@
+"""Sets the length of a phase: its loop, the schedulers that last to its end, and its checkpoints."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mmdmt.config_dicts import dicts_in
+from mmdmt.engine.settings import DMTSettings
+
+SHORT = 20
+"""How many times as long as each later phase a baseline may be without a warning."""
+
+
+def set_length(result: dict, steps: int, settings: DMTSettings, whole: tuple) -> None:
+    """Set the length of a phase in its config, in place.
+
+    Args:
+        result: Config of the phase, counted in steps.
+        steps: Optimizer steps of the phase.
+        settings: Those of the run.
+        whole: Values of the ends of schedulers that mean the end of the phase.
+    """
+    loop = result.get('train_cfg') or {}
+    interval = loop.get('val_interval', steps)
+    if settings.select != 'last':
+        interval = min(interval, max(1, steps // 10))
+    kept = {key: loop[key] for key in ('val_begin', 'dynamic_intervals') if loop.get(key)}
+    result['train_cfg'] = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=min(interval, steps), **kept)
+    for scheduler in dicts_in(result.get('param_scheduler')):
+        if 'type' in scheduler:
+            for key in {'end', 'T_max', 'total_steps'} & {*scheduler, 'end'}:
+                if scheduler.get(key) in (None, *whole):
+                    scheduler[key] = steps
+    _set_checkpoints(result, steps, settings)
+
+
+def _set_checkpoints(result: dict, steps: int, settings: DMTSettings) -> None:
+    checkpoint = result.setdefault('default_hooks', {}).setdefault('checkpoint', dict(type='CheckpointHook'))
+    interval = checkpoint.get('interval', -1)
+    # A killed run loses at most a quarter of a phase, however short it is.
+    interval = min(interval if interval > 0 else 1000, max(1, steps // 4))
+    # A checkpoint does not contain accumulated gradients, so it is written right after an update.
+    accumulated = (result.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    checkpoint['interval'] = interval + -interval % accumulated
+    # The hook deletes an old checkpoint before it writes the new one. With two, one is always complete.
+    checkpoint.update(by_epoch=False, save_last=True, max_keep_ckpts=max(2, checkpoint.get('max_keep_ckpts', 2)))
+    if settings.select != 'last':
+        _add_best(checkpoint, settings.metric)
+
+
+def _add_best(checkpoint: dict, metric: str) -> None:
+    """Keep the best checkpoint by ``metric``, beside those that the user keeps."""
+    others = [name for name in own_best(checkpoint) if name not in (metric, 'auto')]
+    rules = checkpoint.get('rule')
+    if isinstance(rules, list | tuple):
+        given = dict(zip(own_best(checkpoint), rules, strict=False))
+    else:
+        given = dict.fromkeys(others, rules)
+    checkpoint['save_best'] = [metric, *others] if others else metric
+    # Models are compared by the largest value, too.
+    checkpoint['rule'] = ['greater', *(given.get(name) or _rule(name) for name in others)] if others else 'greater'
+
+
+def own_best(checkpoint: Mapping) -> list[str]:
+    """Metrics whose best checkpoint the config keeps."""
+    found = checkpoint.get('save_best') or []
+    return [found] if isinstance(found, str) else list(found)
+
+
+def _rule(metric: str) -> str:
+    return 'less' if 'loss' in metric else 'greater'
+
+
+def short_phases(settings: DMTSettings, phases: Iterable[Any]) -> list[str]:
+    """A warning for each model whose phases with pseudo labels are very short beside its baseline.
+
+    Args:
+        settings: Those of the run.
+        phases: Its resolved phases.
+    """
+    steps: dict[tuple[str, bool], int] = {}
+    for found in phases:
+        key = (found.phase.model, found.phase.supervised)
+        steps[key] = max(steps.get(key, 0), found.steps)
+    return [
+        f'model {model}: phases with pseudo labels have at most {steps[model, False]} steps beside {baseline} of the '
+        'baseline, too few to learn from these labels: set dmt.semi.min_iters, or raise dmt.semi.epochs'
+        for (model, supervised), baseline in steps.items()
+        if supervised
+        and baseline > SHORT * steps.get((model, False), baseline)
+        and not settings.models[model].get('supervised_checkpoint')
+    ]

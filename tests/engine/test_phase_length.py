@@ -1,0 +1,62 @@
+import pytest
+
+from mmdmt.engine.phase_length import own_best, set_length
+from mmdmt.engine.settings import DMTSettings
+
+COMMON = dict(
+    models={'a': {}},
+    labeled={},
+    unlabeled={},
+    label_pipeline=[],
+    supervised={},
+    semi={},
+    metric='mIoU',
+    ranking='class',
+)
+LAST, VAL = (DMTSettings(select=select, **COMMON) for select in ('last', 'val'))
+
+
+def checkpoint(settings, **given):
+    config = dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', **given)))
+    set_length(config, 40, settings, ())
+    return config['default_hooks']['checkpoint']
+
+
+@pytest.mark.parametrize(('interval', 'expected'), [(None, 10), (-1, 10), (3, 3), (500, 10)])
+def test_interval_of_checkpoints(interval, expected):
+    given = {} if interval is None else dict(interval=interval)
+    assert checkpoint(LAST, **given)['interval'] == expected
+
+
+def test_best_checkpoints_of_the_user():
+    assert checkpoint(LAST, save_best='mAcc', rule='greater')['save_best'] == 'mAcc'
+    assert 'save_best' not in checkpoint(LAST)
+
+
+@pytest.mark.parametrize(
+    ('given', 'save_best', 'rule'),
+    [
+        ({}, 'mIoU', 'greater'),
+        (dict(save_best='mIoU'), 'mIoU', 'greater'),
+        (dict(save_best='auto'), 'mIoU', 'greater'),
+        (dict(save_best='mAcc'), ['mIoU', 'mAcc'], ['greater', 'greater']),
+        (dict(save_best='own', rule='less'), ['mIoU', 'own'], ['greater', 'less']),
+        (dict(save_best=['mDice', 'mIoU', 'loss_x']), ['mIoU', 'mDice', 'loss_x'], ['greater', 'greater', 'less']),
+        (dict(save_best=['x', 'y'], rule=['less', 'greater']), ['mIoU', 'x', 'y'], ['greater', 'less', 'greater']),
+    ],
+)
+def test_selection_keeps_the_best_of_the_user(given, save_best, rule):
+    found = checkpoint(VAL, **given)
+    assert (found['save_best'], found['rule']) == (save_best, rule)
+
+
+def test_own_best():
+    assert own_best({}) == own_best(dict(save_best=None)) == []
+    assert own_best(dict(save_best='x')) == own_best(dict(save_best=('x',))) == ['x']
+
+
+def test_schedulers_of_several_optimizers():
+    schedulers = dict(generator=[dict(type='PolyLR', end=100)], critic=dict(type='CosineAnnealingLR', T_max=100))
+    config = dict(param_scheduler=schedulers)
+    set_length(config, 40, LAST, (100,))
+    assert schedulers['generator'][0]['end'] == schedulers['critic']['T_max'] == schedulers['critic']['end'] == 40

@@ -1,7 +1,8 @@
 """Choose labeled images: published nested splits, class-balanced splits, and two subsets to make models differ."""
 
 import random
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 
 
 def nested_split(names: Sequence[str], ratio: float, split_id: int, seed: int = 7777) -> tuple[list[str], list[str]]:
@@ -137,6 +138,57 @@ def held_out(names: Sequence[str], classes: Sequence[Collection[int]], share: fl
     if not drawn:
         raise ValueError(f'at least two images must show one class to hold one out; got {len(names)} image(s)')
     return sorted(drawn)
+
+
+def stratified_split(
+    classes_of: Mapping[str, Collection[int]], number: int, split_id: int = 0, seed: int = 7777
+) -> tuple[list[str], list[str]]:
+    """Take images out of a set so that both parts show each class in the same share of their images.
+
+    Iterative stratification (Sechidis et al. 2011): the images of the rarest class are dealt out first, each to the
+    part that lacks most of this class.
+
+    Args:
+        classes_of: the classes that each image shows; none if they are not known.
+        number: how many images to take out, from 0 to all but one.
+        split_id: any integer >= 0; each gives another split.
+        seed: of the shuffle.
+
+    Returns:
+        The names that are left and those that are taken out, both in shuffled order.
+
+    Raises:
+        ValueError: no names, or a number or split_id outside its range.
+
+    Example:
+        >>> classes_of = {'u': [0], 'v': [0, 1], 'w': [0], 'x': [0, 1], 'y': [0], 'z': [0]}
+        >>> left, out = stratified_split(classes_of, number=3)
+        >>> [sum(1 in classes_of[name] for name in part) for part in (left, out)]
+        [1, 1]
+    """
+    _check_names(list(classes_of))
+    _check_split_id(split_id)
+    if not 0 <= number < len(classes_of):
+        raise ValueError(f'number must leave at least one of the {len(classes_of)} names; got {number}')
+    order = _shuffled(list(classes_of), seed, split_id + 1)
+    remaining = dict.fromkeys(order)
+    sizes = [len(order) - number, number]
+    total: Counter[int] = Counter(label for labels in classes_of.values() for label in set(labels))
+    lacking = [{label: count * size / len(order) for label, count in total.items()} for size in sizes]
+    taken = set()
+    while remaining:
+        counts = Counter(label for name in remaining for label in set(classes_of[name]))
+        rarest = min(counts, key=lambda label: (counts[label], label), default=None)
+        for name in [name for name in remaining if rarest is None or rarest in classes_of[name]]:
+            wanted = [0.0 if rarest is None else lacking[part][rarest] for part in (0, 1)]
+            part = max((0, 1), key=lambda part: (sizes[part] > 0, wanted[part], sizes[part]))
+            sizes[part] -= 1
+            for label in set(classes_of[name]):
+                lacking[part][label] -= 1
+            if part == 1:
+                taken.add(name)
+            del remaining[name]
+    return [name for name in order if name not in taken], [name for name in order if name in taken]
 
 
 def difference_maximised_sampling(

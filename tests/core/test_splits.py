@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdmt.core.splits import balanced_split, difference_maximised_sampling, held_out, nested_split
+from mmdmt.core.splits import balanced_split, difference_maximised_sampling, held_out, nested_split, stratified_split
 
 DATA = Path(os.environ.get('MMDMT_SHARED_DATA') or Path(__file__).resolve().parents[3] / 'shared' / 'data')
 PUBLISHED = DATA / 'splits' / 'dmt'
@@ -291,3 +291,36 @@ def test_image_without_a_class_is_not_held_out():
 def test_wrong_held_out(names, classes, share, message):
     with pytest.raises(ValueError, match=message):
         held_out(names, classes, share)
+
+
+def shown(classes_of, names):
+    """Class -> number of images that show it."""
+    return {label: sum(label in classes_of[name] for name in names) for label in range(4)}
+
+
+def test_parts_show_each_class_alike():
+    """100 images: all show class 0, every fifth class 1, two class 2, one class 3."""
+    classes_of = {f'{n:02d}': [0, *[1] * (n % 5 == 0), *[2] * (n in (3, 77)), *[3] * (n == 9)] for n in range(100)}
+    for split_id in range(5):
+        left, out = stratified_split(classes_of, 20, split_id)
+        assert shown(classes_of, out) == {0: 20, 1: 4, 2: 0, 3: 0}
+        assert shown(classes_of, left) == {0: 80, 1: 16, 2: 2, 3: 1}
+        assert sorted(left + out) == sorted(classes_of)
+    left, out = stratified_split(classes_of, 50)
+    assert shown(classes_of, out) | {3: 0} == {0: 50, 1: 10, 2: 1, 3: 0}
+    assert stratified_split(classes_of, 50, 1)[1] != out
+    assert stratified_split(dict(reversed(classes_of.items())), 50) == (left, out)
+
+
+@pytest.mark.parametrize('number', [0, 1, 7, 17])
+def test_images_whose_classes_are_not_known(number):
+    left, out = stratified_split(dict.fromkeys(NAMES, ()), number)
+    assert len(out) == number
+    assert sorted(left + out) == NAMES
+    assert stratified_split({name: [5] for name in NAMES}, number) == (left, out)
+
+
+@pytest.mark.parametrize('number', [-1, 18, 19])
+def test_number_that_leaves_nothing(number):
+    with pytest.raises(ValueError, match=rf'at least one of the 18 names; got {number}'):
+        stratified_split(dict.fromkeys(NAMES, ()), number)

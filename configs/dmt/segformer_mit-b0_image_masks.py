@@ -4,7 +4,7 @@ _base_ = [
 ]
 runner_type = 'DMTRunner'
 classes = ('background', 'leaf', 'stem')  # mask values 0, 1, 2
-own = dict(metainfo=dict(classes=classes))  # for images other than .jpg, add img_suffix='.png'
+own = dict(metainfo=dict(classes=classes))  # masks called NAME_mask.png need seg_map_suffix='_mask.png'
 val_dataloader = test_dataloader = dict(dataset=own)
 model = dict(decode_head=dict(num_classes=len(classes)))
 optim_wrapper = dict(

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from mmengine.fileio import list_from_file
 from mmpretrain.datasets.base_dataset import BaseDataset
 
 from mmdmt.core.splits import balanced_split
+from mmdmt.datasets.image_files import read_list
 from mmdmt.errors import UserError
 
 SUBSETS = ('train', 'val', 'trainval', 'test')
@@ -38,6 +38,8 @@ class InMemoryDataset(BaseDataset):
             subset lacks, an image twice, or a wrong label; ``ann_file`` and ``num_labeled`` are both given;
             :func:`mmdmt.core.splits.balanced_split` refuses ``num_labeled`` or ``split_id``.
     """
+
+    reads_any_list = True  # blank lines and a byte order mark, too
 
     def __init__(
         self,
@@ -86,10 +88,8 @@ def _listed(path: str, names: list[str], labels: list[int], subset: str) -> list
     """Return the positions in ``names`` of the listed images, in the order of the list file."""
     row_of = {name: row for row, name in enumerate(names)}
     rows: dict[str, int] = {}
-    for number, line in enumerate(list_from_file(path), start=1):
+    for number, line in read_list(path):
         fields = line.split()
-        if not fields:
-            continue
         if len(fields) > 2:
             raise UserError(f'{path}, line {number}: must be NAME or NAME LABEL, got {line!r}')
         name = fields[0]

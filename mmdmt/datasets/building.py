@@ -9,7 +9,16 @@ from mmengine.registry import DATASETS
 from mmengine.utils import is_abs
 
 from mmdmt.config_dicts import copy_config
+from mmdmt.datasets.image_files import check_plain, read_list
 from mmdmt.errors import MissingFileError, UserError
+
+# How to make what data sets do not come with.
+MADE_BY = {
+    'ImageSets/Segmentation/trainaug.txt': 'it names the 10,582 training images of VOC with SBD. With the masks of SBD '
+    'in SegmentationClassAug, `python tools/make_splits.py voc {}` writes it; for a part of VOC, list its '
+    'images, one a line'
+}
+LIST_SUFFIXES = ('', '.txt', '.lst', '.list')
 
 
 def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence, str], None]) -> Any:
@@ -23,32 +32,69 @@ def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence,
         if key.startswith('dmt.'):
             # Check before building: a refused transform may need a package that is not installed.
             check_pipeline(part.get('pipeline') or (), f'{part_key}.pipeline')
-        root = part.get('data_root') or ''
-        prefix = part.get('data_prefix') or {}
-        paths = {
-            'ann_file': part.get('ann_file'),
-            **(prefix if isinstance(prefix, Mapping) else {'data_prefix': prefix}),
-        }
-        for name, value in paths.items():
-            if not value or (name == 'seg_map_path' and part_key.startswith('dmt.unlabeled')):
-                continue
-            path = value if is_abs(value) or '://' in value else str(Path(root) / value)
-            if not fileio.exists(path):
-                raise MissingFileError(
-                    f'{part_key}: {name} {path!r} does not exist; set data_root (now {root!r}) to the folder of the '
-                    'data. The README describes its layout'
-                )
+        _check_paths(part, part_key)
     try:
         dataset = DATASETS.build(copy_config(config))
         dataset.full_init()
-    except ValueError as error:
+    except UserError:
+        raise
+    except (ValueError, TypeError, KeyError, AssertionError, RuntimeError, OSError) as error:
         # mmengine's BaseDataset raises this if it has nothing to serialize.
         if 'at least one array to concatenate' not in str(error):
-            raise
+            _explain_list(config, key, error)
+            raise UserError(f'{key} cannot be built: {type(error).__name__}: {error}') from error
         dataset = ()
     if len(dataset) == 0:
         raise UserError(f'{key} lists no image ({_list_name(config)})')
     return dataset
+
+
+def _check_paths(part: Mapping, key: str) -> None:
+    """Refuse files and folders that do not exist, and lists that their dataset would misread."""
+    prefix = part.get('data_prefix') or {}
+    paths = {
+        'ann_file': part.get('ann_file'),
+        **(prefix if isinstance(prefix, Mapping) else {'data_prefix': prefix}),
+    }
+    for name, value in paths.items():
+        if not value or (name == 'seg_map_path' and key.startswith('dmt.unlabeled')):
+            continue
+        path = _joined(part, value)
+        if not fileio.exists(path):
+            root = part.get('data_root') or ''
+            if str(value) in MADE_BY and fileio.exists(root):
+                raise MissingFileError(f'{key}: {name} {path!r} does not exist: {MADE_BY[str(value)].format(root)}')
+            raise MissingFileError(
+                f'{key}: {name} {path!r} does not exist; set data_root (now {root!r}) to the folder of the data. The '
+                'README describes its layout'
+            )
+        if name == 'ann_file' and _is_list(path) and not _reads_any_list(part):
+            check_plain(path)
+
+
+def _joined(part: Mapping, value: str) -> str:
+    return value if is_abs(value) or '://' in value else str(Path(part.get('data_root') or '') / value)
+
+
+def _is_list(path: str) -> bool:
+    return Path(path).suffix.lower() in LIST_SUFFIXES and not fileio.isdir(path)
+
+
+def _reads_any_list(part: Mapping) -> bool:
+    kind = part.get('type')
+    with DATASETS.switch_scope_and_registry(None) as registry:
+        return getattr(registry.get(kind) if isinstance(kind, str) else kind, 'reads_any_list', False)
+
+
+def _explain_list(config: Mapping, key: str, error: Exception) -> None:
+    """Raise the error of the first line of a list that is not NAME LABEL, if this is what went wrong."""
+    if 'values to unpack' not in str(error) and 'invalid literal for int' not in str(error):
+        return
+    for _, part in _parts(config, key):
+        path = _joined(part, part.get('ann_file') or '')
+        for number, line in read_list(path) if fileio.isfile(path) and _is_list(path) else ():
+            if not line.rpartition(' ')[2].lstrip('-').isdigit() or ' ' not in line:
+                raise UserError(f'list {path}, line {number}: must be NAME LABEL, got {line!r}') from error
 
 
 def _parts(config: Mapping, key: str) -> Iterable[tuple[str, Mapping]]:

@@ -57,6 +57,17 @@ def test_missing_file_is_named(images, tmp_path, change, name, path):
     assert str(error.value).startswith(f'dmt.labeled: {name} {path!r} does not exist; set data_root (now ')
 
 
+def test_how_to_make_the_list_of_voc(images, tmp_path):
+    images['ann_file'] = 'ImageSets/Segmentation/trainaug.txt'
+    with pytest.raises(
+        FileNotFoundError, match=rf'trainaug\.txt\' does not .* `python tools/make_splits\.py voc {tmp_path}`'
+    ):
+        build_dataset(images, 'dmt.labeled', accept)
+    images['data_root'] = str(tmp_path / 'no')
+    with pytest.raises(FileNotFoundError, match='set data_root'):
+        build_dataset(images, 'dmt.labeled', accept)
+
+
 def test_lazy_dataset_is_read(images):
     assert len(build_dataset({**images, 'lazy_init': True}, 'dmt.labeled', accept)) == 2
 
@@ -111,12 +122,35 @@ def test_empty_dataset_is_named(serialize_data, image_folder, tmp_path):
         build_dataset(both, 'dmt.labeled', accept)
 
 
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [(b'\xef\xbb\xbfp\n', 'begins with a byte order mark'), (b'p\n\nq\n', 'line 2 is empty')],
+)
+def test_lists_that_a_stock_dataset_misreads(images, tmp_path, content, message):
+    (tmp_path / 'list.txt').write_bytes(content)
+    with pytest.raises(ValueError, match=rf'^list .*list\.txt.*{message}'):
+        build_dataset({**images, 'ann_file': 'list.txt'}, 'dmt.labeled', accept)
+    own = {**images, 'ann_file': 'list.txt', 'type': 'ImageMaskDataset', 'img_suffix': None}
+    assert len(build_dataset(own, 'dmt.labeled', accept)) == content.count(b'p') + content.count(b'q')
+
+
+@pytest.mark.parametrize('line', ['q', 'q one', 'q\t1'])
+def test_line_without_a_label(tmp_path, line):
+    import mmpretrain.datasets
+
+    (tmp_path / 'list.txt').write_text(f'p.png 0\n{line}\n')
+    config = dict(type=mmpretrain.datasets.CustomDataset, data_root=str(tmp_path), ann_file='list.txt')
+    with pytest.raises(ValueError) as error:
+        build_dataset(config, 'dmt.labeled', accept)
+    assert str(error.value) == f'list {tmp_path}/list.txt, line 2: must be NAME LABEL, got {line!r}'
+
+
 def test_other_errors_of_a_dataset_are_its_own(images):
     with pytest.raises(ValueError, match='not a subset'):
         build_dataset(
             dict(type='DigitScenesDataset', subset='val', metainfo=dict(classes=['x'])), 'dmt.labeled', accept
         )
-    with pytest.raises(TypeError, match='no_such_argument'):
+    with pytest.raises(ValueError, match=r'^dmt\.labeled cannot be built: TypeError: .*no_such_argument'):
         build_dataset({**images, 'no_such_argument': 1}, 'dmt.labeled', accept)
 
 

@@ -1,4 +1,5 @@
-# Your own images and masks: data_root/{images,masks}/NAME. The lists data_root/splits/*.txt hold names without suffix.
+# Your own images and masks: data_root/{images,masks}/NAME. The lists data_root/splits/*.txt name the images, with or
+# without suffix; suffixes may be mixed.
 # Masks hold class indices; 255 is ignored. The config that builds on this one defines the classes.
 data_root = 'data/own'
 data_prefix = dict(img_path='images', seg_map_path='masks')
@@ -20,7 +21,7 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 labeled = dict(
-    type='BaseSegDataset',
+    type='ImageMaskDataset',
     data_root=data_root,
     ann_file='splits/labeled.txt',
     data_prefix=data_prefix,
@@ -37,7 +38,7 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='BaseSegDataset',
+        type='ImageMaskDataset',
         data_root=data_root,
         ann_file='splits/val.txt',
         data_prefix=data_prefix,

@@ -33,6 +33,7 @@ class ClassificationTask:
 
     check_labeled = staticmethod(label_checks.check_labeled)
     classes_shown = staticmethod(label_checks.classes_shown)
+    count_unlabeled = staticmethod(label_checks.count_unlabeled)
     check_forward = staticmethod(label_checks.check_forward)
 
     def num_classes(self, model: Mapping) -> int:

@@ -7,13 +7,16 @@ import numpy as np
 import torch
 from mmengine.dataset import default_collate
 
-from mmdmt.datasets.image_checks import image_size, load_unlabeled
+from mmdmt.datasets.image_checks import check_infos, load_transforms, load_unlabeled
+from mmdmt.datasets.reading import CheckedFiles
 from mmdmt.errors import UserError
 from mmdmt.labels.table import SelectedImages
 
 
-def check_labeled(dataset: Any, key: str, classes: int) -> np.ndarray:
+def check_labeled(dataset: Any, key: str, classes: int, files: CheckedFiles | None = None) -> np.ndarray:
     """Check every image of a labeled dataset and its label; training images must show every class.
+
+    Images are loaded by the transforms of the dataset's own pipeline. ``files`` knows what was checked already.
 
     Returns:
         int64 [classes]: number of images of each class.
@@ -23,18 +26,19 @@ def check_labeled(dataset: Any, key: str, classes: int) -> np.ndarray:
         ValueError: if an image cannot be read, a label is not one class, or a class has no image.
     """
     names = dataset.metainfo.get('classes')
+    if isinstance(names, str):
+        raise UserError(f'{key}: classes={names!r} is a text, not a list of names; write ({names!r},) for one class')
     if names is not None and len(names) != classes:
         raise UserError(f'{key} has {len(names)} classes, but the model has num_classes={classes}')
     counts: np.ndarray = np.zeros(classes, np.int64)
-    for idx in range(len(dataset)):
-        info = dataset.get_data_info(idx)
+    infos = [dataset.get_data_info(idx) for idx in range(len(dataset))]
+    for idx, info in enumerate(infos):
         label = info.get('gt_label')
         if not isinstance(label, int | np.integer) or not 0 <= label < classes:
             image = info.get('img_path', idx)
             raise UserError(f'{key}: image {image} has label {label!r}; allowed is one of 0..{classes - 1}')
         counts[label] += 1
-        if 'img' not in info:
-            image_size(info['img_path'], key)
+    check_infos(infos, load_transforms(dataset), key, files)
     missing = np.flatnonzero(counts == 0).tolist()
     if missing and key.startswith('dmt.'):
         shown = ', '.join(repr(names[label]) if names else str(label) for label in missing[:5])
@@ -53,6 +57,17 @@ def classes_shown(dataset: Any, key: str, classes: int) -> list[list[int]]:
         if not isinstance(label, int | np.integer):
             raise UserError(f'{key}: an image has label {label!r}; allowed is one of 0..{classes - 1}')
     return [[int(label)] for label in labels]
+
+
+def count_unlabeled(dataset: Any, pipeline: Sequence, classes: int, files: CheckedFiles | None = None) -> np.ndarray:
+    """Count the images of each class among unlabeled images whose class is known; no model sees it.
+
+    Returns:
+        int64 [classes]: number of images of each class; 0 if it is not known.
+    """
+    labels = [dataset.get_data_info(idx).get('gt_label') for idx in range(len(dataset))]
+    known = [label for label in labels if isinstance(label, int | np.integer) and 0 <= label < classes]
+    return np.bincount(np.array(known, np.int64), minlength=classes)
 
 
 def check_samples(labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_pipeline: Sequence) -> None:

@@ -1,27 +1,35 @@
 """Checks of the images of any dataset, before the first training step."""
 
+import copy
 import io
 import os
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from PIL import Image
 
+from mmdmt.datasets.image_files import missing_image
+from mmdmt.datasets.reading import CheckedFiles, describe
 from mmdmt.datasets.unlabeled import UnlabeledDataset
-from mmdmt.errors import MissingFileError, UserError
+from mmdmt.errors import UserError
 
-WORKERS = 4
 EXIF_ORIENTATION = 274
-JPEG_END = b'\xff\xd9'
+# How a whole file begins and ends. OpenCV may fill what is missing with gray, without a word.
+ENDS = {b'\xff\xd8': b'\xff\xd9', b'\x89PNG': b'IEND\xaeB`\x82'}
 
 
-def identity(path: str) -> str:
+def identity(path: str) -> Hashable:
     """What two spellings of one file, or a link and its file, have in common."""
-    return os.path.realpath(path) if os.path.exists(path) else path
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError):
+        return path
+    return state.st_dev, state.st_ino
 
 
 def check_once(paths: Sequence[str], key: str) -> None:
@@ -59,30 +67,53 @@ def exif_orientation(path: str) -> int:
     try:
         with open_image(path) as image:
             return image.getexif().get(EXIF_ORIENTATION, 1)
-    except OSError:
+    except (OSError, SyntaxError, Image.DecompressionBombError):
         return 1
 
 
-def load_transforms(dataset: Any) -> list[Any]:
-    """The transforms of a dataset's pipeline that load something: those whose names begin with ``Load``."""
-    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
-    return [transform for transform in transforms if type(transform).__name__.startswith('Load')]
+def load_transforms(dataset: Any, needed: Sequence[str] = ('img',)) -> list[Any]:
+    """The transforms of a dataset's pipeline that load what is ``needed``.
+
+    These are the ones whose names begin with ``Load``; if they do not give it, the first ones of the pipeline.
+    """
+    transforms = list(getattr(getattr(dataset, 'pipeline', None), 'transforms', ()))
+    named = [transform for transform in transforms if type(transform).__name__.startswith('Load')]
+    info = dataset.get_data_info(0) if len(dataset) else {}
+    first_ones = (transforms[:number] for number in range(1, len(transforms) + 1))
+    return next((loaders for loaders in (named, *first_ones) if _give(loaders, info, needed)), named)
 
 
-def turns_images(loaders: Sequence[Any]) -> bool:
-    """Whether images are turned by their EXIF orientation, as mmcv's loading transform does by default."""
-    types = [loader.color_type for loader in loaders if hasattr(loader, 'color_type')]
-    return any('ignore_orientation' not in color_type and color_type != 'unchanged' for color_type in types)
+def _give(loaders: Sequence[Any], info: dict, needed: Sequence[str]) -> bool:
+    results: Any = {**info, 'seg_fields': []}
+    try:
+        for loader in loaders:
+            results = loader(results)
+        return all(name in results for name in needed)
+    except Exception:
+        return False  # the checks that follow tell why
+
+
+def orientation_turned_by(loaders: Sequence[Any], info: dict) -> int:
+    """EXIF orientation by which loading turns an image, as mmcv does by default; 1 if it does not turn it."""
+    orientation = exif_orientation(info['img_path'])
+    for loader in loaders:
+        color_type = getattr(loader, 'color_type', None)
+        if orientation != 1 and color_type in ('color', 'grayscale'):
+            as_stored = copy.copy(loader)
+            as_stored.color_type = f'{color_type}_ignore_orientation'
+            turned, stored = (transform({**info})['img'] for transform in (loader, as_stored))
+            return 1 if np.array_equal(turned, stored) else orientation
+    return 1
 
 
 def load(info: dict, loaders: Sequence[Any], key: str) -> dict:
-    """Load an image, with what belongs to it.
+    """Load an image ``img``, with what belongs to it.
 
     Raises:
         UserError: if it cannot be read; the message names the file.
     """
     results = {**info, 'seg_fields': []}
-    for loader in loaders:
+    for loader in [*loaders, _load_if_missing]:
         try:
             results = loader(results)
         except Exception as error:
@@ -91,37 +122,51 @@ def load(info: dict, loaders: Sequence[Any], key: str) -> dict:
             what = path + (' cannot be read' if of_mask else ' cannot be read as an image')
             raise UserError(f'{key}: {what} ({type(error).__name__}: {error})') from error
     _check_end(info['img_path'], key)
+    image = results['img']
+    if image.dtype.kind == 'f' and not np.isfinite(image).all():
+        raise UserError(f'{key}: {info["img_path"]} holds values that are no finite numbers (NaN)')
     return results
 
 
+def _load_if_missing(results: dict) -> dict:
+    """Load an image as mmcv does, if no transform of its pipeline has."""
+    return results if 'img' in results else LoadImageFromFile()(results)
+
+
+def channels(image: np.ndarray) -> int:
+    """Number of channels of an image [H, W] or [H, W, C]."""
+    return 1 if image.ndim == 2 else image.shape[-1]
+
+
+def check_same_channels(found: Sequence[int], infos: Sequence[dict], key: str) -> None:
+    """Refuse images of different numbers of channels, which cannot form a batch.
+
+    Raises:
+        UserError: naming an image of each kind.
+    """
+    first = {number: info['img_path'] for number, info in reversed(list(zip(found, infos, strict=True)))}
+    if len(first) > 1:
+        (many, path), (few, other) = sorted(first.items(), reverse=True)[:2]
+        raise UserError(
+            f"{key}: image {path} has {many} channels, but {other} has {few}; color_type='color' of LoadImageFromFile "
+            'loads three of any image'
+        )
+
+
 def _check_end(path: str, key: str) -> None:
-    """Refuse a JPEG file that ends too early: OpenCV fills what is missing with gray, without a word."""
-    if not path.lower().endswith(('.jpg', '.jpeg')) or not Path(path).is_file():
+    """Refuse a JPEG or PNG file that ends too early."""
+    if not Path(path).is_file():
         return
     with open(path, 'rb') as file:
-        file.seek(max(0, Path(path).stat().st_size - 2))
-        if file.read() == JPEG_END:
+        start = file.read(4)
+        end = next((end for mark, end in ENDS.items() if start.startswith(mark)), b'')
+        file.seek(max(0, Path(path).stat().st_size - len(end)))
+        if file.read() == end or not end:
             return
     try:
         with Image.open(path) as image:
             image.load()  # the file may go on after the image
-    except OSError as error:
-        raise UserError(f'{key}: {path} cannot be read as an image ({error})') from None
-
-
-def image_size(path: str, key: str) -> tuple[int, int]:
-    """Return height and width of an image file.
-
-    Raises:
-        FileNotFoundError: if the file does not exist.
-        ValueError: if it cannot be read as an image.
-    """
-    if not fileio.exists(path):
-        raise MissingFileError(f'{key}: image {path} does not exist')
-    try:
-        with open_image(path) as image:
-            return image.height, image.width
-    except OSError as error:
+    except (OSError, SyntaxError) as error:
         raise UserError(f'{key}: {path} cannot be read as an image ({error})') from None
 
 
@@ -130,25 +175,37 @@ def check_exist(dataset: Any, key: str) -> None:
     for idx in range(len(dataset)):
         info = dataset.get_data_info(idx)
         if 'img' not in info and not fileio.exists(info['img_path']):  # images in memory have no file
-            raise MissingFileError(f'{key}: image {info["img_path"]} does not exist')
+            raise missing_image(info['img_path'], key)
 
 
-def check_images(dataset: Any, pipeline: Sequence[Any], key: str) -> None:
-    """Check that the ``Load...`` transforms of a pipeline can load every image of an unlabeled dataset.
+def check_images(dataset: Any, pipeline: Sequence[Any], key: str, files: CheckedFiles | None = None) -> None:
+    """Check that the loading transforms of a pipeline can load every image of a dataset.
+
+    Args:
+        dataset: Its annotations are not looked at.
+        pipeline: Transforms, or their configs.
+        key: Config key of the dataset.
+        files: What is known of files already.
 
     Raises:
-        UserError: if not; the message names the file.
+        MissingFileError: if an image does not exist.
+        UserError: if it cannot be read, or has other channels than the others; the message names the file.
     """
     images = UnlabeledDataset(dataset, pipeline)
-    loaders = load_transforms(images)
+    check_infos([images.get_data_info(idx) for idx in range(len(images))], load_transforms(images), key, files)
 
-    def check(idx: int) -> None:
-        info = images.get_data_info(idx)
-        if 'img' not in info:
-            load(info, loaders, key)
 
-    with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(check, range(len(images))))
+def check_infos(infos: Sequence[dict], loaders: Sequence[Any], key: str, files: CheckedFiles | None = None) -> None:
+    """Check that transforms can load every image that is a file; see :func:`check_images`."""
+
+    def check(info: dict) -> int:
+        if not fileio.exists(info['img_path']):
+            raise missing_image(info['img_path'], key)
+        return channels(load(info, loaders, key)['img'])
+
+    infos = [info for info in infos if 'img' not in info]  # images in memory have no file
+    found = (files or CheckedFiles()).check(infos, check, f'image {describe(loaders)}', key)
+    check_same_channels(found, infos, key)
 
 
 def load_unlabeled(dataset: Any, pipeline: Sequence, key: str, **extra: Any) -> Any:

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmdmt.core.schedule import Phase
-from mmdmt.datasets.image_checks import image_size
+from mmdmt.datasets.unlabeled import UnlabeledDataset
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.phase_config import final_config, resolve
 from mmdmt.engine.phase_runner import PhaseRunner, release, run_phase
@@ -97,24 +97,17 @@ def _images_to_label(data: RunData) -> dict[str, list[int]]:
     """Indices of the unlabeled images of each model that are labeled: a batch of those that differ most in size."""
     found = {}
     for model, own in data.models.items():
-        dataset = data.dataset(own.unlabeled, 'dmt.unlabeled')
+        dataset = UnlabeledDataset(data.dataset(own.unlabeled, 'dmt.unlabeled'), own.label_pipeline)
         batch = (data.plan.configs[model][None].get('test_dataloader') or {}).get('batch_size', 1)
         step = max(1, len(dataset) // LOOKED_AT)
         looked_at = list(range(0, len(dataset), step))[:LOOKED_AT]
-        by_size = sorted(looked_at, key=lambda idx: _area(dataset.get_data_info(idx)))
+        by_size = sorted(looked_at, key=lambda idx: dataset[idx]['inputs'].shape[-2:].numel())
         number = min(max(2, batch), len(by_size))
         ends = [
             by_size[place] for pair in zip(range(number), range(-1, -number - 1, -1), strict=True) for place in pair
         ]
         found[model] = sorted(dict.fromkeys(ends[:number]))
     return found
-
-
-def _area(info: dict) -> int:
-    if 'img' in info:
-        return info['img'].shape[0] * info['img'].shape[1]
-    height, width = image_size(info['img_path'], 'dmt.unlabeled')
-    return height * width
 
 
 def _check_metric(manifest: Manifest, phase: Phase, metric: str, cfg: Config) -> None:
@@ -129,7 +122,7 @@ def _test(data: RunData, manifest: Manifest) -> None:
     """Test the last of the models on two images, as the result of the run will be."""
     phase = [phase for phase in manifest.phases if phase.kind == 'train' and phase.iteration == 1][-1]
     cfg = final_config(data.plan, phase.model)
-    if not cfg.get('test_dataloader'):
+    if not cfg.get('test_dataloader') or not data.sets.test_works:
         return
     _without_workers(cfg.test_dataloader)
     cfg.test_dataloader.dataset = _some(cfg.test_dataloader.dataset, VALIDATED)

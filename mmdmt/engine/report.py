@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
+from mmdmt.core.ranking import IGNORED
 from mmdmt.core.schedule import Phase
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.phase_config import ModelData
@@ -178,18 +180,29 @@ def _held_out(data: ModelData) -> str:
 
 def _class_table(data: RunData) -> list[str]:
     """How often each class occurs in each labeled set, in percent; empty before the data was checked."""
-    if not data.class_counts:
+    if not data.sets.class_counts:
         return []
-    names = data.class_names(len(next(iter(data.class_counts.values()))))
-    totals = {title: max(1, sum(counts)) for title, counts in data.class_counts.items()}
+    names = data.sets.names(data.plan.num_classes(next(iter(data.models))))
+    number = len(names)
+    titles = sorted(data.sets.class_counts, key=_rank)
+    sets = [data.sets.class_counts[title] for title in titles]
     rows = [
-        [f'{index} {name}', *(_share(counts[index], totals[title]) for title, counts in data.class_counts.items())]
+        [f'{index} {name}', *(_share(counts[index], counts[:number].sum()) for counts in sets)]
         for index, name in enumerate(names)
     ]
-    return ['', markdown_table(['class', *(f'{title}, %' for title in data.class_counts)], rows), '']
+    unit = 'images'
+    if any(len(counts) > number for counts in sets):  # counts of pixels
+        unit = 'pixels'
+        rows.append([f'{IGNORED} (ignored)', *(_share(counts[IGNORED], counts.sum()) for counts in sets)])
+    rows.append([unit, *(f'{counts.sum():,}' for counts in sets)])
+    return ['', markdown_table(['class', *(f'{title}, %' for title in titles)], rows), '']
 
 
-def _share(count: int, total: int) -> str:
+def _rank(title: str) -> int:
+    return next(place for place, start in enumerate(('labeled', 'unlabeled', 'val', 'test')) if title.startswith(start))
+
+
+def _share(count: Any, total: Any) -> str:
     return 'none' if not count else f'{100 * count / total:.2f}'
 
 

@@ -1,16 +1,15 @@
 """The data of a run: the images of each model, and the phases, resolved with these images and checked."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.dist import barrier, is_main_process
 
 from mmdmt.config_dicts import merge_all
 from mmdmt.core.splits import difference_maximised_sampling
-from mmdmt.datasets.building import build_dataset, image_paths
-from mmdmt.datasets.image_checks import check_disjoint, check_exist, check_images, check_once, identity
+from mmdmt.datasets.building import build_dataset
+from mmdmt.datasets.reading import CheckedFiles
 from mmdmt.engine.held_out import hold_out
 from mmdmt.engine.model_checks import (
     check_model,
@@ -24,6 +23,7 @@ from mmdmt.engine.model_checks import (
 from mmdmt.engine.phase_config import ModelData, ResolvedPhase, resolve
 from mmdmt.engine.phase_length import short_phases
 from mmdmt.engine.plan import RunPlan
+from mmdmt.engine.set_checks import SetChecks
 from mmdmt.engine.settings import STAGES, SplitSettings, Stage
 from mmdmt.errors import UserError
 from mmdmt.files import write_text
@@ -32,7 +32,8 @@ from mmdmt.files import write_text
 class RunData:
     """Datasets of each model of a run, and its resolved phases.
 
-    :meth:`prepare` fills ``models`` (model -> data) and ``phases`` (name -> resolved phase).
+    :meth:`prepare` fills ``models`` (model -> data) and ``phases`` (name -> resolved phase). :meth:`check` fills
+    ``warnings``; ``sets`` then knows the classes of each set of images, and ``files`` what was read.
 
     Args:
         plan: The run.
@@ -43,7 +44,8 @@ class RunData:
         self.plan, self.work_dir = plan, work_dir
         self.models: dict[str, ModelData] = {}
         self.phases: dict[str, ResolvedPhase] = {}
-        self.class_counts: dict[str, list[int]] = {}
+        self.files = CheckedFiles(work_dir / 'checked_files.json')
+        self.sets = SetChecks(plan, self.models, self.files, self.dataset, self._warn)
         self.warnings: list[str] = []
         self._built: dict[str, Any] = {}
         self._pool: Any = None
@@ -62,7 +64,8 @@ class RunData:
             _check_split(lists[model].get('unlabeled'), data.num_unlabeled, 'unlabeled')
             self._check_ratio(data.num_unlabeled)
         if self.plan.settings.select == 'holdout':
-            self.models, names = hold_out(self.plan, self.models, lambda config: self.dataset(config, 'dmt.labeled'))
+            held, names = hold_out(self.plan, self.models, lambda config: self.dataset(config, 'dmt.labeled'))
+            self.models.update(held)
             if is_main_process():
                 _write_list(split_dir / 'holdout.txt', list(names))
             barrier()
@@ -134,7 +137,12 @@ class RunData:
     def _split_lists(self, split: SplitSettings) -> dict[str, list[str]]:
         """Name -> lines, for each list file."""
         size = getattr(split, self.plan.task.split_size)
-        labeled, unlabeled = self.plan.task.split(self._pool, size, split_id=split.split_id, seed=split.seed)
+        try:
+            labeled, unlabeled = self.plan.task.split(self._pool, size, split_id=split.split_id, seed=split.seed)
+        except UserError:
+            raise
+        except ValueError as error:
+            raise UserError(f'dmt.split: {error}') from None
         if not unlabeled:
             key = f'dmt.split.{self.plan.task.split_size}={size}'
             raise UserError(f'{key} leaves none of the {len(self._pool)} images unlabeled')
@@ -158,12 +166,11 @@ class RunData:
                 check_schedule(resolved.config.get('param_scheduler'), resolved.steps, resolved.phase.name)
         for warning in short_phases(self.plan.settings, self.phases.values()):
             self._warn(warning)
-        checked: set[str] = set()
         for model, data in self.models.items():
-            self._check_model(model, data, checked)
+            self._check_model(model, data)
 
-    def _check_model(self, model: str, data: ModelData, checked: set[str]) -> None:
-        """Check a model and its data; skip data in ``checked`` and add the rest to it."""
+    def _check_model(self, model: str, data: ModelData) -> None:
+        """Check a model and its data."""
         task, key = self.plan.task, f'dmt.models.{model}'
         config, overrides = self.plan.configs[model][None], self.plan.settings.models[model]
         classes = self.plan.num_classes(model)
@@ -174,77 +181,12 @@ class RunData:
         supervised = overrides.get('supervised_checkpoint')
         if supervised:
             check_supervised(supervised, f'{key}.supervised_checkpoint', built)
-        for title, name, dataset in self._labeled_sets(model, data):
-            mark = repr((dataset, classes))
-            if mark not in checked:
-                checked.add(mark)
-                counts = task.check_labeled(self.dataset(dataset, name), name, classes)
-                self._check_names(self.dataset(dataset, name), name)
-                self._note_classes(title, counts, classes)
-        if repr(data) not in checked:
-            checked.add(repr(data))
-            self._check_training_data(data)
-            self._check_overlap(model, data)
+        self.sets.check(model)
         task.check_forward(built, self.dataset(data.labeled['supervised'], 'dmt.labeled'), key, classes)
-
-    def _labeled_sets(self, model: str, data: ModelData) -> Iterator[tuple[str, str, dict]]:
-        """Title, config key and config of each labeled dataset of a model."""
-        first, later = data.labeled['supervised'], data.labeled['semi']
-        yield ('labeled' if first == later else f'labeled {model}, first phase'), 'dmt.labeled', first
-        yield 'labeled', 'dmt.labeled', later
-        config = self.plan.configs[model][None]
-        for title in ('val', 'test'):
-            dataset = (config.get(f'{title}_dataloader') or {}).get('dataset')
-            if dataset is not None:
-                yield title, f'{title}_dataloader.dataset', dataset
-
-    def _check_names(self, dataset: Any, key: str) -> None:
-        """Refuse classes of other names, or in another order, than those of the labeled images."""
-        reference = self.dataset(next(iter(self.models.values())).labeled['semi'], 'dmt.labeled')
-        expected, found = (item.metainfo.get('classes') for item in (reference, dataset))
-        if expected is not None and found is not None and list(found) != list(expected):
-            raise UserError(f'{key} has the classes {list(found)}, but dmt.labeled has {list(expected)}')
-
-    def _check_overlap(self, model: str, data: ModelData) -> None:
-        """Warn of images to validate or test with that the model learns from."""
-        learned = {identity(path) for config in (*data.labeled.values(), data.unlabeled)
-                   for path in image_paths(self.dataset(config, 'dmt.labeled'))}  # fmt: skip
-        for title, name, config in self._labeled_sets(model, data):
-            if title in ('val', 'test'):
-                shared = [path for path in _known_paths(self.dataset(config, name)) if identity(path) in learned]
-                if shared:
-                    shown = ', '.join(shared[:3])
-                    self._warn(f'{name} shares {len(shared)} of its images with the training images: {shown}')
 
     def _warn(self, warning: str) -> None:
         if warning not in self.warnings:
             self.warnings.append(warning)
-
-    def _note_classes(self, title: str, counts: np.ndarray, classes: int) -> None:
-        """Keep how often each class occurs, and warn of classes that cannot be learned."""
-        if title in self.class_counts:  # of another model
-            title = f'{title} ({len(self.class_counts) + 1})'
-        self.class_counts[title] = counts[:classes].tolist()
-        missing = [name for name, count in zip(self.class_names(classes), counts, strict=False) if not count]
-        if missing and title.startswith('labeled'):
-            self._warn(f'{title}: no label shows class {", ".join(missing)}, which cannot be learned')
-
-    def class_names(self, classes: int) -> list[str]:
-        """Names of the classes, or their indices."""
-        labeled = self.dataset(next(iter(self.models.values())).labeled['semi'], 'dmt.labeled')
-        return [str(name) for name in labeled.metainfo.get('classes') or range(classes)]
-
-    def _check_training_data(self, data: ModelData) -> None:
-        unlabeled = self.dataset(data.unlabeled, 'dmt.unlabeled')
-        check_exist(unlabeled, 'dmt.unlabeled')
-        check_once(image_paths(unlabeled), 'dmt.unlabeled')
-        first, later = data.labeled['supervised'], data.labeled['semi']
-        for config in [later] if first == later else [first, later]:
-            labeled = self.dataset(config, 'dmt.labeled')
-            check_once(image_paths(labeled), 'dmt.labeled')
-            check_disjoint(image_paths(labeled), image_paths(unlabeled))
-            self.plan.task.check_samples(labeled, unlabeled, data.label_pipeline, data.train_pipeline)
-        check_images(unlabeled, data.label_pipeline, 'dmt.unlabeled')
 
     def label_bytes(self, model: str) -> int:
         """Maximum size of the labels of one teacher, in bytes."""
@@ -259,12 +201,6 @@ def _pop_pipeline(dataset: dict) -> list:
         pipelines = [_pop_pipeline(part) for part in parts]
         return pipelines[0]
     return dataset.pop('pipeline', [])
-
-
-def _known_paths(dataset: Any) -> list[str]:
-    """Paths of the images of a dataset, as far as it gives them."""
-    infos = (dataset.get_data_info(idx) for idx in range(len(dataset)))
-    return [info['img_path'] for info in infos if 'img_path' in info]
 
 
 def _check_split(list_file: str | None, found: int, key: str) -> None:

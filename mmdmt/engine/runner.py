@@ -82,6 +82,7 @@ class DMTRunner:
                 self._logger.warning(warning)
             self._rehearse()
             self.manifest.start(self.cfg)
+            self.data.files.save()
             sweep(self.work_dir)
         barrier()
         self._logger.info(f'{len(self.manifest.phases)} phases, {len(todo)} of them to run, in {self.work_dir}')

@@ -8,6 +8,7 @@ import numpy as np
 from mmengine.config import Config
 
 from mmdmt.checked import Checked
+from mmdmt.datasets.reading import CheckedFiles
 from mmdmt.errors import UserError
 
 TASKS = {
@@ -56,8 +57,13 @@ class Task(Protocol):
     def check_pipeline(self, pipeline: Sequence, key: str) -> None:
         """Refuse unsupported transforms."""
 
-    def check_labeled(self, dataset: Any, key: str, classes: int) -> np.ndarray:
-        """Check every image of a labeled dataset and its label; return how often each class occurs."""
+    def check_labeled(self, dataset: Any, key: str, classes: int, files: CheckedFiles | None = None) -> np.ndarray:
+        """Check every image of a labeled dataset and its label; return how often each label value occurs."""
+
+    def count_unlabeled(
+        self, dataset: Any, pipeline: Sequence, classes: int, files: CheckedFiles | None = None
+    ) -> np.ndarray:
+        """Count the true labels of unlabeled images, as far as they are known; ``pipeline`` trains on them."""
 
     def classes_shown(self, dataset: Any, key: str, classes: int) -> list[list[int]]:
         """The classes that each image of a labeled dataset shows."""

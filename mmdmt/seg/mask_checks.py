@@ -1,35 +1,38 @@
 """Checks of segmentation data before the first training step, so that a mistake costs seconds."""
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
+from mmengine.dataset import Compose
 from mmseg.datasets.transforms import LoadAnnotations
+from PIL import Image
 
 from mmdmt.config_dicts import type_name
 from mmdmt.datasets.image_checks import (
-    WORKERS,
-    exif_orientation,
+    channels,
+    check_same_channels,
     load,
     load_transforms,
     load_unlabeled,
     open_image,
-    turns_images,
+    orientation_turned_by,
 )
+from mmdmt.datasets.image_files import missing_image
+from mmdmt.datasets.reading import CheckedFiles, describe
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.labels.maps import PixelLabels
 from mmdmt.seg.transforms import IGNORE_INDEX, REFUSED_TRANSFORMS
 
-STOCK_LOADERS = {'img': LoadImageFromFile(), 'gt_seg_map': LoadAnnotations()}
 
-
-def check_labeled(dataset: Any, key: str, classes: int) -> np.ndarray:
+def check_labeled(dataset: Any, key: str, classes: int, files: CheckedFiles | None = None) -> np.ndarray:
     """Check that every image of a labeled dataset can be loaded with its mask, and count the pixels of each class.
 
-    Images and masks are loaded by the ``Load...`` transforms of the dataset's own pipeline.
+    Images and masks are loaded by the transforms of the dataset's own pipeline. ``files`` knows what was checked
+    already.
 
     Returns:
         int64 [256]: number of pixels of each label value, 255 for ignored ones.
@@ -45,12 +48,17 @@ def check_labeled(dataset: Any, key: str, classes: int) -> np.ndarray:
     if names is not None and len(names) != classes:
         raise UserError(f'{key} has {len(names)} classes, but the model has num_classes={classes}')
     infos = [dataset.get_data_info(idx) for idx in range(len(dataset))]
-    loaders = load_transforms(dataset)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        # The first error is raised, in the order of the images.
-        counts: np.ndarray = sum(
-            pool.map(lambda info: _check_pair(info, loaders, key, classes), infos), np.zeros(256, np.int64)
-        )
+    _check_voc_masks(infos, key)
+    loaders = load_transforms(dataset, ('img', 'gt_seg_map'))
+
+    def check(info: dict) -> tuple[int, list[list[int]]]:
+        image, mask = _check_pair(info, loaders, key)
+        _check_labels(mask, info['seg_map_path'], key, classes)
+        return channels(image), _values(mask)
+
+    found = (files or CheckedFiles()).check(infos, check, f'mask {classes} {describe(loaders)}', key)
+    check_same_channels([number for number, _ in found], infos, key)
+    counts = _sum(values for _, values in found)
     _check_counts(counts, key, [str(name) for name in names or range(classes)])
     return counts
 
@@ -61,62 +69,152 @@ def classes_shown(dataset: Any, key: str, classes: int) -> list[list[int]]:
     Raises:
         UserError: as :func:`check_labeled`.
     """
-    infos, loaders = [dataset.get_data_info(idx) for idx in range(len(dataset))], load_transforms(dataset)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        counts = pool.map(lambda info: _check_pair(info, loaders, key, classes), infos)
-        return [np.flatnonzero(found[:classes]).tolist() for found in counts]
+    infos, loaders = (
+        [dataset.get_data_info(idx) for idx in range(len(dataset))],
+        load_transforms(dataset, ('img', 'gt_seg_map')),
+    )
+
+    def check(info: dict) -> list[list[int]]:
+        _, mask = _check_pair(info, loaders, key)
+        _check_labels(mask, info['seg_map_path'], key, classes)
+        return _values(mask)
+
+    found = CheckedFiles().check(infos, check, f'classes {classes} {describe(loaders)}', key)
+    return [[value for value, _ in values if value < classes] for values in found]
 
 
-def _check_pair(info: dict, loaders: Sequence[Any], key: str, classes: int) -> np.ndarray:
+def count_unlabeled(
+    dataset: Any, pipeline: Sequence[Any], classes: int, files: CheckedFiles | None = None
+) -> np.ndarray:
+    """Count the pixels of each class in the masks of unlabeled images, which no model sees.
+
+    Args:
+        dataset: The unlabeled images.
+        pipeline: Transforms, or their configs; those that load annotations load the masks.
+        classes: Not needed.
+        files: What was checked already.
+
+    Returns:
+        int64 [256]: number of pixels of each label value; all 0 if there is no mask. Masks that cannot be loaded do not
+        count.
+    """
+    loaders = [item for item in Compose(pipeline).transforms if isinstance(item, LoadAnnotations)]
+    infos = [dataset.get_data_info(idx) for idx in range(len(dataset))]
+    infos = [info for info in infos if info.get('seg_map_path') and fileio.exists(info['seg_map_path'])]
+
+    def count(info: dict) -> list[list[int]]:
+        results = {**info, 'seg_fields': []}
+        try:
+            for loader in loaders:
+                results = loader(results)
+            mask = results['gt_seg_map']
+            return _values(mask) if mask.ndim == 2 else []
+        except Exception:
+            return []
+
+    return _sum((files or CheckedFiles()).check(infos, count, f'unseen mask {describe(loaders)}', 'dmt.unlabeled'))
+
+
+def _values(mask: np.ndarray) -> list[list[int]]:
+    """Pairs of a label value and its number of pixels."""
+    counts = np.bincount(mask.ravel().astype(np.int64, copy=False), minlength=256)
+    return [[value, int(counts[value])] for value in np.flatnonzero(counts).tolist()]
+
+
+def _sum(values_of_masks: Iterable[list[list[int]]]) -> np.ndarray:
+    counts: np.ndarray = np.zeros(256, np.int64)
+    for values in values_of_masks:
+        for value, number in values:
+            counts[value] += number
+    return counts
+
+
+def _check_pair(info: dict, loaders: Sequence[Any], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Load an image and its mask, and check that they belong together."""
     path, mask_path = info['img_path'], info.get('seg_map_path')
     if not fileio.exists(path):
-        raise MissingFileError(f'{key}: image {path} does not exist')
+        raise missing_image(path, key)
     if not mask_path or not fileio.exists(mask_path):
         raise MissingFileError(f'{key}: image {path} has no mask at {mask_path!r}')
-    if any(isinstance(loader, LoadAnnotations) for loader in loaders):
-        _check_mode(mask_path, key)
+    if any(_is_stock(loader) for loader in loaders) or not loaders:
+        _check_depth(mask_path, key)
     loaded = load(info, loaders, key)
-    missing = [loader for name, loader in STOCK_LOADERS.items() if name not in loaded]
-    if missing:  # by a pipeline without transforms of that name
-        loaded = load(loaded, missing, key)
-    mask = loaded['gt_seg_map']
+    if 'gt_seg_map' not in loaded:  # by a pipeline that loads no annotations
+        loaded = load(loaded, [LoadAnnotations()], key)
+    image, mask = loaded['img'], loaded['gt_seg_map']
     if mask.ndim != 2:
+        gray = '; they are all equal: store one of them' if (mask == mask[..., :1]).all() else ''
         raise UserError(
-            f'{key}: mask {mask_path} has {mask.shape[-1]} channels; a mask needs one, which holds class indices'
+            f'{key}: mask {mask_path} has {mask.shape[-1]} channels; a mask needs one, which holds class indices{gray}'
         )
-    turned = exif_orientation(path) if turns_images(loaders) else 1
-    if mask.shape != loaded['img'].shape[:2]:
+    turned = orientation_turned_by(loaders, info)
+    if mask.shape != image.shape[:2]:
         reason = f' (turned by its EXIF orientation {turned})' if turned != 1 else ''
         raise UserError(
             f'{key}: mask {mask_path} is {mask.shape} (height, width), but its image {path} is '
-            f'{loaded["img"].shape[:2]}{reason}'
+            f'{image.shape[:2]}{reason}'
         )
     if turned in (2, 3, 4) or (turned != 1 and mask.shape[0] == mask.shape[1]):
         raise UserError(
             f'{key}: image {path} has EXIF orientation {turned}: loading turns the image, but not its mask. Store the '
             "image upright, or load it with color_type='color_ignore_orientation'"
         )
-    counts = np.bincount(mask.ravel(), minlength=256)
-    unknown = [value for value in np.flatnonzero(counts).tolist() if value >= classes and value != IGNORE_INDEX]
-    if unknown:
-        hint = '; masks that count from 1 need reduce_zero_label=True' if not counts[0] and unknown == [classes] else ''
-        raise UserError(
-            f'{key}: mask {mask_path} holds label(s) {unknown}; allowed are 0..{classes - 1} and {IGNORE_INDEX} '
-            f'(ignored){hint}'
-        )
-    return counts
+    return image, mask
 
 
-def _check_mode(path: str, key: str) -> None:
-    """Refuse masks of more than 8 bits, which mmsegmentation would cut to 8 without a word."""
+def _check_labels(mask: np.ndarray, path: str, key: str, classes: int) -> None:
+    """Refuse label values that are neither classes nor ignored."""
+    values = [value for value, _ in _values(mask)] if mask.dtype == np.uint8 else np.unique(mask).tolist()
+    allowed = {*range(classes), IGNORE_INDEX}
+    unknown = [value for value in values if value not in allowed]
+    if not unknown:
+        return
+    hint = ''
+    if values[0] > 0 and unknown == [classes]:
+        hint = '; masks that count from 1 need reduce_zero_label=True'
+    elif Path(path).suffix.lower() in ('.jpg', '.jpeg'):
+        hint = '; JPEG changes values: store masks as PNG'
+    shown = f'{unknown[:8]} and {len(unknown) - 8} more' if len(unknown) > 8 else f'{unknown}'
+    raise UserError(
+        f'{key}: mask {path} holds label(s) {shown}; allowed are 0..{classes - 1} and {IGNORE_INDEX} (ignored){hint}'
+    )
+
+
+def _is_stock(loader: Any) -> bool:
+    """Whether a transform loads masks as mmsegmentation does, which cuts them to 8 bits."""
+    return getattr(type(loader), '_load_seg_map', None) is LoadAnnotations._load_seg_map
+
+
+def _check_depth(path: str, key: str) -> None:
+    """Refuse masks with values that change where mmsegmentation cuts them to 8 bits, without a word."""
     try:
         with open_image(path) as image:
             mode = image.mode
-    except (OSError, SyntaxError) as error:  # Pillow's errors for broken files
+            deep = np.array(image) if mode.startswith(('I', 'F')) else np.zeros(0)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's errors for broken files
         raise UserError(f'{key}: mask {path} cannot be read ({error})') from None
-    if mode.startswith(('I', 'F')):
+    with np.errstate(invalid='ignore'):
+        changed = deep[deep != deep.astype(np.uint8)]
+    if changed.size:
         what = 'floating-point numbers' if mode.startswith('F') else 'numbers of more than 8 bits'
-        raise UserError(f'{key}: mask {path} holds {what} (mode {mode!r}); class indices must be stored in 8 bits')
+        raise UserError(
+            f'{key}: mask {path} holds {what} (mode {mode!r}), such as {changed[0]}; class indices must be whole '
+            'numbers from 0 to 255'
+        )
+
+
+def _check_voc_masks(infos: Sequence[dict], key: str) -> None:
+    """Refuse SBD's masks without those of VOC, as mmsegmentation's converter leaves them."""
+    for folder in {os.path.dirname(info.get('seg_map_path') or '') for info in infos}:
+        voc = Path(folder).with_name('SegmentationClass') if folder else Path()
+        if Path(folder).name != 'SegmentationClassAug' or not voc.is_dir():
+            continue
+        missing = sorted(path.name for path in voc.glob('*.png') if not Path(folder, path.name).exists())
+        if missing:
+            raise MissingFileError(
+                f'{key}: {folder} lacks {len(missing)} of the masks of {voc}, such as {missing[0]}: it holds those of '
+                f'SBD only. Complete it: cp {voc}/*.png {folder}/'
+            )
 
 
 def _check_counts(counts: np.ndarray, key: str, names: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from mmdmt.datasets.unlabeled import UnlabeledDataset
 from mmdmt.errors import UserError
 from mmdmt.labels.maps import BYTES_PER_PIXEL
 from mmdmt.seg import mask_checks
+from mmdmt.seg.ignored_label import check_ignored_label
 
 
 class LabelMapSettings(Checked):
@@ -42,6 +43,7 @@ class SegmentationTask:
     check_pipeline = staticmethod(mask_checks.check_pipeline)
     check_labeled = staticmethod(mask_checks.check_labeled)
     classes_shown = staticmethod(mask_checks.classes_shown)
+    count_unlabeled = staticmethod(mask_checks.count_unlabeled)
 
     def num_classes(self, model: Mapping) -> int:
         """Return the number of classes of a segmentor config, set in its (last) decode head."""
@@ -66,7 +68,7 @@ class SegmentationTask:
         if not hasattr(pool, 'img_suffix'):
             raise UserError(f'dmt.split needs dmt.labeled to be one mmseg dataset, got {type(pool).__name__}')
         prefix = pool.data_prefix['img_path']
-        names = [os.path.relpath(path, prefix)[: -len(pool.img_suffix)] for path in image_paths(pool)]
+        names = [os.path.relpath(path, prefix).removesuffix(pool.img_suffix) for path in image_paths(pool)]
         return nested_split(names, size, split_id, seed)
 
     def from_list(self, list_file: str, pool: Any) -> dict[str, Any]:
@@ -80,7 +82,8 @@ class SegmentationTask:
         mask_checks.check_unlabeled_sample(unlabeled, label_pipeline, train_pipeline)
 
     def check_forward(self, model: Any, dataset: Any, key: str, classes: int) -> None:
-        """Do nothing: the segmentor refuses heads that it cannot serve when it is built."""
+        """Check the label that a model ignores; it refuses heads that it cannot serve when it is built."""
+        check_ignored_label(model, key)
 
     def label_bytes(self, unlabeled: Any, label_pipeline: Sequence) -> int:
         """Estimate an upper bound of the bytes of one teacher's labels, from the labeling size of some images."""

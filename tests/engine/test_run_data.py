@@ -1,7 +1,9 @@
 """Every bad input gives one clear error before the first training step."""
 
 import copy
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from PIL import Image
 
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.run_data import _pop_pipeline
+from mmdmt.errors import UserError
+from mmdmt.seg import mask_checks
 
 SIZE = (24, 32)
 
@@ -46,10 +50,12 @@ def test_good_data_pass(folder_config, tmp_path):
     assert rows[4] == ['01_label_a', '', 'a', '0.5', '', '', '4', '']
     assert rows[5] == ['01_train_b', 'b', 'a', '0.5', '3', '4', '', '']
     table = rows[12:]
-    assert table[0] == ['class', 'labeled, %', 'val, %']
-    assert [row[0] for row in table[2:]] == ['0 road', '1 wall', '2 sky']
-    assert all(0 < float(cell) < 100 for row in table[2:] for cell in row[1:])
-    assert len(rows) == 2 + 10 + 2 + 3
+    assert table[0] == ['class', 'labeled, %', 'val, %', 'test, %']
+    assert [row[0] for row in table[2:]] == ['0 road', '1 wall', '2 sky', '255 (ignored)', 'pixels']
+    assert all(0 < float(cell) < 100 for row in table[2:6] for cell in row[1:])
+    assert table[5][1:] == ['8.33'] * 3  # two of 24 rows
+    assert table[6][1:] == ['2,304', '1,536', '1,536']
+    assert len(rows) == 2 + 10 + 2 + 5
     assert 'model a: 3 labeled, 4 unlabeled images' in text
     assert '24 optimizer steps, 16 images to label in 4 label phases' in text
     assert not (tmp_path / 'run').exists()
@@ -395,3 +401,102 @@ def test_given_baseline_is_not_compared(folder_config, tmp_path):
     given = dict(supervised_checkpoint=str(tmp_path / 'given.pth'))
     folder_config.dmt.models = dict(a=given, b=dict(given, semi=dict(min_iters=9)))
     assert 'min_iters' not in DMTRunner(folder_config).dry_run()
+
+
+def save_palette_masks(folder, subset, number, shift=0):
+    for index in range(number):
+        pixels = (np.arange(SIZE[0] * SIZE[1]).reshape(SIZE) % 3 + shift).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f'masks/{subset}{index}.png')
+
+
+def test_classes_are_counted_in_every_set(folder_config, folder_data):
+    """Labels of each model, of unlabeled images where masks exist, of images to validate and to test with."""
+    (folder_data / 'labeled_a.txt').write_text('labeled0\n')
+    (folder_data / 'labeled_b.txt').write_text('labeled1\nlabeled2\n')
+    for model in 'ab':
+        supervised = dict(labeled=dict(ann_file=f'labeled_{model}.txt'))
+        folder_config.dmt.models[model] = dict(folder_config.dmt.models[model], supervised=supervised)
+    save_palette_masks(folder_data, 'unlabeled', 2)
+    folder_config.test_dataloader.dataset = copy.deepcopy(folder_config.val_dataloader.dataset)
+    folder_config.test_dataloader.dataset.update(ann_file='labeled_b.txt')
+    runner = DMTRunner(folder_config)
+    text = runner.dry_run()
+    pixels = SIZE[0] * SIZE[1]
+    assert {title: counts.sum() for title, counts in runner.data.sets.class_counts.items()} == {
+        'labeled a, first phase': pixels, 'labeled b, first phase': 2 * pixels, 'labeled': 3 * pixels,
+        'unlabeled': 2 * pixels, 'val': 2 * pixels, 'test': 2 * pixels,
+    }  # fmt: skip
+    assert runner.data.sets.class_counts['unlabeled'][:3].tolist() == [512] * 3
+    assert '| unlabeled, % |' in text
+    assert 'warning: test_dataloader.dataset shares 2 of its images with the training images: ' in text
+
+
+@pytest.mark.parametrize('fault', ['label', 'missing', 'broken'])
+def test_faults_of_the_test_set_are_warned_of(folder_config, folder_data, fault):
+    """Training does not need it."""
+    folder_config.test_dataloader.dataset = copy.deepcopy(folder_config.val_dataloader.dataset)
+    folder_config.test_dataloader.dataset.ann_file = 'test.txt'
+    folder_config.dmt.rehearse = True
+    (folder_data / 'test.txt').write_text('test0\n')
+    save_palette_masks(folder_data, 'test', 1, shift=1)
+    Image.new('RGB', SIZE[::-1]).save(folder_data / 'images/test0.png')
+    if fault == 'missing':
+        (folder_data / 'masks/test0.png').unlink()
+    elif fault == 'broken':
+        (folder_data / 'images/test0.png').write_bytes(b'no image')
+    expected = dict(
+        label=r'test0\.png holds label\(s\) \[3\]', missing='test0.png has no mask', broken='cannot be read'
+    )
+    text = DMTRunner(folder_config).dry_run()
+    assert re.search(rf'warning: the test set cannot be used: test_dataloader\.dataset: .*{expected[fault]}', text)
+
+
+def test_image_twice_in_the_validation_list(refused, folder_data):
+    (folder_data / 'val.txt').write_text('val0\nval1\nval0\n')
+    refused(ValueError, 'val_dataloader.dataset lists 1 of its images more than once', 'val0.png')
+
+
+def test_zero_label_reduced_in_one_set_only(folder_config):
+    folder_config.val_dataloader.dataset.reduce_zero_label = True
+    text = DMTRunner(folder_config).dry_run()
+    assert 'val_dataloader.dataset has reduce_zero_label=True, but dmt.labeled has False' in text
+
+
+def test_split_of_too_few_images(refused, folder_config):
+    folder_config.dmt.split = dict(ratio=105.82)
+    refused(UserError, 'dmt.split: ratio must be at most the number of names (3) to label any; got 105.82')
+
+
+def test_evaluator_that_ignores_another_label(folder_config):
+    folder_config.val_evaluator.ignore_index = 0
+    text = DMTRunner(folder_config).dry_run()
+    assert 'warning: val_evaluator.ignore_index=0, but the masks mark ignored pixels by 255: ' in text
+
+
+@pytest.mark.parametrize('key', ['decode_head', 'auxiliary_head'])
+def test_head_that_ignores_another_label(refused, folder_config, key):
+    head = dict(copy.deepcopy(folder_config.model.decode_head), ignore_index=0)
+    folder_config.model[key] = head
+    refused(ValueError, f'dmt.models.a: {key}.ignore_index=0', 'reduce_zero_label')
+
+
+def test_resumed_run_reads_only_what_changed(folder_config, folder_data, monkeypatch):
+    runner = DMTRunner(folder_config)
+    runner.train(phase=runner.plan.phases[0].name)
+    read, check_pair = [], mask_checks._check_pair
+
+    def recorded(info, *args):
+        read.append(Path(info['img_path']).stem)
+        return check_pair(info, *args)
+
+    monkeypatch.setattr(mask_checks, '_check_pair', recorded)
+    folder_config.resume = True
+    for expected in ([], ['labeled1', 'val0']):
+        read.clear()
+        for name in expected:
+            os.utime(folder_data / f'masks/{name}.png')
+        runner = DMTRunner(folder_config)
+        runner.data.prepare(runner.work_dir / 'splits')
+        runner.data.check()
+        assert sorted(set(read)) == expected
+        assert runner.data.sets.class_counts['labeled'].sum() == 3 * SIZE[0] * SIZE[1]

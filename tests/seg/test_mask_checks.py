@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
-from mmseg.datasets.transforms import RandomRotFlip
+from mmseg.datasets.transforms import LoadAnnotations, RandomRotFlip
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
@@ -17,6 +17,7 @@ from mmdmt.seg.mask_checks import (
     check_sample,
     check_unlabeled_sample,
     classes_shown,
+    count_unlabeled,
 )
 
 LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackDMTInputs')
@@ -35,10 +36,14 @@ def make(tmp_path, write_image):
                 write_image(tmp_path / f'masks/{number}.png', mask)
         return BaseSegDataset(
             data_root=str(tmp_path),
-            data_prefix=dict(img_path='images', seg_map_path='masks'),
             pipeline=pipeline,
             serialize_data=False,
-            **{'metainfo': dict(classes=('a', 'b', 'c')), 'img_suffix': '.png', **kwargs},
+            **{
+                'metainfo': dict(classes=('a', 'b', 'c')),
+                'data_prefix': dict(img_path='images', seg_map_path='masks'),
+                'img_suffix': '.png',
+                **kwargs,
+            },
         )
 
     return make
@@ -179,15 +184,18 @@ def test_pixels_are_counted_by_class(make):
         ),
         ([mask(), mask()], ('ground', 'thing'), r"the masks show class 'ground' only, and no pixel of thing$"),
         ([np.full((4, 6), 255, np.uint8)], ('a', 'b', 'c'), 'every pixel of every mask is 255, which means ignored'),
-        ([mask() + 1, mask(2, 3) + 1], ('a', 'b', 'c'), r'count from 1 need reduce_zero_label=True'),
-        ([np.zeros((4, 6, 3), np.uint8)], ('a', 'b', 'c'), r'masks/0\.png has 3 channels; a mask needs one'),
-        ([np.zeros((4, 6), np.uint16)], ('a', 'b', 'c'), r"masks/0\.png holds numbers of more than 8 bits \(mode 'I"),
+        ([mask() + 1, mask(2, 1) + 1], ('a', 'b', 'c'), r'count from 1 need reduce_zero_label=True'),
+        ([mask() + 1, mask(4, 3, 2) + 1], ('a', 'b', 'c'), r'label\(s\) \[3, 4, 5\].*ignored\)$'),
+        ([mask(0, 128, 200)], ('a', 'b'), r'label\(s\) \[128, 200\]; allowed are 0\.\.1 and 255'),
+        ([mask(*range(3, 20))], ('a', 'b'), r'\[3, 4, 5, 6, 7, 8, 9, 10\] and 9 more; allowed'),
+        ([np.zeros((4, 6, 3), np.uint8)], ('a', 'b'), r'masks/0\.png has 3 channels; .* all equal: store one of them$'),
+        ([np.eye(6, dtype=np.uint8)[:4, :, None] * [0, 1, 2]], ('a', 'b'), r'has 3 channels; .* class indices$'),
+        ([np.zeros((4, 6, 4), np.uint8)], ('a', 'b'), r'masks/0\.png has 4 channels; a mask needs one'),
+        ([mask(1).astype(np.uint16) * 256], ('a', 'b'), r"holds numbers of more than 8 bits \(mode 'I.*such as 256; "),
     ],
-    ids=['0 and 255', 'one class', 'ignored', 'from 1', 'colors', '16 bits'],
 )
 def test_masks_that_teach_nothing_or_something_else(make, masks, classes, message):
-    if 'from 1' in message or 'count' in message:
-        masks = [np.where(item == 4, 3, item).astype(np.uint8) for item in masks]
+    masks = [item.astype(np.uint8) if item.dtype == np.int64 else item for item in masks]
     with pytest.raises(ValueError, match=message):
         check_labeled(make(*masks, metainfo=dict(classes=classes)), 'dmt.labeled', len(classes))
 
@@ -195,7 +203,112 @@ def test_masks_that_teach_nothing_or_something_else(make, masks, classes, messag
 def save_turned(path, orientation, size=(6, 4)):
     exif = Image.Exif()
     exif[274] = orientation
-    Image.new('RGB', size).save(path, exif=exif)
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [([0, 1, 2], None), ([0, 1, 1.5], r"floating-point numbers \(mode 'F'\), such as 1\.5"), ([0, 256], 'such as 256'),
+     ([0, -1], 'such as -1'), ([0, np.nan], 'such as nan')],
+)  # fmt: skip
+def test_float_masks(make, values, message):
+    """Whole numbers survive; the stock transform cuts off what is behind the point."""
+    folder = Path(make(mask()).data_root)
+    Image.fromarray(np.resize(np.array(values, np.float32), (4, 6))).save(folder / 'masks/0.tif')
+    if message is None:
+        check_labeled(make(mask(), seg_map_suffix='.tif'), 'dmt.labeled', 3)
+    else:
+        with pytest.raises(ValueError, match=message):
+            check_labeled(make(mask(), seg_map_suffix='.tif'), 'dmt.labeled', 3)
+
+
+@pytest.mark.parametrize('kind', [np.uint16, np.int32])
+def test_deep_masks_of_small_values(make, kind):
+    """As labeling tools write them: nothing is lost where they are cut to 8 bits."""
+    folder = Path(make(mask()).data_root)
+    Image.fromarray(mask(0, 1, 2, 255).astype(kind)).save(folder / 'masks/0.tif')
+    counts = check_labeled(make(None, seg_map_suffix='.tif'), 'dmt.labeled', 3)
+    assert counts[[0, 1, 2, 255]].tolist() == [21, 1, 1, 1]
+
+
+@pytest.mark.parametrize('mode', ['P', '1', 'L'])
+def test_masks_of_one_channel(make, mode):
+    folder = Path(make(mask()).data_root)
+    Image.fromarray(mask(1) * (255 if mode == '1' else 1)).convert(mode).save(folder / 'masks/0.png')
+    written = Image.open(folder / 'masks/0.png')
+    assert written.mode == mode
+    (folder / 'kept.png').write_bytes((folder / 'masks/0.png').read_bytes())
+    dataset = make(None)
+    assert check_labeled(dataset, 'dmt.labeled', 3)[1] in (1, 23)
+
+
+def test_masks_in_jpeg(make):
+    folder = Path(make(mask()).data_root)
+    noise = np.random.default_rng(0).integers(0, 3, (4, 6), dtype=np.uint8) * 100
+    Image.fromarray(noise).save(folder / 'masks/0.jpg')
+    with pytest.raises(ValueError, match=r'masks/0\.jpg holds label.*; JPEG changes values: store masks as PNG$'):
+        check_labeled(make(mask(), seg_map_suffix='.jpg'), 'dmt.labeled', 3)
+
+
+class LoadOwnMask(LoadAnnotations):
+    """Reads colors, or 16 bits, by itself: the stock transform would cut or refuse them."""
+
+    def _load_seg_map(self, results):
+        pixels = np.array(Image.open(results['seg_map_path'])).astype(np.int64)
+        results['gt_seg_map'] = (pixels.sum(-1) if pixels.ndim == 3 else pixels) // 256
+        results['seg_fields'].append('gt_seg_map')
+
+
+class ReadMask(BaseTransform):
+    def transform(self, results):
+        results['gt_seg_map'] = np.load(results['seg_map_path'])
+        return results
+
+
+@pytest.mark.parametrize(
+    'pixels', [mask(1, 2).astype(np.uint16) * 256, mask(1, 2)[..., None] * np.full(4, 64, np.uint8)]
+)
+def test_masks_that_only_their_own_transform_can_load(make, pixels):
+    counts = check_labeled(make(pixels, pipeline=[LOAD, LoadOwnMask()]), 'dmt.labeled', 3)
+    assert counts[:3].tolist() == [22, 1, 1]
+
+
+@pytest.mark.parametrize(('kind', 'message'), [(np.int64, None), (np.float32, None), (np.float64, r'\[0\.5\]')])
+def test_masks_of_other_files_by_a_transform_of_any_name(make, kind, message):
+    folder = Path(make(mask()).data_root)
+    values = mask(1, 2).astype(kind)
+    values[0, 0] = 0.5 if message else 1
+    np.save(folder / 'masks/0.npy', values)
+    dataset = make(mask(), pipeline=[LOAD, ReadMask()], seg_map_suffix='.npy')
+    if message is None:
+        assert check_labeled(dataset, 'dmt.labeled', 3)[:3].tolist() == [22, 1, 1]
+    else:
+        with pytest.raises(ValueError, match=message):
+            check_labeled(dataset, 'dmt.labeled', 3)
+
+
+def test_masks_of_unlabeled_images_are_counted(make, tmp_path):
+    counts = count_unlabeled(make(mask(1, 2, 255), None, mask(2), np.zeros((4, 6, 3), np.uint8)), TRAIN, 3)
+    assert counts[[0, 1, 2, 255]].tolist() == [21 + 23, 1, 2, 1]
+    (tmp_path / 'masks/0.png').write_bytes(b'no image')
+    assert count_unlabeled(make(None, None, mask(2), None), TRAIN, 3)[[0, 1, 2]].tolist() == [23, 0, 1]
+    assert not count_unlabeled(DigitScenesDataset(subset='unlabeled', indices=1), TRAIN, 11).any()
+
+
+def test_masks_as_the_converter_of_mmsegmentation_leaves_them(make, write_image):
+    """SBD's masks only: the images that are of VOC alone have none."""
+    folder = Path(make(mask(0, 1, 2)).data_root)
+    for name, kind in (('0', 'Class'), ('1', 'Class'), ('0', 'ClassAug')):
+        write_image(folder / f'Segmentation{kind}/{name}.png', mask(0, 1, 2))
+    prefix = dict(img_path='images', seg_map_path='SegmentationClassAug')
+    command = rf'cp {folder}/SegmentationClass/\*\.png {folder}/SegmentationClassAug/$'
+    with pytest.raises(
+        FileNotFoundError, match=rf'SegmentationClassAug lacks 1 of the masks of .*1\.png: .* {command}'
+    ):
+        check_labeled(make(mask(), data_prefix=prefix), 'dmt.labeled', 3)
+    write_image(folder / 'SegmentationClassAug/1.png', mask(0, 1, 2))
+    check_labeled(make(mask(), data_prefix=prefix), 'dmt.labeled', 3)
 
 
 @pytest.mark.parametrize('orientation', [2, 3, 4])

@@ -108,12 +108,40 @@ def test_walk_through(clone, shell):
     assert "('background', 'leaf', 'stem')" in printed
 
 
-def test_other_suffix(clone, shell):
-    """PNG images by the option that the config's comment names."""
-    (option,) = re.findall(r"img_suffix='\.png'", CONFIG)
-    draw_images(clone / 'data/png', number=8, with_mask=6, suffix='.png')
+def test_mixed_suffixes_and_other_mask_names(clone, shell):
+    """By the option that the config's comment names."""
+    (option,) = re.findall(r"seg_map_suffix='_mask\.png'", CONFIG)
+    folder = clone / 'data/png'
+    draw_images(folder, number=8, with_mask=6)
+    for path, suffix in zip(sorted(folder.glob('images/*/*')), ['.jpg', '.JPG', '.jpeg', '.Jpeg'] * 2, strict=True):
+        path.rename(path.with_suffix(suffix))
+    for path in sorted(folder.glob('masks/*/*')):
+        path.rename(path.with_name(f'{path.stem}_mask.png'))
+    (folder / 'images/field0/._0000.jpg').write_bytes(b'no image')
     (clone / 'configs/dmt/png.py').write_text(CONFIG.replace('dict(metainfo', f'dict({option}, metainfo'))
     split, dry_run, *_ = (command.replace('own', 'png') for command in COMMANDS)
-    shell(split)
+    printed = shell(f'{split} --mask-suffix _mask.png')
+    assert 'data/png/images: 8 images (2 .JPG, 2 .Jpeg, 2 .jpeg, 2 .jpg); skipped 1 other files (._0000.jpg)' in printed
     plan = shell(f'{dry_run} --cfg-options {CUT} data_root=data/png')
     assert 'model a: 2 labeled, 2 unlabeled images' in plan
+    assert re.search(r'\| 0 background +\| +\d+\.\d+ +\|', plan)
+    assert '| 255 (ignored) ' in plan
+
+
+def test_black_and_white_masks(clone, shell):
+    """The page's remedy makes them right; without it, they are refused with what is wrong."""
+    folder = clone / 'data/two'
+    draw_images(folder, number=8, with_mask=6)
+    for path in folder.glob('masks/*/*'):
+        Image.fromarray((np.array(Image.open(path)) > 0).astype(np.uint8) * 255).save(path)
+    config = re.sub(r'classes = \(.*?\)', "classes = ('background', 'plant')", CONFIG)
+    (clone / 'configs/dmt/two.py').write_text(config)
+    split, dry_run, *_ = (command.replace('own', 'two') for command in COMMANDS)
+    assert 'warning: all values are 0 or 255, which means ignored: store 1 instead of 255' in shell(split)
+    dry_run = f'{dry_run} --cfg-options {CUT} data_root=data/two'
+    refusal = shell(f'{dry_run} || [ $? = 2 ]')
+    assert "error: dmt.labeled: the masks show class 'background' only, and no pixel of plant. 255 means" in refusal
+    (remedy,) = re.findall(r'`(Image\.fromarray.*?\.save\(path\))`', PAGE)
+    for path in folder.glob('masks/*/*'):
+        exec(remedy, dict(Image=Image, np=np, path=path))
+    assert re.search(r'\| 1 plant +\| +\d+\.\d+ +\|', shell(dry_run))

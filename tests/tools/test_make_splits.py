@@ -2,8 +2,11 @@ import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from mmdmt.errors import UserError
 from tools import make_splits
 
 DATA = Path(os.environ.get('MMDMT_SHARED_DATA') or Path(__file__).resolve().parents[3] / 'shared' / 'data')
@@ -51,7 +54,7 @@ def cityscapes(tmp_path):
 
 @pytest.fixture
 def images(tmp_path):
-    """8 images in two folders, 5 of which have a mask."""
+    """8 images in two folders, 5 of which have a mask (an empty file)."""
     for index in range(8):
         for folder in ('images', 'masks')[: 2 if index < 5 else 1]:
             path = tmp_path / folder / 'ab'[index % 2] / f'{index}.{"jpg" if folder == "images" else "png"}'
@@ -168,7 +171,7 @@ def test_ratio_of_own_images(images):
 @pytest.mark.parametrize(
     ('make', 'arguments', 'message'),
     [
-        ('masks/a/strange.png', ('--masks', 'masks'), "1 masks have no image in .*, e.g. 'a/strange'"),
+        ('masks/a/strange.png', ('--masks', 'masks'), "1 masks have no image in .*, e.g. 'a/strange'; .*mask-suffix"),
         ('images/a/0.png', ('--ratio', '2'), "two images called 'a/0'"),
         (None, ('--masks', 'masks', '--val', '5'), '--val 5 leaves none of the 5 labeled images'),
         (None, ('--ratio', '9'), 'ratio must be at most the number of names'),
@@ -180,7 +183,7 @@ def test_bad_folder(images, monkeypatch, make, arguments, message):
     Path('empty').mkdir()
     if make:
         Path(make).touch()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         run('files', 'images', *arguments)
     assert not Path('images/splits').exists()
 
@@ -198,3 +201,105 @@ def test_contradicting_arguments(arguments, capsys):
     with pytest.raises(SystemExit):
         run(*arguments)
     assert 'needs one of --masks and --ratio' in capsys.readouterr().err
+
+
+@pytest.fixture
+def plants(tmp_path, write_image):
+    """40 images: 30 with a mask, of which every third shows class 1 and every tenth class 2."""
+    suffixes = ('.jpg', '.JPG', '.jpeg', '.png')
+    for index in range(40):
+        path = tmp_path / f'images/field{index % 2}/{index:02d}{suffixes[index % 4]}'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        if index < 30:
+            mask = np.zeros((4, 6), np.uint8)
+            mask[0, :3] = 255 if index % 2 else 0
+            mask[1, 0], mask[2, 0] = index % 3 == 0, 2 * (index % 10 == 0)
+            write_image(tmp_path / f'masks/field{index % 2}/{index:02d}.png', mask)
+    return tmp_path
+
+
+def test_validation_images_are_drawn_by_class(plants, capsys):
+    run('files', plants / 'images', '--masks', plants / 'masks', '--val', 10, '--out', plants / 'lists')
+    lists = written(plants / 'lists')
+    numbers = {name: [int(line[-2:]) for line in lines] for name, lines in lists.items()}
+    assert {name: len(lines) for name, lines in lists.items()} == {
+        'labeled.txt': 20,
+        'unlabeled.txt': 10,
+        'val.txt': 10,
+    }
+    assert sum(number % 10 == 0 for number in numbers['val.txt']) == 1
+    assert sum(number % 3 == 0 for number in numbers['val.txt']) in (3, 4)
+    printed = capsys.readouterr().out
+    assert f'{plants}/images: 40 images (10 .JPG, 10 .jpeg, 10 .jpg, 10 .png)' in printed
+    assert f'{plants}/masks: 30 masks (30 .png)' in printed
+    assert 'masks that show each value: 0: 30, 1: 10, 2: 3, 255: 15' in printed
+    assert 'warning' not in printed
+    run(
+        'files', plants / 'images', '--masks', plants / 'masks', '--val', 10, '--split-id', 1, '--out', plants / 'other'
+    )
+    assert written(plants / 'other')['val.txt'] != lists['val.txt']
+
+
+def test_hidden_files_are_skipped_and_links_followed(plants, capsys):
+    for name in ('images/.DS_Store', 'images/field0/._00.jpg', 'images/field1/Thumbs.db', 'masks/field0/._00.png',
+                 'images/.ipynb_checkpoints/00-checkpoint.jpg', 'elsewhere/x.jpg'):  # fmt: skip
+        (plants / name).parent.mkdir(exist_ok=True)
+        (plants / name).write_bytes(b'no image')
+    (plants / 'images/more').symlink_to(plants / 'elsewhere')
+    run('files', plants / 'images', '--masks', plants / 'masks', '--out', plants / 'lists')
+    lists = written(plants / 'lists')
+    assert len(lists['unlabeled.txt']) == 11
+    assert 'more/x' in lists['unlabeled.txt']
+    assert not [line for lines in lists.values() for line in lines if '.' in line]
+    assert '; skipped 3 other files (.DS_Store, ._00.jpg, Thumbs.db)' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('folder', ['masks', 'images'])
+def test_masks_with_another_name(plants, capsys, folder):
+    """In a folder of their own, or beside the images."""
+    for path in list((plants / 'masks').rglob('*.png')):
+        target = plants / folder / path.relative_to(plants / 'masks').with_name(f'{path.stem}_mask.png')
+        path.rename(target)
+    arguments = ('files', plants / 'images', '--masks', plants / folder, '--out', plants / 'lists')
+    run(*arguments, '--mask-suffix', '_mask.png')
+    assert {name: len(lines) for name, lines in written(plants / 'lists').items()} == {
+        'labeled.txt': 30, 'unlabeled.txt': 10}  # fmt: skip
+    assert 'set seg_map_suffix in the config: the masks end with _mask.png' in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"holds no image whose name ends with '_label\.png'"):
+        run(*arguments, '--mask-suffix', '_label.png')
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda mask: np.where(mask == 1, 255, 0), 'warning: all values are 0 or 255, which means ignored: store 1'),
+        (
+            lambda mask: np.where(mask == 255, 0, mask) + 1,
+            'warning: no mask holds 0: if they count from 1, set reduce_',
+        ),
+        (lambda mask: np.dstack([mask] * 3), 'warning: 30 masks cannot be read or have several channels, such as '),
+    ],
+)
+def test_masks_that_look_wrong(plants, write_image, capsys, change, message):
+    for path in (plants / 'masks').rglob('*.png'):
+        write_image(path, change(np.array(Image.open(path))).astype(np.uint8))
+    run('files', plants / 'images', '--masks', plants / 'masks', '--val', 4, '--out', plants / 'lists')
+    assert message in capsys.readouterr().out
+    assert len(written(plants / 'lists')['val.txt']) == 4
+
+
+@needs_lists
+def test_voc_as_the_converter_of_mmsegmentation_leaves_it(voc, names):
+    """Masks of SBD only, beside those of VOC; the list of the training images is written."""
+    val = (DATA / 'splits/voc2012/val.txt').read_text().split()
+    folder = voc(names('voc'), val)
+    moved = [
+        path for number, path in enumerate(sorted((folder / 'SegmentationClassAug').iterdir())) if number % 20 == 0
+    ]
+    (folder / 'SegmentationClass').mkdir()
+    for path in moved:
+        path.rename(folder / 'SegmentationClass' / path.name)
+    run('voc', folder, '--out', folder / 'lists')
+    assert_published(folder / 'lists', 'voc2012')
+    assert (folder / 'ImageSets/Segmentation/trainaug.txt').read_text().split() == sorted(names('voc'))

@@ -11,6 +11,7 @@ LOOPS = {'EpochBasedTrainLoop': True, 'IterBasedTrainLoop': False}
 
 LOOP_KEYS = ('val_interval', 'val_begin')
 SCHEDULER_KEYS = ('begin', 'end', 'T_max', 'total_steps', 'step_size', 'milestones', 'periods')
+END_KEYS = ('end', 'T_max', 'total_steps')
 HOOK_KEYS = ('interval', 'save_begin', 'profile_times')
 # Arguments of hooks that say whether something counts epochs, not when.
 SWITCHES = frozenset({'by_epoch', 'log_metric_by_epoch', 'adjust_by_epoch'})
@@ -77,19 +78,16 @@ def _follow_end(scheduler: dict, whole: tuple) -> None:
 
 
 def _scheduler_to_steps(scheduler: dict, epoch: int, steps: int, whole: tuple, key: str) -> list[str]:
-    name = str(type_name(scheduler))
+    to_end = [argument for argument in END_KEYS if scheduler.get(argument) in whole]
+    notes = []
     # One that waits for a metric steps after a validation, whatever it counts.
-    if not scheduler.get('by_epoch', True) or name.startswith('ReduceOnPlateau'):
-        return []
-    for argument in SCHEDULER_KEYS:
-        if argument != 'begin' and scheduler.get(argument) is not None and scheduler[argument] in whole:
-            scheduler[argument] = steps
-    converted = [argument for argument in SCHEDULER_KEYS if scheduler.get(argument) != steps]
-    notes = _multiply(scheduler, converted, epoch, key)
-    if name.startswith('Exponential'):
-        scheduler['gamma'] = scheduler['gamma'] ** (1 / epoch)  # it is applied at each step now
-    scheduler['by_epoch'] = False
-    scheduler.pop('convert_to_iter_based', None)
+    if scheduler.get('by_epoch', True) and not str(type_name(scheduler)).startswith('ReduceOnPlateau'):
+        notes = _multiply(scheduler, [argument for argument in SCHEDULER_KEYS if argument not in to_end], epoch, key)
+        if str(type_name(scheduler)).startswith('Exponential'):
+            scheduler['gamma'] = scheduler['gamma'] ** (1 / epoch)  # it is applied at each step now
+        scheduler['by_epoch'] = False
+        scheduler.pop('convert_to_iter_based', None)
+    scheduler.update(dict.fromkeys(to_end, steps))
     return notes
 
 

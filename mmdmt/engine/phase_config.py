@@ -130,7 +130,7 @@ def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, 
     whole = tuple(loop[key] for loop in loops for key in ('max_epochs', 'max_iters') if loop.get(key))
     notes = to_steps(result, max(1, -(-_images(plan, phase, data) // _per_step(plan, phase))), steps, whole)
     keep_best = bool(own_best((result.get('default_hooks') or {}).get('checkpoint') or {}))
-    set_length(result, steps, plan.settings, whole)
+    set_length(result, steps, plan.settings)
     if data.held_out is not None:
         _validate_on(data.held_out, result)
     result.update(test_dataloader=None, test_cfg=None, test_evaluator=None)

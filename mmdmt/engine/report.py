@@ -199,7 +199,8 @@ def _class_table(data: RunData) -> list[str]:
 
 
 def _rank(title: str) -> int:
-    return next(place for place, start in enumerate(('labeled', 'unlabeled', 'val', 'test')) if title.startswith(start))
+    starts = ('labeled', 'held out', 'unlabeled', 'val', 'test')
+    return next(place for place, start in enumerate(starts) if title.startswith(start))
 
 
 def _share(count: Any, total: Any) -> str:

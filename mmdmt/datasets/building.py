@@ -47,7 +47,7 @@ def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence,
             raise
         dataset = ()
     if len(dataset) == 0:
-        raise UserError(f'{key} lists no image ({_list_name(config)})')
+        raise UserError(f'{key} lists no image ({list_name(config)})')
     return dataset
 
 
@@ -60,7 +60,8 @@ def _parts(config: Mapping, key: str) -> Iterable[tuple[str, Mapping]]:
             yield from _parts(part, f'{key}.datasets.{index}')
 
 
-def _list_name(config: Mapping) -> str:
+def list_name(config: Mapping) -> str:
+    """The lists or folders that name the images of a dataset config."""
     return ' and '.join(str(part.get('ann_file') or part.get('data_prefix')) for _, part in _parts(config, ''))
 
 

@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from mmengine.runner import CheckpointLoader
 
 from mmdmt.config_dicts import copy_config
+from mmdmt.engine.divergence import are_finite
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
 
@@ -74,6 +75,7 @@ def check_weights(config: Mapping, key: str, weights_help: str, model: Any) -> N
                 f'{weights_help} Without a network, download them elsewhere and copy them to the cache of torch.hub '
                 '(~/.cache/torch/hub/checkpoints), or set a local path.'
             ) from error
+        _check_finite(checkpoint.get('state_dict', checkpoint), f'{key}: initial weights {source!r}')
         if source == load_from:
             _check_fit(checkpoint.get('state_dict', checkpoint), model, f'{key}.load_from={source!r}')
 
@@ -83,19 +85,30 @@ def check_supervised(path: str, key: str, model: Any) -> None:
 
     Raises:
         FileNotFoundError: if the checkpoint cannot be loaded.
-        ValueError: if a tensor is missing or has another shape; names one.
+        ValueError: if a tensor is missing, has another shape, or is not finite; names one.
     """
     try:
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     except Exception as error:
         raise MissingFileError(f'{key}={path!r} cannot be loaded ({type(error).__name__}: {error})') from error
     given = checkpoint.get('state_dict', checkpoint)
+    _check_finite(given, f'{key}={path!r}')
     own = model.state_dict()
     unfit = [name for name in own if name not in given or given[name].shape != own[name].shape]
     if unfit:
         raise UserError(
             f'{key}={path!r} lacks {len(unfit)} of the {len(own)} tensors of the model, or has them in other shapes, '
             f'e.g. {unfit[0]!r}: use a checkpoint of exactly this model'
+        )
+
+
+def _check_finite(state_dict: Mapping, source: str) -> None:
+    """Refuse weights that are not finite."""
+    bad = [name for name, value in state_dict.items() if not are_finite({name: value})]
+    if bad:
+        raise UserError(
+            f'{source} has {len(bad)} of {len(state_dict)} tensors that are not finite, e.g. {bad[0]!r}: its training '
+            'has diverged'
         )
 
 

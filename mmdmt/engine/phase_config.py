@@ -10,12 +10,14 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 
-from mmdmt.config_dicts import without_pretrained
+from mmdmt.config_dicts import type_name, without_pretrained
 from mmdmt.core.schedule import Phase
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.settings import DMTSettings, Stage, stage_of
 from mmdmt.engine.task import Task
 
+# Hooks that every phase has; their settings follow from the rest of its config.
+OWN_HOOKS = frozenset('StepSeedHook ProgressHook FiniteLossHook ResumeHook DMTHook StopHook'.split())
 # A phase may combine datasets of different types (own images and a public set), so their classes need not match.
 DATASET_META = ['classes', 'palette', 'label_map', 'reduce_zero_label']
 
@@ -84,8 +86,9 @@ _TRAINING_KEYS = (
 )
 
 
-def phase_seed(seed: int, name: str) -> int:
-    """Seed of a phase: different for each phase, the same in each run."""
+def phase_seed(seed: int | None, name: str) -> int:
+    """Seed of a phase: different for each phase, the same in each run. Without a seed, a run has seed 0."""
+    seed = seed or 0
     return zlib.crc32(f'{seed} {name}'.encode()) % 2**31
 
 
@@ -104,18 +107,19 @@ def _steps(plan: RunPlan, phase: Phase, data: ModelData) -> int:
 
 def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, steps: int) -> Config:
     result = copy.deepcopy(plan.configs[phase.model][stage_of(phase)])
-    loader = result['train_dataloader']
+    loader, seed = result['train_dataloader'], _set_seed(result, phase)
     if phase.supervised:
-        loader.update(dataset=data.labeled['supervised'], sampler=dict(type='InfiniteSampler', shuffle=True))
+        loader.update(dataset=data.labeled['supervised'], sampler=dict(type='PassSampler', seed=seed))
     else:
         stage = plan.settings.stage(phase)
         counts = dict(labeled=stage['labeled_per_batch'], unlabeled=stage['unlabeled_per_batch'])
         pseudo = _pseudo_labeled(plan.settings, phase, data, work_dir)
         loader.update(
             dataset=dict(type='ConcatDataset', datasets=[data.labeled['semi'], pseudo], ignore_keys=DATASET_META),
-            sampler=dict(type='LabeledUnlabeledSampler', **counts),
+            sampler=dict(type='LabeledUnlabeledSampler', **counts, seed=seed),
             batch_size=sum(counts.values()),
         )
+    loader['dataset'] = dict(type='SeededDataset', dataset=loader['dataset'], seed=seed)
     if phase.init is not None:
         result['load_from'] = None  # known when that phase is complete
         result['model'] = without_pretrained(result['model'])
@@ -123,9 +127,12 @@ def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, 
     result.update(test_dataloader=None, test_cfg=None, test_evaluator=None)
     result['custom_hooks'] = [
         *(result.get('custom_hooks') or []),
+        dict(type='StepSeedHook', seed=seed),
         dict(type='ProgressHook'),
         dict(type='FiniteLossHook', phase=phase.name),
+        dict(type='ResumeHook'),
         _commit_hook(plan.settings, phase, labeled=data.num_labeled[stage_of(phase)]),
+        dict(type='StopHook', accumulated=_accumulated(result)),
     ]
     return _finish(result, phase, work_dir)
 
@@ -148,9 +155,11 @@ def _label_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) 
     result, label_dir = copy.deepcopy(plan.configs[phase.model][None]), str(work_dir / phase.name)
     result['test_dataloader'] = result.get('test_dataloader') or dict(batch_size=1, num_workers=2)
     result['test_cfg'] = result.get('test_cfg') or {}
+    _set_seed(result, phase)
+    batch_size = result['test_dataloader'].get('batch_size', 1)
     result['test_dataloader'].update(
         dataset=dict(type='UnlabeledDataset', dataset=data.unlabeled, pipeline=data.label_pipeline),
-        sampler=dict(type='UnfinishedSampler', label_dir=label_dir, store=plan.task.store),
+        sampler=dict(type='UnfinishedSampler', label_dir=label_dir, store=plan.task.store, batch_size=batch_size),
     )
     result.update(
         model=without_pretrained(result['model']),
@@ -160,8 +169,9 @@ def _label_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) 
             label_dir=label_dir,
             label_ratio=phase.label_ratio,
             num_classes=plan.num_classes(phase.model),
+            teacher=f'model {phase.model} of phase {phase.init}',
         ),
-        custom_hooks=[_commit_hook(plan.settings, phase)],
+        custom_hooks=[_commit_hook(plan.settings, phase), dict(type='StopHook')],
     )
     result['default_hooks'] = {
         name: hook for name, hook in result.get('default_hooks', {}).items() if name in ('timer', 'logger')
@@ -191,7 +201,7 @@ def _set_length(result: dict, steps: int, settings: DMTSettings, base_loop: Mapp
     interval = loop.get('val_interval', steps)
     if settings.select == 'val':
         interval = min(interval, max(1, steps // 10))
-    result['train_cfg'] = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=min(interval, steps))
+    result['train_cfg'] = dict(type='PhaseLoop', max_iters=steps, val_interval=min(interval, steps))
     schedulers = result.get('param_scheduler') or []
     for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
         full = (None, loop.get('max_iters'), base_loop.get('max_iters'))
@@ -199,21 +209,32 @@ def _set_length(result: dict, steps: int, settings: DMTSettings, base_loop: Mapp
             if scheduler.get(key) in full:
                 scheduler[key] = steps
     checkpoint = result.setdefault('default_hooks', {}).setdefault('checkpoint', dict(type='CheckpointHook'))
+    if type_name(checkpoint) == 'CheckpointHook':
+        checkpoint['type'] = 'PhaseCheckpointHook'
     # A killed run loses at most a quarter of a phase, however short it is.
     interval = min(checkpoint.get('interval', 1000), max(1, steps // 4))
     # A checkpoint does not contain accumulated gradients, so it is written right after an update.
-    accumulated = (result.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-    checkpoint['interval'] = interval + -interval % accumulated
+    checkpoint['interval'] = interval + -interval % _accumulated(result)
     # The hook deletes an old checkpoint before it writes the new one. With two, one is always complete.
     checkpoint.update(by_epoch=False, save_last=True, max_keep_ckpts=max(2, checkpoint.get('max_keep_ckpts', 2)))
     if settings.select == 'val':
         checkpoint['save_best'] = settings.metric
 
 
+def _accumulated(result: dict) -> int:
+    """Steps per update of the weights."""
+    return (result.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+
+
+def _set_seed(result: dict, phase: Phase) -> int:
+    """Replace the seed of the run with that of a phase, and return it."""
+    randomness = result.get('randomness') or {}
+    seed = phase_seed(randomness.get('seed'), phase.name)
+    result['randomness'] = {**randomness, 'seed': seed}
+    return seed
+
+
 def _finish(result: dict, phase: Phase, work_dir: Path) -> Config:
-    seed = (result.get('randomness') or {}).get('seed')
-    if seed is not None:
-        result['randomness']['seed'] = phase_seed(seed, phase.name)
     folder = str(work_dir / phase.name)
     result.update(work_dir=folder, experiment_name=phase.name, resume=False)
     if result.get('visualizer'):

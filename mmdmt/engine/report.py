@@ -64,6 +64,7 @@ def render(manifest: Manifest, settings: DMTSettings, best: Phase, behaviours: S
             if 'taken_over' in (record := manifest.record(phase.name) or {})
         ),
         *(f'Behavior of the published code: {behaviour}.' for behaviour in behaviours),
+        *(f'Phase {name} began with a changed config: {changes}.' for name, changes in manifest.changes().items()),
         f'The better of the last models is chosen by {settings.metric} on the validation set.'
         if len(settings.models) > 1
         else '',

@@ -28,32 +28,31 @@ def position_seed(*position: int | str) -> int:
 
 def seed_generators(seed: int) -> None:
     """Seed the global generators of Python, NumPy and PyTorch, on all devices."""
-    _seed_host(seed)
+    seed_host(seed)
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         torch.manual_seed(seed)
 
 
+def seed_host(seed: int) -> None:
+    """Seed the global generators of Python, NumPy and PyTorch's CPU: those of random transforms."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed takes 100 times as long, for other devices
+
+
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators of Python, NumPy and PyTorch's CPU within a block, and restore them after it.
+def host_generators_kept() -> Iterator[None]:
+    """Restore the generators of :func:`seed_host` after a block.
 
     A data loader's worker draws nothing outside such blocks, so there nothing is restored.
     """
     if get_worker_info() is not None:
-        _seed_host(seed)
         yield
         return
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    _seed_host(seed)
     try:
         yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
-
-
-def _seed_host(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed takes 100 times as long, for other devices

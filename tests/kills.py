@@ -100,13 +100,13 @@ def config(kind: str, workers: int, work_dir: Path, resume: bool) -> Config:
 class Case(NamedTuple):
     """How runs are killed, and how many processes they have."""
 
-    signal: signal.Signals = signal.SIGKILL
+    number: signal.Signals = signal.SIGKILL
     ranks: int = 1
 
     @property
     def status(self) -> int:
         """What a run ends with that the signal has reached in time."""
-        return -signal.SIGKILL if self.signal == signal.SIGKILL else EXIT_CODE
+        return -signal.SIGKILL if self.number == signal.SIGKILL else EXIT_CODE
 
 
 def train(kind: str, workers: int, work_dir: Path, launcher: str = 'none') -> int:
@@ -145,7 +145,7 @@ def attempt(case: Case, kind: str, workers: int, work_dir: Path, kill_after: flo
     if kill_after is not None:
         time.sleep(kill_after)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child, case.signal)  # workers of the data loaders and other ranks too
+            os.killpg(child, case.number)  # workers of the data loaders and other ranks too
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 

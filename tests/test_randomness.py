@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mmdmt.randomness import position_seed, seed_generators, seeded
+from mmdmt.randomness import host_generators_kept, position_seed, seed_generators, seed_host
 
 
 def draw():
@@ -44,12 +44,13 @@ def test_block_leaves_the_generators_as_they_were():
     undisturbed = [draw(), draw()]
     seed_generators(1)
     assert draw() == undisturbed[0]
-    with pytest.raises(KeyError), seeded(5):
+    with pytest.raises(KeyError), host_generators_kept():
+        seed_host(5)
         inside = draw()
         raise KeyError
     assert draw() == undisturbed[1]
-    with seeded(5):
-        assert draw() == inside
+    seed_host(5)
+    assert draw() == inside
 
 
 class Draws:
@@ -57,7 +58,8 @@ class Draws:
         return 4
 
     def __getitem__(self, index):
-        with seeded(index):
+        with host_generators_kept():
+            seed_host(index)
             return torch.tensor(draw(), dtype=torch.float64)
 
 

@@ -1,10 +1,11 @@
 """A dataset whose random transforms depend on the position in a run only."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.registry import DATASETS
 
-from mmdmt.randomness import position_seed, seeded
+from mmdmt.randomness import host_generators_kept, position_seed, seed_host
 
 
 class Drawn(int):
@@ -49,5 +50,13 @@ class SeededDataset:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        with seeded(position_seed(self.seed, getattr(index, 'turn', 0), int(index))):
-            return self.dataset[int(index)]
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Load the images of a batch; PyTorch's data loader calls it."""
+        with host_generators_kept():
+            return [self._load(index) for index in indices]
+
+    def _load(self, index: int) -> Any:
+        seed_host(position_seed(self.seed, getattr(index, 'turn', 0), int(index)))
+        return self.dataset[int(index)]

@@ -61,7 +61,10 @@ class PhaseInputs:
         barrier()
         if is_main_process():
             for name in changed:
-                self._accept(name) if name in complete else _clear(self.manifest.folder(name))
+                if name in complete:
+                    self._accept(name)
+                else:
+                    _clear(self.manifest.folder(name))
         barrier()
         return [
             f'Phase {name} {"keeps its result" if name in complete else "starts again"}; changed settings: {changes}'

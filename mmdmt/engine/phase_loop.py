@@ -4,6 +4,7 @@ from typing import Any
 
 from mmengine.registry import LOOPS
 from mmengine.runner import IterBasedTrainLoop
+from mmengine.runner.loops import _InfiniteDataloaderIterator
 
 
 @LOOPS.register_module()
@@ -20,7 +21,7 @@ class PhaseLoop(IterBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         if self._iter > 0:
             self.dataloader.sampler.skip(self._iter * self.dataloader.batch_size)
-            self.dataloader_iterator = type(self.dataloader_iterator)(self.dataloader)
+            self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
             self._validate_if_due()
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()

@@ -1,6 +1,5 @@
 """Signals that ask a run to stop: it saves its state first."""
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -45,7 +44,7 @@ def listening() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _answer(number: int, frame: FrameType | None) -> None:
@@ -70,11 +69,16 @@ def in_phase() -> Iterator[None]:
         raise Stopped
 
 
+def signal_received() -> bool:
+    """Whether this process has received a signal."""
+    return bool(_received)
+
+
 def stop_requested() -> bool:
     """Whether any process of the run has received a signal; all processes must ask at the same step."""
     if not is_distributed():
-        return bool(_received)
-    flag = torch.tensor(float(bool(_received)))
+        return signal_received()
+    flag = torch.tensor(float(signal_received()))
     all_reduce(flag, 'max')
     return bool(flag)
 
@@ -89,5 +93,3 @@ def ignore_in_worker() -> None:
 def _ignore_once(number: int, frame: FrameType | None) -> None:
     """Ignore SIGTERM to all processes; the parent's own, to a worker that hangs, comes as a second one."""
     signal.signal(number, signal.SIG_DFL)
-    if os.getppid() == 1:  # the process is gone
-        raise Stopped

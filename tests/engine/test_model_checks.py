@@ -149,3 +149,15 @@ def test_supervised_checkpoint_has_all_tensors(model, save, wrapped):
 def test_supervised_checkpoint_that_is_not_there(model, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no\.pth' cannot be loaded \(FileNotFoundError"):
         check_supervised(str(tmp_path / 'no.pth'), KEY, model)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_weights_that_are_not_finite(model, save, value):
+    weights = model.state_dict()
+    weights['weight'][1, 1] = value
+    path = save(weights)
+    message = r"1 of 2 tensors that are not finite, e\.g\. 'weight'"
+    with pytest.raises(ValueError, match=f"{KEY}='.*given.pth' has {message}"):
+        check_supervised(path, KEY, model)
+    with pytest.raises(ValueError, match=f"{KEY}: initial weights '.*given.pth' has {message}"):
+        check_weights(dict(load_from=path), KEY, '', model)

@@ -28,8 +28,8 @@ def test_resumed_phase_ends_equal_and_loads_no_skipped_image(tiny_config, tmp_pa
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, 8)
         DMTRunner(tiny_config(tmp_path / 'cut', options)).train(phase='00_train_a')
-    load, loaded = SeededDataset.__getitem__, []
-    monkeypatch.setattr(SeededDataset, '__getitem__', lambda self, index: loaded.append(index) or load(self, index))
+    load, loaded = SeededDataset._load, []
+    monkeypatch.setattr(SeededDataset, '_load', lambda self, index: loaded.append(index) or load(self, index))
     DMTRunner(tiny_config(tmp_path / 'cut', {**options, 'resume': True})).train(phase='00_train_a')
     assert_same_weights(*(tmp_path / f'{name}/00_train_a/iter_13.pth' for name in ('whole', 'cut')))
     if workers == 0:

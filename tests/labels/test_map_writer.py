@@ -48,3 +48,17 @@ def test_half_precision_keeps_all_that_it_cannot_tell_apart(write):
     logits = torch.stack([torch.tensor([[1.0, 9, 10, 11]]), torch.zeros(1, 4)])
     assert write(logits, 0.25)[1]['pseudo_label/coverage'] == 0.25
     assert write(logits, 0.25, half=True)[1]['pseudo_label/coverage'] == 0.75
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_prediction_that_is_not_finite_is_not_stored(write, tmp_path, value):
+    logits = LOGITS.clone()
+    logits[0, 1, 2] = value
+    message = r'store: model a of phase 00_train_a predicts values that are not finite for x\.png: its training has'
+    with pytest.raises(FloatingPointError, match=message):
+        write(logits, 0.5, teacher='model a of phase 00_train_a')
+    assert not LabelMaps(tmp_path / 'store').names()
+
+
+def test_rehearsal_accepts_any_prediction(write):
+    assert len(write(torch.full((2, 2, 4), float('nan')), 0.5, teacher=None)[0].names()) == 1

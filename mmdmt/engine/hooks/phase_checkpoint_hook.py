@@ -16,6 +16,8 @@ class PhaseCheckpointHook(CheckpointHook):
     does not. Instead, it writes a checkpoint before each validation, so one that is cut off loses no step.
     """
 
+    last_ckpt: str | None = None
+
     def before_val(self, runner: Runner) -> None:
         """Write the checkpoint of the step to validate, if there is none and no gradients wait for their update."""
         step = runner.iter

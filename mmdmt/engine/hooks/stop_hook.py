@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from mmdmt.engine.stop_signals import Stopped, stop_requested
+from mmdmt.engine.stop_signals import Stopped, signal_received, stop_requested
 
 
 @HOOKS.register_module()
@@ -41,10 +41,10 @@ class StopHook(Hook):
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Stop in a validation, which is repeated."""
-        if stop_requested():
+        if signal_received():  # processes may have different numbers of batches, so each decides alone
             raise Stopped
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Stop in a label phase; the labels so far are stored."""
-        if stop_requested():
+        if signal_received():
             raise Stopped

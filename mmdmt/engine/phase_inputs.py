@@ -5,10 +5,12 @@ import shutil
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
+from mmdmt.core.schedule import Phase
 from mmdmt.datasets.building import list_name
 from mmdmt.engine import divergence
 from mmdmt.engine.manifest import INPUTS, Manifest, checkpoints, describe_changes, flatten
@@ -18,6 +20,8 @@ from mmdmt.engine.settings import stage_of
 from mmdmt.errors import UserError
 from mmdmt.files import write_json
 from mmdmt.labels.stores import STORES
+
+STEPS = 'optimizer steps'
 
 
 class PhaseInputs:
@@ -83,7 +87,12 @@ class PhaseInputs:
 
     def _changes(self, name: str) -> str:
         stored = self.manifest.inputs(name)
-        return '' if stored is None else describe_changes(stored.get('accepted', stored['inputs']), self.now[name])
+        if stored is None:
+            return ''
+        before, now = dict(stored.get('accepted', stored['inputs'])), dict(self.now[name])
+        if self.manifest.is_complete(name):  # it may go on with another number of processes
+            before[STEPS] = now[STEPS]
+        return describe_changes(before, now)
 
     def _would_lose(self, name: str) -> bool:
         """Whether starting a phase again would lose work."""
@@ -104,11 +113,19 @@ class PhaseInputs:
         """Settings and data of a phase, as text."""
         phase, cfg = resolved.phase, resolved.config.to_dict()
         hooks = [hook for hook in cfg.get('custom_hooks') or () if hook.get('type') not in OWN_HOOKS]
-        cfg.update(custom_hooks=hooks, load_from=Path(cfg.get('load_from') or '').name)
-        leaves = {**flatten(Config(cfg)), 'dmt.select': self.data.plan.settings.select}
+        cfg.update(custom_hooks=hooks, load_from=Path(cfg.get('load_from') or '').name, **self._length(phase))
+        leaves = {**flatten(Config(cfg)), 'dmt.select': self.data.plan.settings.select, STEPS: str(resolved.steps)}
         leaves.update({f'phase.{key}': repr(value) for key, value in vars(phase).items()})
         leaves.update({f'images of {key}': self._images(config, key) for key, config in self._datasets(resolved)})
         return {key: value.replace(f'{self.manifest.work_dir}/', '') for key, value in leaves.items()}
+
+    def _length(self, phase: Phase) -> dict[str, Any]:
+        """Loop and schedulers of a train phase as configured, before they get its number of steps."""
+        if phase.kind == 'label':
+            return {}
+        stage, own = self.data.plan.settings.stage(phase), self.data.plan.configs[phase.model][stage_of(phase)]
+        length = {key: stage.get(key) for key in ('epochs', 'iters')}
+        return dict(param_scheduler=own.get('param_scheduler'), train_cfg={**(own.get('train_cfg') or {}), **length})
 
     def _datasets(self, resolved: ResolvedPhase) -> Iterable[tuple[str, dict]]:
         """Config key and config of each dataset of a phase."""

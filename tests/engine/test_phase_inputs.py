@@ -44,7 +44,7 @@ def test_same_settings(make):
     ('options', 'message'),
     [
         ({'optim_wrapper.optimizer.lr': 0.5}, r'optim_wrapper\.optimizer\.lr: 0\.05 -> 0\.5'),
-        ({'dmt.supervised.iters': 5}, r'train_cfg\.max_iters: 4 -> 5'),
+        ({'dmt.supervised.iters': 5}, r'train_cfg\.iters: 4 -> 5'),
         ({'randomness.seed': 3}, r'randomness\.seed: \d+ -> \d+'),
         ({'model.decode_head.dropout_ratio': 0.3}, r'model\.decode_head\.dropout_ratio: 0\.1 -> 0\.3'),
         ({'dmt.select': 'val'}, r'dmt\.select: last -> val'),
@@ -145,6 +145,20 @@ def test_lists_of_images_may_not_change(make, folder_data, name, lines, refused)
         else:
             assert make().inputs.check() == []
         shutil.rmtree(runner.manifest.folder(phase))
+
+
+def test_another_number_of_processes(make, monkeypatch):
+    """A complete phase is kept. An interrupted one has counted its steps with another length."""
+    epochs = {'dmt.supervised': dict(_delete_=True, epochs=8), 'param_scheduler.0.end': 20000}
+    begin(make(epochs), '00_train_a', complete=True)
+    begin(make(epochs), '00_train_b', checkpoint=True)
+    monkeypatch.setattr('mmdmt.engine.phase_config.get_world_size', lambda: 2)
+    with pytest.raises(
+        UserError, match=r'phase 00_train_b .* has begun with another config \(optimizer steps: 12 -> 6\)'
+    ):
+        make(epochs).inputs.check()
+    shutil.rmtree(make().manifest.folder('00_train_b'))
+    assert make(epochs).inputs.check() == []
 
 
 def test_moved_data_and_work_dir(make, folder_data, tmp_path):

@@ -61,7 +61,7 @@ def test_work_dir_is_enough(tiny_config, tmp_path, root, monkeypatch):
     recorded = json.loads((work_dir / '01_train_a/phase.json').read_text())['metrics']['mIoU']
     assert json.loads((tmp_path / 'metrics.json').read_text())['mIoU'] == recorded
     done = run(root / 'tools/train.py', '--resume', work_dir, '--cfg-options', 'dmt.supervised.iters=5')
-    assert (done.returncode, 'train_cfg.max_iters: 3 -> 5' in done.stdout) == (2, True)
+    assert (done.returncode, 'train_cfg.iters: 3 -> 5' in done.stdout) == (2, True)
 
 
 def test_checkpoint_of_a_work_dir_without_a_result(tmp_path, monkeypatch, tiny_config):

@@ -77,7 +77,7 @@ def test_phases_hand_over(complete):
         else:
             assert Path(cfg.load_from) == complete.work_dir / phase.init / 'iter_4.pth'
         if phase.labels:
-            pseudo = cfg.train_dataloader.dataset.datasets[1]
+            pseudo = cfg.train_dataloader.dataset.dataset.datasets[1]
             assert Path(pseudo.label_dir) == complete.work_dir / phase.labels
             assert pseudo.label_ratio == phase.label_ratio
     coverage = [complete.manifest.record(name)['coverage'] for name in ('01_label_a', '02_label_a')]
@@ -180,7 +180,7 @@ def test_online_self_training(tiny_config, tmp_path):
     assert [phase.name for phase in runner.manifest.phases] == ['00_train_a', '01_train_a']
     phase = Config.fromfile(tmp_path / 'run/01_train_a/01_train_a.py', import_custom_modules=False)
     assert Path(phase.load_from) == tmp_path / 'run/00_train_a/iter_4.pth'
-    labeled, unlabeled = phase.train_dataloader.dataset.datasets
+    labeled, unlabeled = phase.train_dataloader.dataset.dataset.datasets
     assert (labeled.type, unlabeled.type) == ('DigitScenesDataset', 'OnlineLabelDataset')
     # With so low a threshold every unlabeled pixel is trained on.
     scalars = [json.loads(line) for line in next(tmp_path.glob('run/01_train_a/*/vis_data/scalars.json')).open()]
@@ -263,11 +263,11 @@ def test_split_with_different_lists_for_the_models(folder_config, folder_data, w
     assert labeled == set(lists['labeled'])
     assert sorted(labeled | set(lists['unlabeled'])) == names
     cfg = Config.fromfile(runner.work_dir / '00_train_b/00_train_b.py', import_custom_modules=False)
-    assert cfg.train_dataloader.dataset.ann_file == str(runner.work_dir / 'splits/labeled_b.txt')
+    assert cfg.train_dataloader.dataset.dataset.ann_file == str(runner.work_dir / 'splits/labeled_b.txt')
     assert runner.manifest.record('00_train_b')['labeled'] == 9
     # All later phases learn from all labeled images (Alg. 2, lines 14 and 16).
     for name in ('01_train_a', '01_train_b', '02_train_b'):
-        human, _ = runner.data.phases[name].config.train_dataloader.dataset.datasets
+        human, _ = runner.data.phases[name].config.train_dataloader.dataset.dataset.datasets
         assert human.ann_file == str(runner.work_dir / 'splits/labeled.txt')
     rows = [[cell.strip() for cell in line.split('|')] for line in DMTRunner(folder_config).dry_run().splitlines()]
     labeled_of = {row[1]: row[5] for row in rows if len(row) > 5}

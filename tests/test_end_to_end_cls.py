@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import IterBasedTrainLoop
 from mmpretrain.apis import ImageClassificationInferencer
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from PIL import Image
 
-from mmdmt.engine import DMTRunner, report
+from mmdmt.engine import DMTRunner, PhaseLoop, report
 from mmdmt.engine.result import best_phase
 from mmdmt.labels.table import LabelTable
 from tests.runs import TRAIN_STEP, killed, mtimes, on_two_processes, run, state_dict
@@ -62,7 +61,7 @@ def tiny(work_dir, options=None, name='wrn10-1_digits.py'):
 def complete(tmp_path_factory):
     """A complete chain of two iterations, 10 of the 270 validation digits labeled, 260 not; with what it began with."""
     runner = DMTRunner(tiny(tmp_path_factory.mktemp('complete')))
-    runner.initial_weights, run_loop = {}, IterBasedTrainLoop.run
+    runner.initial_weights, run_loop = {}, PhaseLoop.run
 
     def note(loop):
         weight = loop.runner.model.state_dict()['backbone.stem.weight']
@@ -70,7 +69,7 @@ def complete(tmp_path_factory):
         return run_loop(loop)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(IterBasedTrainLoop, 'run', note)
+        patch.setattr(PhaseLoop, 'run', note)
         runner.train()
     return runner
 
@@ -98,7 +97,7 @@ def test_training_follows_the_selected_images(complete):
         assert LabelTable(complete.manifest.folder(name.replace('train', 'label'))).info()['kept'] == selected
         assert complete.manifest.record(name)['steps'] == cfg.train_cfg.max_iters == steps
         assert cfg.param_scheduler[0]['end'] == steps
-        assert cfg.train_dataloader.dataset.datasets[1].label_ratio == selected / 260
+        assert cfg.train_dataloader.dataset.dataset.datasets[1].label_ratio == selected / 260
 
 
 def test_each_iteration_starts_from_other_weights(complete):

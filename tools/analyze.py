@@ -18,7 +18,7 @@ from mmdmt.files import write_json, write_text
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file of a finished or partly finished DMT run')
+    parser.add_argument('config', help='config file or work dir of a finished or partly finished DMT run')
     add_common_arguments(parser)
     parser.add_argument('--images', type=int, default=100, help='number of unlabeled images, evenly spaced')
     parser.add_argument('--json', type=Path, help='write the figures only here, instead of WORK_DIR/analysis.*')

@@ -21,8 +21,8 @@ from mmdmt.files import write_json
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('config', help='config file, or the work dir of a run')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file; default: the result of the run, best.pth')
     add_common_arguments(parser)
     parser.add_argument(
         '--out',
@@ -58,6 +58,7 @@ def save_predictions(cfg: Config, out: str, kind: str) -> None:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
+    args.checkpoint = args.checkpoint or str(Path(cfg.work_dir) / 'best.pth')
     if not Path(args.checkpoint).is_file():
         raise MissingFileError(f'checkpoint {args.checkpoint} does not exist')
     cfg.load_from = args.checkpoint

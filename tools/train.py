@@ -18,21 +18,41 @@ from mmdmt.errors import UserError
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', nargs='?', help='config file; or the work dir of a run, to continue it')
     add_common_arguments(parser)
-    parser.add_argument('--resume', action='store_true', help='continue the run in the work dir')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const=True,
+        default=False,
+        metavar='WORK_DIR',
+        help='continue the run in the work dir; with WORK_DIR instead of a config, with the config and the options '
+        'that the run has',
+    )
+    parser.add_argument(
+        '--accept-changes',
+        action='store_true',
+        help='resume with another config: complete phases keep their results, the interrupted one starts again',
+    )
     parser.add_argument('--amp', action='store_true', help='train in mixed precision: float16, or bfloat16 on a CPU')
     parser.add_argument(
         '--phase', metavar='NAME', help='run only this phase, e.g. 01_train_b; the phases it needs must be complete'
     )
     parser.add_argument('--dry-run', action='store_true', help='check everything, print the plan and stop')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.config is None:  # `--resume` has taken the only path
+        if not isinstance(args.resume, str):
+            parser.error('a config file, or --resume WORK_DIR, is needed')
+        args.config, args.resume = args.resume, True
+    elif isinstance(args.resume, str):
+        args.work_dir, args.resume = args.resume, True
+    return args
 
 
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
-    cfg.resume = args.resume
+    cfg.resume = bool(args.resume)
     if args.amp:
         enable_amp(cfg)
     if 'runner_type' not in cfg:
@@ -45,10 +65,8 @@ def main() -> None:
     runner = RUNNERS.build(cfg)
     if args.dry_run:
         print(runner.dry_run())
-    elif args.phase:
-        runner.train(phase=args.phase)
     else:
-        runner.train()
+        runner.train(phase=args.phase, accept_changes=args.accept_changes)
 
 
 if __name__ == '__main__':

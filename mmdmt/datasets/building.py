@@ -45,7 +45,7 @@ def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence,
             raise UserError(f'{key} cannot be built: {type(error).__name__}: {error}') from error
         dataset = ()
     if len(dataset) == 0:
-        raise UserError(f'{key} lists no image ({_list_name(config)})')
+        raise UserError(f'{key} lists no image ({list_name(config)})')
     return dataset
 
 
@@ -106,7 +106,8 @@ def _parts(config: Mapping, key: str) -> Iterable[tuple[str, Mapping]]:
             yield from _parts(part, f'{key}.datasets.{index}')
 
 
-def _list_name(config: Mapping) -> str:
+def list_name(config: Mapping) -> str:
+    """The lists or folders that name the images of a dataset config."""
     return ' and '.join(str(part.get('ann_file') or part.get('data_prefix')) for _, part in _parts(config, ''))
 
 

@@ -12,23 +12,31 @@ from mmdmt.labels.stores import STORES
 
 @DATA_SAMPLERS.register_module()
 class UnfinishedSampler(Sampler):
-    """Yields the images that a label store lacks, in order, each on exactly one process.
+    """Yields the batches of images that a label store lacks, in order, each on exactly one process.
+
+    The images of a batch are always the same, whatever the store already holds and however many processes there are,
+    since the last bits of a prediction may depend on the batch. A batch that is only partly labeled is labeled again.
 
     Args:
         dataset: An ``UnlabeledDataset``.
         label_dir: Folder of the label store.
         store: Name of the store: ``maps`` (segmentation) or ``table`` (classification).
+        batch_size: Batch size of the data loader.
         seed: Not used; mmengine passes one to every sampler.
     """
 
-    def __init__(self, dataset: Any, label_dir: str, store: str = 'maps', seed: int | None = None) -> None:
+    def __init__(
+        self, dataset: Any, label_dir: str, store: str = 'maps', batch_size: int = 1, seed: int | None = None
+    ) -> None:
         done = STORES[store](label_dir).names()
-        indices = [idx for idx in range(len(dataset)) if dataset.name(idx) not in done]
+        whole = range(len(dataset))
+        batches = [whole[start : start + batch_size] for start in range(0, len(dataset), batch_size)]
+        unfinished = [list(batch) for batch in batches if any(dataset.name(idx) not in done for idx in batch)]
         # One process may write labels while another still builds its loader, so all use the list of the first one.
-        shared = [indices]
+        shared = [unfinished]
         broadcast_object_list(shared)
         rank, world_size = get_dist_info()
-        self.indices = shared[0][rank::world_size]
+        self.indices = [idx for batch in shared[0][rank::world_size] for idx in batch]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.indices)

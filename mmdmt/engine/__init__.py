@@ -1,7 +1,18 @@
 """Plans, checks, executes and reports the phases of DMT; importing this package registers the runner."""
 
 from mmdmt.engine.amp import CPUAmpOptimWrapper
-from mmdmt.engine.hooks import ChannelsLastHook, DMTHook, FiniteLossHook, ProgressHook, TimeLeftHook
+from mmdmt.engine.hooks import (
+    ChannelsLastHook,
+    DMTHook,
+    FiniteLossHook,
+    PhaseCheckpointHook,
+    ProgressHook,
+    ResumeHook,
+    StepSeedHook,
+    StopHook,
+    TimeLeftHook,
+)
+from mmdmt.engine.phase_loop import PhaseLoop
 from mmdmt.engine.runner import DMTRunner
 from mmdmt.labels import ImageLabelWriter, PseudoLabelWriter
 
@@ -12,7 +23,12 @@ __all__ = [
     'DMTRunner',
     'FiniteLossHook',
     'ImageLabelWriter',
+    'PhaseCheckpointHook',
+    'PhaseLoop',
     'ProgressHook',
     'PseudoLabelWriter',
+    'ResumeHook',
+    'StepSeedHook',
+    'StopHook',
     'TimeLeftHook',
 ]

@@ -10,6 +10,10 @@ from mmengine.config import Config, DictAction
 
 from mmdmt.command_line import add_debug_argument
 from mmdmt.errors import MissingFileError, UserError
+from mmdmt.files import write_text
+
+RUN_CONFIG = 'config.py'
+"""File in the work dir of a run: its config, with all options."""
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,12 +34,15 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Load the config that the common arguments define.
+    """Load the config that the common arguments define; the config of a work dir is the one that its run has.
 
     Raises:
         FileNotFoundError: if the config file does not exist.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if Path(args.config).is_dir():
+        args.work_dir = args.work_dir or args.config
+        args.config = Path(args.config) / RUN_CONFIG
     cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
@@ -43,6 +50,12 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     return cfg
+
+
+def write_config(cfg: Config, work_dir: Path) -> None:
+    """Write the config of a run, with all options, to its work dir."""
+    content = {key: value for key, value in cfg.to_dict().items() if key not in ('work_dir', 'resume', 'launcher')}
+    write_text(work_dir / RUN_CONFIG, Config(content, format_python_code=False).pretty_text)
 
 
 def read_config(path: str | Path, options: Mapping[str, Any]) -> Config:

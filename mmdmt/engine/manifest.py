@@ -22,6 +22,10 @@ FREE_KEYS = frozenset(
 FREE_LEAVES = frozenset({'data_root', 'rehearse', 'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'})
 
 
+INPUTS = 'inputs.json'
+"""File in the folder of a phase that has begun: its settings and data, see :mod:`mmdmt.engine.phase_inputs`."""
+
+
 class Manifest:
     """State of a run: ``dmt.json`` holds its config and plan, ``PHASE/phase.json`` the result of a complete phase.
 
@@ -45,9 +49,12 @@ class Manifest:
     def check(self, cfg: Config, resume: bool) -> None:
         """Refuse to mix this run with another one in the same work dir.
 
+        :class:`~mmdmt.engine.phase_inputs.PhaseInputs` compares the settings of each phase. Phases of earlier versions
+        did not store them, so a run that has such a phase must have the config that it started with.
+
         Raises:
             FileExistsError: if the work dir holds a run and ``resume`` is False.
-            ValueError: if that run has another config; names the keys that differ.
+            ValueError: if that run must have another config; names the keys that differ.
         """
         if not self.path.is_file():
             return
@@ -55,12 +62,28 @@ class Manifest:
             raise ExistingRunError(
                 f'{self.work_dir} already holds a DMT run: add --resume to continue it, or choose another --work-dir'
             )
-        changes = describe_changes(json.loads(self.path.read_text())['config'], flatten(cfg))
-        if changes:
+        unknown = [phase for phase in self.phases if self.is_complete(phase.name) and not self.inputs(phase.name)]
+        changes = describe_changes(self.config(), flatten(cfg))
+        if unknown and changes:
             raise UserError(
                 f'{self.work_dir} holds a run with another config ({changes}): restore that config to continue it, '
                 'or choose another --work-dir'
             )
+
+    def config(self) -> dict[str, str]:
+        """Flattened config that the run started with."""
+        return json.loads(self.path.read_text())['config']
+
+    def inputs(self, name: str) -> dict[str, Any] | None:
+        """What a phase began with: ``run``, the config of the run, and ``inputs``; None before."""
+        path = self.folder(name) / INPUTS
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def changes(self) -> dict[str, str]:
+        """Name of each phase that began with a config other than that of the start -> the changes."""
+        stored = {phase.name: self.inputs(phase.name) for phase in self.phases}
+        begun = {name: describe_changes(self.config(), inputs['run']) for name, inputs in stored.items() if inputs}
+        return {name: changes for name, changes in begun.items() if changes}
 
     def start(self, cfg: Config) -> None:
         """Write config and plan unless they exist already."""
@@ -102,10 +125,14 @@ class Manifest:
         return path
 
 
+def checkpoints(folder: Path) -> dict[int, Path]:
+    """Checkpoints ``iter_*.pth`` of an interrupted phase by their step, ascending."""
+    return dict(sorted((int(path.stem.removeprefix('iter_')), path) for path in folder.glob('iter_*.pth')))
+
+
 def latest_checkpoint(folder: Path) -> Path | None:
     """Newest complete checkpoint ``iter_*.pth`` of an interrupted phase; deletes newer, half-written ones."""
-    checkpoints = sorted(folder.glob('iter_*.pth'), key=lambda path: int(path.stem.removeprefix('iter_')))
-    for path in reversed(checkpoints):
+    for path in reversed(checkpoints(folder).values()):
         if zipfile.is_zipfile(path):  # torch writes the archive's directory last
             return path
         path.unlink()

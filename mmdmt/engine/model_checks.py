@@ -10,6 +10,7 @@ from mmengine.runner import CheckpointLoader
 
 from mmdmt.config_dicts import copy_config, dicts_in
 from mmdmt.engine.checkpoint_fit import check_any, check_complete, weights_of
+from mmdmt.engine.divergence import are_finite
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
 
@@ -122,6 +123,7 @@ def check_weights(config: Mapping, key: str, weights_help: str, model: Any) -> N
                 f'{weights_help} Without a network, download them elsewhere and copy them to the cache of torch.hub '
                 '(~/.cache/torch/hub/checkpoints), or set a local path.'
             ) from error
+        _check_finite(checkpoint.get('state_dict', checkpoint), f'{key}: initial weights {source!r}')
         if source == load_from:
             check_any(checkpoint, model, f'{key}.load_from={source!r}')
         else:
@@ -133,12 +135,13 @@ def check_supervised(path: str, key: str, model: Any) -> None:
 
     Raises:
         FileNotFoundError: if the checkpoint cannot be loaded.
-        ValueError: if a tensor is missing or has another shape; names one.
+        ValueError: if a tensor is missing, has another shape, or is not finite; names one.
     """
     try:
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     except Exception as error:
         raise MissingFileError(f'{key}={path!r} cannot be loaded ({type(error).__name__}: {error})') from error
+    _check_finite(weights_of(checkpoint), f'{key}={path!r}')
     check_complete(checkpoint, model, f'{key}={path!r}')
 
 
@@ -158,6 +161,16 @@ def _check_parts(source: str, checkpoint: Mapping, model: Any, key: str) -> None
                     if tensor.startswith(prefix)
                 }
                 check_any(given, part, f'{key}: initial weights {source!r} of {name}')
+
+
+def _check_finite(state_dict: Mapping, source: str) -> None:
+    """Refuse weights that are not finite."""
+    bad = [name for name, value in state_dict.items() if not are_finite({name: value})]
+    if bad:
+        raise UserError(
+            f'{source} has {len(bad)} of {len(state_dict)} tensors that are not finite, e.g. {bad[0]!r}: its training '
+            'has diverged'
+        )
 
 
 def _pretrained(node: Any) -> list[str]:

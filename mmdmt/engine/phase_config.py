@@ -13,11 +13,13 @@ from mmengine.dist import get_world_size
 from mmdmt.config_dicts import first_pipeline, with_pipeline, without_pretrained
 from mmdmt.core.schedule import Phase
 from mmdmt.engine.epochs import to_steps
-from mmdmt.engine.phase_length import own_best, set_length
+from mmdmt.engine.phase_length import accumulated, own_best, set_length
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.settings import DMTSettings, Stage, stage_of
 from mmdmt.engine.task import Task
 
+# Hooks that every phase has; their settings follow from the rest of its config.
+OWN_HOOKS = frozenset('StepSeedHook ProgressHook FiniteLossHook WeightedHook ResumeHook DMTHook StopHook'.split())
 # A phase may combine datasets of different types (own images and a public set), so their classes need not match.
 DATASET_META = ['classes', 'palette', 'label_map', 'reduce_zero_label']
 
@@ -91,8 +93,9 @@ _TRAINING_KEYS = (
 )
 
 
-def phase_seed(seed: int, name: str) -> int:
-    """Seed of a phase: different for each phase, the same in each run."""
+def phase_seed(seed: int | None, name: str) -> int:
+    """Seed of a phase: different for each phase, the same in each run. Without a seed, a run has seed 0."""
+    seed = seed or 0
     return zlib.crc32(f'{seed} {name}'.encode()) % 2**31
 
 
@@ -122,7 +125,8 @@ def _per_step(plan: RunPlan, phase: Phase) -> int:
 def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, steps: int) -> tuple[Config, list[str]]:
     """Config of a train phase, and what was converted from epochs in it."""
     result = copy.deepcopy(plan.configs[phase.model][stage_of(phase)])
-    result['train_dataloader'].update(_train_loader(plan, phase, data, work_dir))
+    seed = _set_seed(result, phase)
+    result['train_dataloader'].update(_train_loader(plan, phase, data, work_dir, seed))
     if phase.init is not None:
         result['load_from'] = None  # known when that phase is complete
         result['model'] = without_pretrained(result['model'])
@@ -136,10 +140,13 @@ def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, 
     result.update(test_dataloader=None, test_cfg=None, test_evaluator=None)
     result['custom_hooks'] = [
         *(result.get('custom_hooks') or []),
+        dict(type='StepSeedHook', seed=seed),
         dict(type='ProgressHook'),
         dict(type='FiniteLossHook', phase=phase.name),
         *([] if phase.supervised else [dict(type='WeightedHook', phase=phase.name)]),
+        dict(type='ResumeHook'),
         _commit_hook(plan.settings, phase, keep_best, labeled=data.num_labeled[stage_of(phase)]),
+        dict(type='StopHook', accumulated=accumulated(result)),
     ]
     return _finish(result, phase, work_dir), notes
 
@@ -152,16 +159,18 @@ def _validate_on(dataset: dict, result: dict) -> None:
     result.update(val_dataloader=loader, val_evaluator=evaluator, val_cfg=result.get('val_cfg') or {})
 
 
-def _train_loader(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) -> dict[str, Any]:
+def _train_loader(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, seed: int) -> dict[str, Any]:
     """Dataset, sampler and batch of a train phase."""
     if phase.supervised:
-        return dict(dataset=data.labeled['supervised'], sampler=dict(type='InfiniteSampler', shuffle=True))
+        dataset, sampler = data.labeled['supervised'], dict(type='PassSampler', seed=seed)
+        return dict(dataset=dict(type='SeededDataset', dataset=dataset, seed=seed), sampler=sampler)
     stage = plan.settings.stage(phase)
     counts = dict(labeled=stage['labeled_per_batch'], unlabeled=stage['unlabeled_per_batch'])
     pseudo = _pseudo_labeled(plan.settings, phase, data, work_dir)
+    dataset = dict(type='ConcatDataset', datasets=[data.labeled['semi'], pseudo], ignore_keys=DATASET_META)
     return dict(
-        dataset=dict(type='ConcatDataset', datasets=[data.labeled['semi'], pseudo], ignore_keys=DATASET_META),
-        sampler=dict(type='LabeledUnlabeledSampler', **counts),
+        dataset=dict(type='SeededDataset', dataset=dataset, seed=seed),
+        sampler=dict(type='LabeledUnlabeledSampler', **counts, seed=seed),
         batch_size=sum(counts.values()),
     )
 
@@ -184,9 +193,11 @@ def _label_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) 
     result, label_dir = copy.deepcopy(plan.configs[phase.model][None]), str(work_dir / phase.name)
     result['test_dataloader'] = result.get('test_dataloader') or dict(batch_size=1, num_workers=2)
     result['test_cfg'] = result.get('test_cfg') or {}
+    _set_seed(result, phase)
+    batch_size = result['test_dataloader'].get('batch_size', 1)
     result['test_dataloader'].update(
         dataset=dict(type='UnlabeledDataset', dataset=data.unlabeled, pipeline=data.label_pipeline),
-        sampler=dict(type='UnfinishedSampler', label_dir=label_dir, store=plan.task.store),
+        sampler=dict(type='UnfinishedSampler', label_dir=label_dir, store=plan.task.store, batch_size=batch_size),
     )
     result.update(
         model=without_pretrained(result['model']),
@@ -196,8 +207,9 @@ def _label_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) 
             label_dir=label_dir,
             label_ratio=phase.label_ratio,
             num_classes=plan.num_classes(phase.model),
+            teacher=f'model {phase.model} of phase {phase.init}',
         ),
-        custom_hooks=[_commit_hook(plan.settings, phase)],
+        custom_hooks=[_commit_hook(plan.settings, phase), dict(type='StopHook')],
     )
     result['default_hooks'] = {
         name: hook for name, hook in result.get('default_hooks', {}).items() if name in ('timer', 'logger')
@@ -224,10 +236,15 @@ def _commit_hook(settings: DMTSettings, phase: Phase, keep_best: bool = False, *
     )
 
 
+def _set_seed(result: dict, phase: Phase) -> int:
+    """Replace the seed of the run with that of a phase, and return it."""
+    randomness = result.get('randomness') or {}
+    seed = phase_seed(randomness.get('seed'), phase.name)
+    result['randomness'] = {**randomness, 'seed': seed}
+    return seed
+
+
 def _finish(result: dict, phase: Phase, work_dir: Path) -> Config:
-    seed = (result.get('randomness') or {}).get('seed')
-    if seed is not None:
-        result['randomness']['seed'] = phase_seed(seed, phase.name)
     folder = str(work_dir / phase.name)
     result.update(work_dir=folder, experiment_name=phase.name, resume=False)
     if result.get('visualizer'):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mmdmt.config_dicts import dicts_in
+from mmdmt.config_dicts import dicts_in, type_name
 from mmdmt.engine.epochs import END_KEYS
 from mmdmt.engine.settings import DMTSettings
 
@@ -24,7 +24,7 @@ def set_length(result: dict, steps: int, settings: DMTSettings) -> None:
     if settings.select != 'last':
         interval = min(interval, max(1, steps // 10))
     kept = {key: loop[key] for key in ('val_begin', 'dynamic_intervals') if loop.get(key)}
-    result['train_cfg'] = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=min(interval, steps), **kept)
+    result['train_cfg'] = dict(type='PhaseLoop', max_iters=steps, val_interval=min(interval, steps), **kept)
     for scheduler in dicts_in(result.get('param_scheduler')):
         if 'type' in scheduler:
             for key in {*END_KEYS} & {*scheduler, 'end'}:
@@ -35,16 +35,22 @@ def set_length(result: dict, steps: int, settings: DMTSettings) -> None:
 
 def _set_checkpoints(result: dict, steps: int, settings: DMTSettings) -> None:
     checkpoint = result.setdefault('default_hooks', {}).setdefault('checkpoint', dict(type='CheckpointHook'))
+    if type_name(checkpoint) == 'CheckpointHook':
+        checkpoint['type'] = 'PhaseCheckpointHook'
     interval = checkpoint.get('interval', -1)
     # A killed run loses at most a quarter of a phase, however short it is.
     interval = min(interval if interval > 0 else 1000, max(1, steps // 4))
     # A checkpoint does not contain accumulated gradients, so it is written right after an update.
-    accumulated = (result.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-    checkpoint['interval'] = interval + -interval % accumulated
+    checkpoint['interval'] = interval + -interval % accumulated(result)
     # The hook deletes an old checkpoint before it writes the new one. With two, one is always complete.
     checkpoint.update(by_epoch=False, save_last=True, max_keep_ckpts=max(2, checkpoint.get('max_keep_ckpts', 2)))
     if settings.select != 'last':
         _add_best(checkpoint, settings.metric)
+
+
+def accumulated(config: Mapping) -> int:
+    """Steps per update of the weights."""
+    return (config.get('optim_wrapper') or {}).get('accumulative_counts', 1)
 
 
 def _add_best(checkpoint: dict, metric: str) -> None:

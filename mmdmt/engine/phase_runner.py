@@ -2,14 +2,20 @@
 
 import itertools
 import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from mmdmt.core.schedule import Phase
 from mmdmt.engine.console import keep_chatter_in_files
+from mmdmt.engine.divergence import are_finite, diverged
+from mmdmt.engine.stop_signals import ignore_in_worker, in_phase
 
 
 class PhaseRunner(Runner):
@@ -43,17 +49,47 @@ class PhaseRunner(Runner):
         """The table of hooks, for a baseline only."""
         return super().get_hooks_info() if self._is_baseline else 'see the log of the first phase'
 
+    @staticmethod
+    def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
+        """Build a data loader whose workers outlive a signal to all processes."""
+        loader = Runner.build_dataloader(*args, **kwargs)
+        loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
+        return loader
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Write a checkpoint, if the weights are finite.
+
+        Raises:
+            DivergedError: in all processes, if they are not.
+        """
+        if not are_finite(self.model.state_dict()):
+            folder, step = Path(self.work_dir), self.iter + 1
+            reason = f'phase {folder.name}: the weights are no longer finite after step {step} of {self.max_iters}'
+            raise diverged(folder, reason, step)
+        super().save_checkpoint(*args, **kwargs)
+
+
+def _start_worker(initialize: Callable[[int], None] | None, worker: int) -> None:
+    ignore_in_worker()
+    if initialize is not None:
+        initialize(worker)
+
 
 def run_phase(cfg: Config, phase: Phase) -> None:
-    """Train or label: run a phase to its end."""
-    runner = PhaseRunner.from_cfg(cfg)
-    try:
-        if phase.kind == 'train':
-            runner.train()
-        else:
-            runner.test()
-    finally:
-        release(runner)
+    """Train or label: run a phase to its end, or until a signal stops it.
+
+    Raises:
+        Stopped: after the state was saved.
+    """
+    with in_phase():
+        runner = PhaseRunner.from_cfg(cfg)
+        try:
+            if phase.kind == 'train':
+                runner.train()
+            else:
+                runner.test()
+        finally:
+            release(runner)
 
 
 def release(runner: Runner) -> None:

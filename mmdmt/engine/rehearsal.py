@@ -72,7 +72,7 @@ def _miniature(cfg: Config, to_label: Sequence[int]) -> Config:
     if cfg.get('train_cfg'):
         cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=1, val_interval=1)
         cfg.default_hooks.checkpoint.interval = 1
-        for part in cfg.train_dataloader.dataset.get('datasets', ()):
+        for part in cfg.train_dataloader.dataset.dataset.get('datasets', ()):
             if part.type in ('PseudoLabelDataset', 'OnlineLabelDataset'):
                 part.dataset = _some(part.dataset, to_label)
             if part.type == 'PseudoLabelDataset':
@@ -80,6 +80,7 @@ def _miniature(cfg: Config, to_label: Sequence[int]) -> Config:
     else:
         cfg.test_dataloader.dataset.dataset = _some(cfg.test_dataloader.dataset.dataset, to_label)
         cfg.test_evaluator.label_ratio = LABEL_RATIO
+        cfg.test_evaluator.teacher = None  # batch norm after one step says nothing about the trained teacher
     return cfg
 
 

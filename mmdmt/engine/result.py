@@ -22,6 +22,9 @@ def best_phase(manifest: Manifest, metric: str) -> Phase:
 def export(manifest: Manifest, plan: RunPlan, phase: Phase) -> None:
     """Write the model of a complete train phase as ``best.pth`` and ``best.py``, for the stock tools."""
     checkpoint = CheckpointLoader.load_checkpoint(str(manifest.checkpoint(phase.name)), map_location='cpu')
+    # What only one run has, such as the time, is left out: runs of the same config give the same file.
+    meta = {key: value for key, value in checkpoint['meta'].items() if key not in ('cfg', 'experiment_name', 'time')}
+    meta['dmt'] = dict(phase=phase.name, model=phase.model)
     with atomic(manifest.work_dir / 'best.pth') as file:
-        torch.save({key: checkpoint[key] for key in ('meta', 'state_dict')}, file)
+        torch.save(dict(meta=meta, state_dict=checkpoint['state_dict']), file)
     write_text(manifest.work_dir / 'best.py', final_config(plan, phase.model).pretty_text)

@@ -17,14 +17,17 @@ from mmengine.runner import CheckpointLoader, Runner
 
 from mmdmt.core.schedule import Phase
 from mmdmt.engine import report, result
+from mmdmt.engine.cli import write_config
 from mmdmt.engine.environment import check_package_families
 from mmdmt.engine.fidelity import published_behaviours
 from mmdmt.engine.manifest import Manifest, latest_checkpoint
 from mmdmt.engine.phase_config import ResolvedPhase, final_config
+from mmdmt.engine.phase_inputs import PhaseInputs
 from mmdmt.engine.phase_runner import PhaseRunner, release, run_phase
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.rehearsal import rehearse
 from mmdmt.engine.run_data import RunData
+from mmdmt.engine.stop_signals import Stopped, listening
 from mmdmt.engine.take_over import take_over
 from mmdmt.engine.tta import enable_tta
 from mmdmt.errors import MissingFileError, UserError
@@ -54,6 +57,7 @@ class DMTRunner:
         self.work_dir = Path(cfg.work_dir).resolve()
         self.manifest = Manifest(self.work_dir, self.plan.phases)
         self.data = RunData(self.plan, self.work_dir)
+        self.inputs = PhaseInputs(self.manifest, self.data)
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> 'DMTRunner':
@@ -62,28 +66,43 @@ class DMTRunner:
 
     # Public operations
 
-    def train(self, phase: str | None = None) -> None:
+    def train(self, phase: str | None = None, accept_changes: bool = False) -> None:
         """Run all incomplete phases, or only the named one.
+
+        Args:
+            phase: Name of a phase.
+            accept_changes: Go on with another config than that of the phases that have begun: complete ones keep their
+                result, others start again.
 
         Raises:
             FileExistsError: if the work dir holds a run and the config does not set ``resume``.
             FileNotFoundError, ValueError: if data, weights or the config are missing or not valid.
-            FloatingPointError: if a loss is not finite.
+            FloatingPointError: if a loss or weights are not finite.
+            Stopped: if a signal asks for it, after the state was saved.
         """
+        with listening():
+            try:
+                self._train(phase, accept_changes)
+            except Stopped as stopped:
+                self._logger.info(f'The run was {stopped}; its state is saved, and --resume continues it')
+                raise
+
+    def _train(self, phase: str | None, accept_changes: bool) -> None:
         chosen = self._chosen(phase)
         self._init_dist()
-        self.manifest.check(self.cfg, resume=bool(self.cfg.get('resume')) or phase is not None)
+        resume = bool(self.cfg.get('resume'))
+        self.manifest.check(self.cfg, resume=resume or phase is not None)
+        if resume and not self.manifest.path.is_file():
+            self._logger.warning(f'--resume: {self.work_dir} holds no run yet, so a new one starts')
         barrier()  # no process may write before all have checked
         self.data.prepare(self.work_dir / 'splits')
+        for line in self.inputs.check(accept_changes):
+            self._logger.warning(line)
         todo = [item for item in chosen if not self.manifest.is_complete(item.name)]
-        if todo and is_main_process():
-            self.data.check()
-            for warning in self.data.warnings:
-                self._logger.warning(warning)
-            self._rehearse()
-            self.manifest.start(self.cfg)
-            self.data.files.save()
+        if is_main_process():
             sweep(self.work_dir)
+            if todo:
+                self._prepare()
         barrier()
         self._logger.info(f'{len(self.manifest.phases)} phases, {len(todo)} of them to run, in {self.work_dir}')
         for behaviour in published_behaviours(self.plan):
@@ -92,6 +111,16 @@ class DMTRunner:
             self._run(self.data.phases[item.name])
         if all(self.manifest.is_complete(item.name) for item in self.manifest.phases):
             self._finish()
+
+    def _prepare(self) -> None:
+        """Check everything, then write what the run is."""
+        self.data.check()
+        for warning in self.data.warnings:
+            self._logger.warning(warning)
+        self._rehearse()
+        self.manifest.start(self.cfg)
+        write_config(self.cfg, self.work_dir)
+        self.data.files.save()
 
     def dry_run(self) -> str:
         """Check everything and describe the plan; write nothing."""
@@ -176,6 +205,8 @@ class DMTRunner:
             self._logger.info(f'{phase.name}: {note}')
         cfg = self._bound(resolved)
         torch.backends.cudnn.benchmark = False  # a Runner enables it but never disables it
+        if is_main_process():
+            self.inputs.store(phase.name, self.cfg)
         supervised = self.settings.supervised_checkpoint(phase)
         if supervised is not None:
             release(take_over(PhaseRunner, cfg, phase, supervised))

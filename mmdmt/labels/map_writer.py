@@ -46,6 +46,7 @@ class PseudoLabelWriter(LabelWriter):
         """Write the labels of a batch; the samples need ``seg_logits`` [C, H, W], ``img_path`` and ``sample_idx``."""
         for sample in data_samples:
             logits = sample['seg_logits']['data'][None].float()
+            self.check_finite(logits, sample['img_path'])
             label, code = (tensor[0].cpu() for tensor in encode(logits, half=self.half))
             self._count(label, code)
             name = sample_name(sample['sample_idx'], sample['img_path'])

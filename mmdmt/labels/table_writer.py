@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.registry import METRICS
 
@@ -38,6 +39,9 @@ class ImageLabelWriter(LabelWriter):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Write the labels of a batch; the samples need ``pred_label``, ``log_odds``, ``img_path``, ``sample_idx``."""
+        for sample in data_samples:
+            if 'pred_score' in sample:
+                self.check_finite(torch.as_tensor(sample['pred_score']), sample['img_path'])
         self.store.append(
             [
                 LabelRow(

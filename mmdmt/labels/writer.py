@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from mmengine.dist import barrier
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
+from torch import Tensor
 
+from mmdmt.errors import DivergedError
 from mmdmt.labels.store import LabelStore
 
 ONE_CLASS = 0.9999
@@ -20,6 +22,7 @@ class LabelWriter(BaseMetric):
     Args:
         label_dir: Folder of the label store.
         label_ratio: Share of the labels that the next phase uses, for the statistics.
+        teacher: Name of the model that predicts, for messages. None accepts predictions that are not finite.
         collect_device: See ``BaseMetric``.
         prefix: See ``BaseMetric``.
     """
@@ -27,11 +30,17 @@ class LabelWriter(BaseMetric):
     default_prefix = 'pseudo_label'
 
     def __init__(
-        self, label_dir: str, label_ratio: float, collect_device: str = 'cpu', prefix: str | None = None
+        self,
+        label_dir: str,
+        label_ratio: float,
+        teacher: str | None = 'the teacher',
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.label_dir = label_dir
         self.label_ratio = label_ratio
+        self.teacher = teacher
 
     @property
     @abstractmethod
@@ -57,6 +66,18 @@ class LabelWriter(BaseMetric):
                 'learning rate, its length and the labels of its images',
                 logger='current',
                 level=logging.WARNING,
+            )
+
+    def check_finite(self, prediction: Tensor, img_path: str) -> None:
+        """Refuse a prediction that is not finite.
+
+        Raises:
+            DivergedError: names the teacher and the image.
+        """
+        if self.teacher is not None and not prediction.isfinite().all():
+            raise DivergedError(
+                f'{self.label_dir}: {self.teacher} predicts values that are not finite for {img_path}: its training '
+                'has diverged. Delete the folder of its phase, lower the learning rate, and --resume'
             )
 
     def compute_metrics(self, results: list) -> dict:

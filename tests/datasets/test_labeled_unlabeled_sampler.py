@@ -6,7 +6,7 @@ from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import ConcatDataset, DataLoader
 
-from mmdmt.datasets import LabeledUnlabeledSampler, labeled_unlabeled_sampler
+from mmdmt.datasets import LabeledUnlabeledSampler, pass_sampler
 
 LABELED, UNLABELED = 6, 20
 
@@ -14,7 +14,7 @@ LABELED, UNLABELED = 6, 20
 @pytest.fixture
 def set_rank(monkeypatch):
     def set_rank(rank, world_size):
-        monkeypatch.setattr(labeled_unlabeled_sampler, 'get_dist_info', lambda: (rank, world_size))
+        monkeypatch.setattr(pass_sampler, 'get_dist_info', lambda: (rank, world_size))
 
     return set_rank
 
@@ -83,7 +83,7 @@ def test_parts_of_equal_size_are_shuffled_differently():
 
 
 def test_seed_is_drawn_if_not_given(monkeypatch):
-    monkeypatch.setattr(labeled_unlabeled_sampler, 'sync_random_seed', lambda: 77)
+    monkeypatch.setattr(pass_sampler, 'sync_random_seed', lambda: 77)
     assert draw(sampler(seed=None), 60) == draw(sampler(seed=77), 60)
 
 

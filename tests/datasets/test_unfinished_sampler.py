@@ -57,13 +57,33 @@ def test_all_images_of_a_new_store(tmp_path):
     assert list(UnfinishedSampler(Named(), str(tmp_path / 'new'))) == list(range(10))
 
 
+@pytest.mark.parametrize(
+    ('world_size', 'shares'),
+    [
+        (1, [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]]),
+        (2, [[0, 1, 2, 6, 7, 8], [3, 4, 5, 9]]),
+        (3, [[0, 1, 2, 9], [3, 4, 5], [6, 7, 8]]),
+    ],
+)
+def test_batches_are_those_of_an_undisturbed_process(set_rank, tmp_path, world_size, shares):
+    """Of a batch that is only partly labeled, all images are labeled again; a whole one is left out."""
+    store = LabelMaps(tmp_path)
+    for rank, share in enumerate(shares):
+        set_rank(rank, world_size)
+        assert list(UnfinishedSampler(Named(), str(tmp_path), batch_size=3)) == share
+    for index in (3, 4, 5, 7):
+        store.write(Named().name(index), np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint16))
+    set_rank(0, 1)
+    assert list(UnfinishedSampler(Named(), str(tmp_path), batch_size=3)) == [0, 1, 2, 6, 7, 8, 9]
+
+
 def test_all_ranks_take_the_first_ones_view(set_rank, monkeypatch, tmp_path):
     """Rank 0 has seen no labels yet; rank 1, which looks later, finds one that rank 0 wrote meanwhile."""
     set_rank(1, 2)
     LabelMaps(tmp_path).write(Named().name(0), np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint16))
 
     def broadcast(objects):
-        objects[0] = list(range(10))
+        objects[0] = [[index] for index in range(10)]
 
     monkeypatch.setattr(unfinished_sampler, 'broadcast_object_list', broadcast)
     assert list(UnfinishedSampler(Named(), str(tmp_path))) == [1, 3, 5, 7, 9]

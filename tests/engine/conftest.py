@@ -8,7 +8,7 @@ import torch
 from mmengine.runner import IterBasedTrainLoop, TestLoop
 from mmseg.models import EncoderDecoder
 
-from mmdmt.engine import DMTRunner
+from mmdmt.engine import DMTRunner, PhaseLoop
 from mmdmt.losses import DynamicMutualLoss
 from tests.steps import SELF_TAUGHT
 
@@ -70,7 +70,7 @@ def calls(monkeypatch):
         seen.steps.append(seen.phase)
         return step(self, *args, **kwargs)
 
-    record_start(IterBasedTrainLoop)
+    record_start(PhaseLoop)
     record_start(TestLoop)
     monkeypatch.setattr(DynamicMutualLoss, 'forward', record_forward)
     monkeypatch.setattr(EncoderDecoder, 'loss', record_loss)

@@ -2,7 +2,8 @@ import argparse
 
 import pytest
 
-from mmdmt.engine.cli import add_common_arguments, load_config
+from mmdmt.engine.cli import add_common_arguments, load_config, write_config
+from mmdmt.engine.manifest import flatten
 
 CONFIG = """
 data_root = 'here'
@@ -60,3 +61,29 @@ def test_work_dir(load, config_file):
 def test_missing_config_is_named(load, tmp_path):
     with pytest.raises(FileNotFoundError, match=r'no_such\.py does not exist'):
         load(tmp_path / 'no_such.py')
+
+
+def test_work_dir_holds_the_config_with_all_options(load, config_file, tmp_path):
+    """It is loaded again by the work dir alone, also after a move; options may follow."""
+    cfg = load(config_file, '--cfg-options', 'number=7', 'data_root=now')
+    cfg.resume = True
+    write_config(cfg, tmp_path / 'run')
+    (tmp_path / 'run').rename(tmp_path / 'moved')
+    again = load(tmp_path / 'moved')
+    assert (again.work_dir, 'resume' in again) == (str(tmp_path / 'moved'), False)
+    expected = {key: value for key, value in cfg.to_dict().items() if key not in ('work_dir', 'resume')}
+    assert {key: value for key, value in again.to_dict().items() if key != 'work_dir'} == expected
+    changed = load(tmp_path / 'moved', '--work-dir', 'given', '--cfg-options', 'number=8', 'data_root=later')
+    assert (changed.work_dir, changed.number, changed.sets.labeled.data_root) == ('given', 8, 'later')
+
+
+@pytest.mark.parametrize('name', ['fcn_digits.py', 'wrn10-1_digits.py', 'deeplabv2_segformer_voc_1_20.py'])
+def test_config_of_a_run_is_the_same_config(load, root, tmp_path, name):
+    cfg = load(root / 'configs/dmt' / name)
+    write_config(cfg, tmp_path)
+    assert flatten(load(tmp_path)) == flatten(cfg)
+
+
+def test_folder_that_holds_no_run(load, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'config\.py does not exist'):
+        load(tmp_path)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmdmt.core.schedule import plan
-from mmdmt.engine.manifest import Manifest, latest_checkpoint
+from mmdmt.engine.manifest import Manifest, checkpoints, flatten, latest_checkpoint
 
 PHASES = plan('mutual', ['a', 'b'], (0.5, 1.0))
 
@@ -47,9 +47,14 @@ def test_existing_run_needs_resume(manifest, tiny_config):
     ],
 )
 def test_changed_config_is_named(manifest, tiny_config, options, message):
+    """Of a run with a phase that did not store what it began with."""
     manifest.start(tiny_config(manifest.work_dir))
+    manifest.check(tiny_config(manifest.work_dir, options), resume=True)
+    complete(manifest, '00_train_a')
     with pytest.raises(ValueError, match=message):
         manifest.check(tiny_config(manifest.work_dir, options), resume=True)
+    (manifest.folder('00_train_a') / 'inputs.json').write_text('{"run": {}, "inputs": {}}')
+    manifest.check(tiny_config(manifest.work_dir, options), resume=True)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +70,7 @@ def test_changed_config_is_named(manifest, tiny_config, options, message):
 )
 def test_what_may_change(manifest, tiny_config, options):
     manifest.start(tiny_config(manifest.work_dir))
+    complete(manifest, '00_train_a')
     manifest.check(tiny_config(manifest.work_dir, options), resume=True)
 
 
@@ -74,6 +80,15 @@ def test_start_keeps_the_first_config(manifest, tiny_config):
     manifest.start(tiny_config(manifest.work_dir, {'optim_wrapper.optimizer.lr': 0.5}))
     assert manifest.path.read_text() == before
     assert [phase['name'] for phase in json.loads(before)['plan']] == [phase.name for phase in PHASES]
+
+
+def test_changes_of_the_phases(manifest, tiny_config):
+    manifest.start(tiny_config(manifest.work_dir))
+    for name, options in (('00_train_a', {}), ('00_train_b', {'optim_wrapper.optimizer.lr': 0.5})):
+        run = flatten(tiny_config(manifest.work_dir, options))
+        manifest.folder(name).mkdir()
+        (manifest.folder(name) / 'inputs.json').write_text(json.dumps(dict(run=run, inputs={})))
+    assert manifest.changes() == {'00_train_b': 'optim_wrapper.optimizer.lr: 0.05 -> 0.5'}
 
 
 def test_missing_names_the_inputs(manifest):
@@ -115,6 +130,7 @@ def test_latest_checkpoint(tmp_path):
         torch.save({'weight': torch.zeros(100)}, tmp_path / f'iter_{number}.pth')
     torch.save({}, tmp_path / 'best_mIoU_iter_12.pth')
     assert latest_checkpoint(tmp_path) == tmp_path / 'iter_10.pth'
+    assert list(checkpoints(tmp_path)) == [2, 9, 10]
     cut = (tmp_path / 'iter_10.pth').read_bytes()
     (tmp_path / 'iter_10.pth').write_bytes(cut[: len(cut) // 2])
     assert latest_checkpoint(tmp_path) == tmp_path / 'iter_9.pth'

@@ -238,3 +238,15 @@ def test_wrong_optimizers(optimizer, message, several):
     wrapper = dict(optimizer=optimizer)
     with pytest.raises(ValueError, match=rf'^phase 01_train_a.*: optim_wrapper\.optimizer\.{message}$'):
         check_optimizer(dict(critic=wrapper) if several else wrapper, '01_train_a')
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_weights_that_are_not_finite(model, save, value):
+    weights = model.state_dict()
+    weights['weight'][1, 1] = value
+    path = save(weights)
+    message = r"1 of 2 tensors that are not finite, e\.g\. 'weight'"
+    with pytest.raises(ValueError, match=f"{KEY}='.*given.pth' has {message}"):
+        check_supervised(path, KEY, model)
+    with pytest.raises(ValueError, match=f"{KEY}: initial weights '.*given.pth' has {message}"):
+        check_weights(dict(load_from=path), KEY, '', model)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdmt.engine.phase_config import ModelData, final_config, phase_seed, resolve
+from mmdmt.engine.phase_config import OWN_HOOKS, ModelData, final_config, phase_seed, resolve
 from mmdmt.engine.plan import RunPlan
 
 WORK_DIR = Path('work_dir')
@@ -87,6 +87,7 @@ def test_seeds_differ_between_phases_and_are_stable(derive):
     assert derive('00_train_a', {'randomness.seed': 1}).randomness.seed != seeds['00_train_a']
     assert derive('00_train_a', {'dmt.models.a.randomness.seed': 1}).randomness.seed != seeds['00_train_a']
     assert all(0 <= seed < 2**31 for seed in seeds.values())
+    assert derive('00_train_a', {'randomness': dict(_delete_=True)}).randomness.seed == seeds['00_train_a']
 
 
 @pytest.mark.parametrize(
@@ -108,8 +109,9 @@ def test_length_of_a_phase(derive):
     poly = dict(type='PolyLR', begin=10, end=20000, by_epoch=False)
     cfg = derive('00_train_a', {'param_scheduler': [warmup, poly]})
     assert [scheduler.end for scheduler in cfg.param_scheduler] == [10, 40]
-    assert cfg.train_cfg == dict(type='IterBasedTrainLoop', max_iters=40, val_interval=40)
+    assert cfg.train_cfg == dict(type='PhaseLoop', max_iters=40, val_interval=40)
     checkpoint = cfg.default_hooks.checkpoint
+    assert checkpoint.type == 'PhaseCheckpointHook'
     assert (checkpoint.interval, checkpoint.max_keep_ckpts, checkpoint.save_last) == (10, 2, True)
     assert 'save_best' not in checkpoint
 
@@ -122,14 +124,18 @@ def test_selecting_by_validation_validates_more_often(derive):
 
 def test_data_of_train_phases(derive):
     baseline, semi = derive('00_train_a'), derive('01_train_a')
-    assert baseline.train_dataloader.dataset.subset == 'labeled'
-    assert baseline.train_dataloader.sampler.type == 'InfiniteSampler'
-    labeled, pseudo = semi.train_dataloader.dataset.datasets
+    assert baseline.train_dataloader.dataset.dataset.subset == 'labeled'
+    assert baseline.train_dataloader.sampler.type == 'PassSampler'
+    labeled, pseudo = semi.train_dataloader.dataset.dataset.datasets
     assert (labeled.subset, pseudo.dataset.subset) == ('labeled', 'unlabeled')
     assert (pseudo.type, pseudo.label_dir, pseudo.label_ratio) == ('PseudoLabelDataset', 'work_dir/01_label_b', 0.5)
     assert 'pipeline' not in pseudo.dataset
-    assert semi.train_dataloader.sampler == dict(type='LabeledUnlabeledSampler', labeled=1, unlabeled=2)
+    seed = semi.randomness.seed
+    assert semi.train_dataloader.sampler == dict(type='LabeledUnlabeledSampler', labeled=1, unlabeled=2, seed=seed)
     for cfg in (baseline, semi):
+        assert cfg.train_dataloader.dataset.type == 'SeededDataset'
+        seeds = {cfg.train_dataloader.dataset.seed, cfg.train_dataloader.sampler.seed, cfg.randomness.seed}
+        assert seeds == {hook.seed for hook in cfg.custom_hooks if hook.type == 'StepSeedHook'}
         assert (cfg.test_dataloader, cfg.test_cfg, cfg.test_evaluator) == (None, None, None)
 
 
@@ -138,7 +144,9 @@ def test_label_phase_has_no_training_parts(derive):
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg'):
         assert cfg[key] is None, key
     assert set(cfg.default_hooks) == {'timer', 'logger'}
-    expected = dict(label_dir='work_dir/02_label_b', label_ratio=1.0, num_classes=11)
+    expected = dict(
+        label_dir='work_dir/02_label_b', label_ratio=1.0, num_classes=11, teacher='model b of phase 01_train_b'
+    )
     assert cfg.test_evaluator == dict(type='PseudoLabelWriter', **expected)
     assert [step.type for step in cfg.test_dataloader.dataset.pipeline] == ['LoadImageFromFile', 'PackDMTInputs']
     assert cfg.env_cfg.cudnn_benchmark is False
@@ -152,13 +160,15 @@ def test_label_writer_options_reach_the_writer(derive):
 
 def test_hooks_of_the_phases(derive):
     cfg = derive('01_train_a', {'custom_hooks': [dict(type='EMAHook')], 'dmt.select': 'val'})
-    own = ['ProgressHook', 'FiniteLossHook', 'WeightedHook', 'DMTHook']
+    own = ['StepSeedHook', 'ProgressHook', 'FiniteLossHook', 'WeightedHook', 'ResumeHook', 'DMTHook', 'StopHook']
     assert [hook.type for hook in cfg.custom_hooks] == ['EMAHook', *own]
     assert 'WeightedHook' not in [hook.type for hook in derive('00_train_a').custom_hooks]
+    assert set(own) == OWN_HOOKS
     expected = dict(phase='01_train_a', model='a', metric='mIoU', select='val', figures=dict(labeled=5))
-    assert cfg.custom_hooks[-1] == dict(type='DMTHook', **expected)
-    (hook,) = derive('01_label_a', {'custom_hooks': [dict(type='EMAHook')]}).custom_hooks
+    assert cfg.custom_hooks[-2] == dict(type='DMTHook', **expected)
+    hook, stop = derive('01_label_a', {'custom_hooks': [dict(type='EMAHook')]}).custom_hooks
     assert hook == dict(type='DMTHook', phase='01_label_a', model='a', metric='mIoU', select='last', figures={})
+    assert stop == dict(type='StopHook')
 
 
 FIVE_EPOCHS = dict(_delete_=True, epochs=5)

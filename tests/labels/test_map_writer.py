@@ -58,3 +58,17 @@ def test_a_map_of_one_class_is_warned_of(write, monkeypatch, classes):
     logits[1, 0, :classes] += 2.5
     write(logits, 0.5)
     assert seen == [[8 - classes, classes]]
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_prediction_that_is_not_finite_is_not_stored(write, tmp_path, value):
+    logits = LOGITS.clone()
+    logits[0, 1, 2] = value
+    message = r'store: model a of phase 00_train_a predicts values that are not finite for x\.png: its training has'
+    with pytest.raises(FloatingPointError, match=message):
+        write(logits, 0.5, teacher='model a of phase 00_train_a')
+    assert not LabelMaps(tmp_path / 'store').names()
+
+
+def test_rehearsal_accepts_any_prediction(write):
+    assert len(write(torch.full((2, 2, 4), float('nan')), 0.5, teacher=None)[0].names()) == 1

@@ -209,3 +209,13 @@ def test_images_by_class_are_looked_at(write, monkeypatch):
     monkeypatch.setattr(ImageLabelWriter, 'warn_of_one_class', lambda self, counts: seen.append(counts))
     write(samples_of(ROWS), label_ratio=0.6)
     assert seen == [[2, 1, 2]]
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_prediction_that_is_not_finite_is_not_stored(write, tmp_path, value):
+    samples = samples_of(ROWS)
+    samples[3].set_pred_score(torch.tensor([0.5, value, 0.5]))
+    message = r'labels: model b of phase 01_train_b predicts values that are not finite for some/where/img3\.png: its'
+    with pytest.raises(FloatingPointError, match=message):
+        write(samples, label_ratio=0.6, teacher='model b of phase 01_train_b')
+    assert LabelTable(tmp_path / 'labels').names() == {'000000_img0', '000001_img1'}

@@ -87,7 +87,8 @@ class DMTHook(Hook):
             if key.startswith('val/') and key not in ('val/data_time', 'val/time')
         }
         if runner.iter < runner.max_iters:  # stopped early: no other hook has saved this step
-            runner.save_checkpoint(runner.work_dir, f'iter_{runner.iter}.pth', by_epoch=False)
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            runner.save_checkpoint(runner.work_dir, f'iter_{runner.iter}.pth', meta=meta, by_epoch=False)
         record = dict(checkpoint=f'iter_{runner.iter}.pth', metrics=metrics, steps=runner.iter)
         if self.select != 'last':
             # With several metrics in `save_best`, mmengine adds the name.

@@ -16,6 +16,7 @@ from mmdmt.engine.cli import add_common_arguments, load_config
 from mmdmt.engine.tta import enable_tta
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import write_json
+from mmdmt.untrusted import load_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
@@ -55,6 +56,7 @@ def main() -> None:
     cfg = load_config(args)
     if not Path(args.checkpoint).is_file():
         raise MissingFileError(f'checkpoint {args.checkpoint} does not exist')
+    load_checkpoint(args.checkpoint)  # a bad file is refused before the data is read
     cfg.load_from = args.checkpoint
     if args.out is not None:
         save_predictions(cfg, args.out)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.registry import MODELS
-from mmengine.runner import CheckpointLoader
 
 from mmdmt.config_dicts import copy_config
-from mmdmt.errors import MissingFileError, UserError
+from mmdmt.errors import MissingFileError, RefusedFileError, UserError
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
+from mmdmt.untrusted import load_checkpoint, state_dict
 
 
 def check_model(config: Mapping, key: str) -> Any:
@@ -67,7 +67,9 @@ def check_weights(config: Mapping, key: str, weights_help: str, model: Any) -> N
         if '://' not in source and not Path(source).is_file():
             raise MissingFileError(f'{key}: initial weights {source!r} do not exist. {weights_help}'.rstrip())
         try:
-            checkpoint = CheckpointLoader.load_checkpoint(source, map_location='cpu')
+            checkpoint = load_checkpoint(source)
+        except RefusedFileError as error:
+            raise RefusedFileError(f'{key}: initial weights: {error}. {weights_help}'.rstrip()) from error
         except Exception as error:
             raise MissingFileError(
                 f'{key}: initial weights {source!r} cannot be loaded ({type(error).__name__}: {error}). '
@@ -75,7 +77,7 @@ def check_weights(config: Mapping, key: str, weights_help: str, model: Any) -> N
                 '(~/.cache/torch/hub/checkpoints), or set a local path.'
             ) from error
         if source == load_from:
-            _check_fit(checkpoint.get('state_dict', checkpoint), model, f'{key}.load_from={source!r}')
+            _check_fit(state_dict(checkpoint), model, f'{key}.load_from={source!r}')
 
 
 def check_supervised(path: str, key: str, model: Any) -> None:
@@ -86,10 +88,11 @@ def check_supervised(path: str, key: str, model: Any) -> None:
         ValueError: if a tensor is missing or has another shape; names one.
     """
     try:
-        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+        given = state_dict(load_checkpoint(path))
+    except RefusedFileError as error:
+        raise RefusedFileError(f'{key}: {error}') from error
     except Exception as error:
         raise MissingFileError(f'{key}={path!r} cannot be loaded ({type(error).__name__}: {error})') from error
-    given = checkpoint.get('state_dict', checkpoint)
     own = model.state_dict()
     unfit = [name for name in own if name not in given or given[name].shape != own[name].shape]
     if unfit:

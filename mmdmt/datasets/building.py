@@ -1,6 +1,7 @@
 """Build the datasets of a config; errors name the missing file."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from mmengine.registry import DATASETS
 from mmengine.utils import is_abs
 
 from mmdmt.config_dicts import copy_config
-from mmdmt.errors import MissingFileError, UserError
+from mmdmt.errors import MissingFileError, RefusedFileError, UserError
 
 
 def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence, str], None]) -> Any:
@@ -17,7 +18,8 @@ def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence,
 
     Raises:
         FileNotFoundError: if a path does not exist; the message names the config key and the path.
-        ValueError: if the dataset is empty, or if a training pipeline has a refused transform.
+        ValueError: if the dataset is empty, if a training pipeline has a refused transform, if a list could run code,
+            or if it names files outside of the folders in the config.
     """
     for part_key, part in _parts(config, key):
         if key.startswith('dmt.'):
@@ -41,6 +43,8 @@ def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence,
     try:
         dataset = DATASETS.build(copy_config(config))
         dataset.full_init()
+    except RefusedFileError as error:
+        raise RefusedFileError(f'{key} ({_list_name(config)}): {error}') from error
     except ValueError as error:
         # mmengine's BaseDataset raises this if it has nothing to serialize.
         if 'at least one array to concatenate' not in str(error):
@@ -48,7 +52,37 @@ def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence,
         dataset = ()
     if len(dataset) == 0:
         raise UserError(f'{key} lists no image ({_list_name(config)})')
+    for part in _leaves(dataset):
+        _check_inside(part, key)
     return dataset
+
+
+def _leaves(dataset: Any) -> Iterator[Any]:
+    """The datasets in a concatenation or another wrapper."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if inner == [None]:
+        yield dataset
+    else:
+        for part in inner:
+            yield from _leaves(part)
+
+
+def _check_inside(dataset: Any, key: str) -> None:
+    """Refuse a list that leads out of the folders that the config names, by ``..`` or by absolute paths."""
+    prefix = getattr(dataset, 'data_prefix', None) or {}
+    named = [getattr(dataset, 'data_root', None), *(prefix.values() if isinstance(prefix, Mapping) else [prefix])]
+    # Links are not followed: whoever made a link in the data folder chose its target.
+    roots = [os.path.join(os.path.abspath(root), '') for root in {root for root in named if root} or {'.'}]
+    for idx in range(len(dataset)):
+        info = dataset.get_data_info(idx)
+        for name, path in info.items():
+            if not name.endswith('_path') or not isinstance(path, str) or 'img' in info:
+                continue
+            if not os.path.abspath(path).startswith(tuple(roots)):
+                raise RefusedFileError(
+                    f'{key} lists {path}, which is outside of {min(roots, key=len)}; if that is wanted, set '
+                    'data_root or data_prefix to a folder that contains it'
+                )
 
 
 def _parts(config: Mapping, key: str) -> Iterable[tuple[str, Mapping]]:

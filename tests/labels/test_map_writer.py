@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmdmt.errors import DamagedFileError
 from mmdmt.labels.map_writer import PseudoLabelWriter
 from mmdmt.labels.maps import LabelMaps
 
@@ -48,3 +49,16 @@ def test_half_precision_keeps_all_that_it_cannot_tell_apart(write):
     logits = torch.stack([torch.tensor([[1.0, 9, 10, 11]]), torch.zeros(1, 4)])
     assert write(logits, 0.25)[1]['pseudo_label/coverage'] == 0.25
     assert write(logits, 0.25, half=True)[1]['pseudo_label/coverage'] == 0.75
+
+
+def test_rotten_image_of_an_interrupted_run_is_not_counted(write, tmp_path):
+    """It is deleted, so that the next attempt labels it."""
+    store, _ = write(LOGITS, 0.5)
+    (tmp_path / 'store/labels.json').unlink()
+    path = store.confidence_path('000000_x')
+    path.write_bytes(path.read_bytes()[:-2] + b'ab')
+    writer = PseudoLabelWriter(num_classes=2, label_dir=str(tmp_path / 'store'), label_ratio=0.5)
+    with pytest.raises(DamagedFileError, match=r'000000_x\.png, or its confidence, is not as it was written'):
+        writer.evaluate(1)
+    assert not writer.store.complete
+    assert LabelMaps(tmp_path / 'store').names() == set()

@@ -1,7 +1,6 @@
 """The state of a run on disk."""
 
-import json
-import zipfile
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,15 +8,18 @@ from typing import Any
 from mmengine.config import Config
 
 from mmdmt.core.schedule import Phase
-from mmdmt.errors import ExistingRunError, MissingFileError, UserError
-from mmdmt.files import write_json
+from mmdmt.errors import DamagedFileError, ExistingRunError, MissingFileError, RefusedFileError, UserError
+from mmdmt.files import read_json, write_json
+from mmdmt.untrusted import check_archive, read_meta
 
 # Keys that do not affect results: a run may resume with other values.
 FREE_KEYS = frozenset(
     'work_dir resume launcher log_level log_processor visualizer vis_backends env_cfg custom_imports runner_type '
     'default_hooks tta_model tta_pipeline'.split()
 )
-FREE_LEAVES = frozenset({'data_root', 'rehearse', 'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'})
+FREE_LEAVES = frozenset(
+    {'data_root', 'rehearse', 'keep_checkpoints', 'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'}
+)
 
 
 class Manifest:
@@ -45,20 +47,37 @@ class Manifest:
 
         Raises:
             FileExistsError: if the work dir holds a run and ``resume`` is False.
-            ValueError: if that run has another config; names the keys that differ.
+            ValueError: if that run has another config; names the keys that differ. Or if phases are there that no
+                ``dmt.json`` tells the run of.
         """
         if not self.path.is_file():
+            self._check_empty()
             return
         if not resume:
             raise ExistingRunError(
                 f'{self.work_dir} already holds a DMT run: add --resume to continue it, or choose another --work-dir'
             )
-        changes = describe_changes(json.loads(self.path.read_text())['config'], flatten(cfg))
+        config = (read_json(self.path) or {}).get('config')
+        if not isinstance(config, dict):
+            raise DamagedFileError(
+                f'{self.path} is damaged, which says what run this is: restore it from a copy, or choose another '
+                '--work-dir'
+            )
+        changes = describe_changes(config, flatten(cfg))
         if changes:
             raise UserError(
                 f'{self.work_dir} holds a run with another config ({changes}): restore that config to continue it, '
                 'or choose another --work-dir'
             )
+
+    def _check_empty(self) -> None:
+        """Refuse to take over the phases of a run that nothing tells the config of."""
+        for name in ('phase.json', 'labels.json', 'part-*.csv', '*.pth'):
+            for path in self.work_dir.glob(f'[0-9][0-9]_*/{name}'):
+                raise ExistingRunError(
+                    f'{self.work_dir} holds phases of a run (e.g. {path.parent.name}), but no dmt.json, which says of '
+                    'what run: restore it from a copy, delete the folders of the phases, or choose another --work-dir'
+                )
 
     def start(self, cfg: Config) -> None:
         """Write config and plan unless they exist already."""
@@ -70,9 +89,9 @@ class Manifest:
         return self.work_dir / name
 
     def record(self, name: str) -> dict[str, Any] | None:
-        """Result of a phase; None if the phase is not complete."""
-        path = self.folder(name) / 'phase.json'
-        return json.loads(path.read_text()) if path.is_file() else None
+        """Result of a phase; None if the phase is not complete, or its record is damaged."""
+        record = read_json(self.folder(name) / 'phase.json')
+        return None if record is None or record.get('phase', name) != name else record
 
     def is_complete(self, name: str) -> bool:
         """Whether a phase is complete."""
@@ -91,22 +110,40 @@ class Manifest:
 
         Raises:
             FileNotFoundError: if the checkpoint does not exist.
+            RefusedFileError: if it would not be in the folder of the phase.
         """
-        record = self.record(name)
-        path = self.folder(name) / (record or {}).get('checkpoint', 'no checkpoint recorded')
+        given = (self.record(name) or {}).get('checkpoint', 'no checkpoint recorded')
+        path = self.folder(name) / str(given)
+        if path.name != given:
+            raise RefusedFileError(
+                f'{self.folder(name) / "phase.json"} names the checkpoint {given!r}, but a phase hands over a file in '
+                'its own folder; delete that folder to run the phase again'
+            )
         if not path.is_file():
             raise MissingFileError(f'{path}: checkpoint of phase {name} not found; delete its folder to retrain it')
         return path
 
 
-def latest_checkpoint(folder: Path) -> Path | None:
-    """Newest complete checkpoint ``iter_*.pth`` of an interrupted phase; deletes newer, half-written ones."""
-    checkpoints = sorted(folder.glob('iter_*.pth'), key=lambda path: int(path.stem.removeprefix('iter_')))
-    for path in reversed(checkpoints):
-        if zipfile.is_zipfile(path):  # torch writes the archive's directory last
-            return path
-        path.unlink()
-    return None
+def latest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
+    """Newest whole checkpoint ``iter_*.pth`` of an interrupted phase.
+
+    Returns:
+        The checkpoint, or None; and a line for each newer one that cannot be used. Damaged ones are deleted.
+    """
+    found = {path: re.fullmatch(r'iter_(\d+)', path.stem) for path in folder.glob('iter_*.pth') if path.is_file()}
+    checkpoints = sorted((int(match[1]), path) for path, match in found.items() if match)
+    findings = []
+    for _, path in reversed(checkpoints):
+        try:
+            check_archive(path)
+        except DamagedFileError as error:
+            findings.append(f'{error}: it is deleted')
+            path.unlink()
+            continue
+        if read_meta(path).get('dmt', {}).get('phase') == folder.name:
+            return path, findings
+        findings.append(f'{path} is not of phase {folder.name}: it is not used')
+    return None, findings
 
 
 def describe_changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -2,12 +2,14 @@
 
 import itertools
 import logging
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmdmt.core.schedule import Phase
+from mmdmt.files import disk_full, is_full
 
 
 class PhaseRunner(Runner):
@@ -22,6 +24,22 @@ class PhaseRunner(Runner):
 
     def __init__(self, *args: Any, experiment_name: str, **kwargs: Any) -> None:
         super().__init__(*args, experiment_name=f'{experiment_name}_{next(self._count)}', **kwargs)
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Save a checkpoint.
+
+        Raises:
+            DiskFullError: if the disk cannot hold it; names the file, what it needs and what is free.
+        """
+        try:
+            super().save_checkpoint(out_dir, filename, *args, **kwargs)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            path = Path(out_dir) / filename
+            path.unlink(missing_ok=True)  # half of it
+            others = [other.stat().st_size for other in path.parent.glob('*.pth')]
+            raise disk_full(path, max(others, default=0)) from error
 
     @property
     def _is_baseline(self) -> bool:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from mmdmt.core.schedule import Phase
+from mmdmt.engine.disk_space import disk_space, held_labels
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import DMTSettings, stage_of
+from mmdmt.files import free_space, megabytes
 from mmdmt.labels.stores import STORES
 
 LABEL_ACCURACY = 'label accuracy'
@@ -94,7 +96,7 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
     label_bytes = {model: data.label_bytes(model) for model in settings.models}
     each = [label_bytes[phase.model] for phase in labels]
     keep = settings.keep_labels or STORES[plan.task.store].always_kept
-    held = sum(each) if keep else max(each, default=0)
+    held = held_labels(data, each)
     return '\n'.join(
         [
             markdown_table(
@@ -110,11 +112,19 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
             'phases',
             f'pseudo labels: at most {max(each, default=0) / 2**20:,.1f} MiB per label phase (before compression), '
             f'{held / 2**20:,.1f} MiB on disk at a time ' + ('(kept)' if keep else '(deleted after use)'),
+            *(_disk_lines(manifest, data) if data.weight_bytes else ()),
             *(f'behavior of the published code: {behaviour}' for behaviour in behaviours),
             *_class_table(data),
             *(f'warning: {warning}' for warning in data.warnings),
         ]
     )
+
+
+def _disk_lines(manifest: Manifest, data: RunData) -> list[str]:
+    """Space for checkpoints, and a warning if there is too little."""
+    space, free = disk_space(manifest, data), free_space(manifest.work_dir)
+    lines = [f'{space.describe()}; {megabytes(free)} are free']
+    return lines + (['warning: the free disk space is too small'] if space.sure > free else [])
 
 
 def _class_table(data: RunData) -> list[str]:

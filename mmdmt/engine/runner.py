@@ -13,23 +13,27 @@ from mmengine.dist import barrier, init_dist, is_distributed, is_main_process
 from mmengine.fileio import isfile
 from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS, init_default_scope
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 
 from mmdmt.core.schedule import Phase
 from mmdmt.engine import report, result
+from mmdmt.engine.discard import discard_used
+from mmdmt.engine.disk_space import check_space
 from mmdmt.engine.environment import check_package_families
 from mmdmt.engine.fidelity import published_behaviours
+from mmdmt.engine.locks import claimed, planning
 from mmdmt.engine.manifest import Manifest, latest_checkpoint
 from mmdmt.engine.phase_config import ResolvedPhase, final_config
 from mmdmt.engine.phase_runner import PhaseRunner, release, run_phase
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.rehearsal import rehearse
+from mmdmt.engine.repair import Repair
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.take_over import take_over
 from mmdmt.engine.tta import enable_tta
-from mmdmt.errors import MissingFileError, UserError
+from mmdmt.errors import DamagedFileError, MissingFileError, UserError, own_message
 from mmdmt.files import sweep, write_text
-from mmdmt.labels.stores import STORES
+from mmdmt.untrusted import load_checkpoint, untrusted_files
 
 
 @RUNNERS.register_module()
@@ -62,6 +66,7 @@ class DMTRunner:
 
     # Public operations
 
+    @untrusted_files()
     def train(self, phase: str | None = None) -> None:
         """Run all incomplete phases, or only the named one.
 
@@ -74,33 +79,52 @@ class DMTRunner:
         self._init_dist()
         self.manifest.check(self.cfg, resume=bool(self.cfg.get('resume')) or phase is not None)
         barrier()  # no process may write before all have checked
+        with claimed(self.work_dir, [item.name for item in chosen] if is_main_process() else []):
+            self._train(chosen)
+
+    def _train(self, chosen: list[Phase]) -> None:
         self.data.prepare(self.work_dir / 'splits')
-        todo = [item for item in chosen if not self.manifest.is_complete(item.name)]
+        todo = self._todo(chosen)
         if todo and is_main_process():
-            self.data.check()
-            for warning in self.data.warnings:
-                self._logger.warning(warning)
-            self._rehearse()
-            self.manifest.start(self.cfg)
-            sweep(self.work_dir)
+            self._check()
         barrier()
         self._logger.info(f'{len(self.manifest.phases)} phases, {len(todo)} of them to run, in {self.work_dir}')
         for behaviour in published_behaviours(self.plan):
             self._logger.info(f'Behavior of the published code: {behaviour}')
-        for item in todo:
-            self._run(self.data.phases[item.name])
+        self._run_all(chosen, todo)
         if all(self.manifest.is_complete(item.name) for item in self.manifest.phases):
             self._finish()
 
+    def _todo(self, chosen: list[Phase]) -> list[Phase]:
+        """The chosen phases that are not complete, those with damaged files included."""
+        if is_main_process():
+            Repair(self.manifest, self.plan.task.store, self._logger.warning).reopen(chosen)
+        barrier()
+        return [item for item in chosen if not self.manifest.is_complete(item.name)]
+
+    def _check(self) -> None:
+        """Check all that can be checked before the first step, and write what run this is."""
+        self.data.check()
+        for warning in self.data.warnings:
+            self._logger.warning(warning)
+        check_space(self.manifest, self.data)
+        self._rehearse()
+        with planning(self.work_dir):
+            self.manifest.check(self.cfg, resume=True)  # another process may have begun meanwhile
+            self.manifest.start(self.cfg)
+        sweep(self.work_dir)
+
+    @untrusted_files()
     def dry_run(self) -> str:
         """Check everything and describe the plan; write nothing."""
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
         with tempfile.TemporaryDirectory() as folder:
-            self.data.prepare(Path(folder))
+            self.data.prepare(Path(folder) / 'splits')
             self.data.check()
             self._rehearse()
             return report.describe_plan(self.manifest, self.data, published_behaviours(self.plan))
 
+    @untrusted_files()
     def test(self, tta: bool = False) -> dict[str, float]:
         """Test ``load_from``, or the result of the run, on the test set; ``tta`` averages several views per image."""
         self._init_dist()
@@ -109,6 +133,7 @@ class DMTRunner:
             enable_tta(cfg)
         return Runner.from_cfg(cfg).test()
 
+    @untrusted_files()
     def val(self) -> dict[str, float]:
         """Validate ``load_from``, or the result of the run, on the validation set."""
         self._init_dist()
@@ -166,6 +191,19 @@ class DMTRunner:
 
     # Execution
 
+    def _run_all(self, chosen: list[Phase], todo: list[Phase]) -> None:
+        """Run phases one after the other; where a file turns out damaged on the way, what it needs is made anew."""
+        for last_attempt in (False, True):
+            try:
+                for item in todo:
+                    self._run(self.data.phases[item.name])
+                return
+            except DamagedFileError as error:
+                if last_attempt or is_distributed():  # with several processes, the others wait for this one
+                    raise
+                self._logger.warning(own_message(error))
+                todo = self._todo(chosen)
+
     def _run(self, resolved: ResolvedPhase) -> None:
         """Run one phase to its end, in its own Runner."""
         phase = resolved.phase
@@ -184,13 +222,12 @@ class DMTRunner:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
         barrier()
-        self._discard_used_labels()
+        if is_main_process():
+            discard_used(self.manifest, self.settings, self.plan.task.store)
 
     def _bound(self, resolved: ResolvedPhase) -> Config:
         """Complete the config of a phase with the results of earlier phases or of an interrupted attempt."""
         phase = resolved.phase
-        if phase.labels is not None:
-            self._check_labels(phase.labels)
         cfg = copy.deepcopy(resolved.config)
         if phase.init is not None:
             cfg.load_from = str(self.manifest.checkpoint(phase.init))
@@ -199,20 +236,17 @@ class DMTRunner:
         self._set_launcher(cfg)
         return cfg
 
-    def _check_labels(self, label_phase: str) -> None:
-        """Raise FileNotFoundError if the labels of a complete phase were deleted."""
-        folder = self.manifest.folder(label_phase)
-        if not STORES[self.plan.task.store](folder).names():
-            raise MissingFileError(
-                f'the pseudo labels in {folder} were deleted after use; delete that folder to recreate them'
-            )
-
     def _continue(self, cfg: Config) -> None:
         """Resume a train phase from the last checkpoint of an interrupted attempt, if there is one."""
         folder = Path(cfg.work_dir)
-        interrupted = latest_checkpoint(folder) if is_main_process() else None
+        findings: list[str] = []
+        if is_main_process():
+            interrupted, findings = latest_checkpoint(folder)
         barrier()
-        interrupted = interrupted or latest_checkpoint(folder)
+        if not is_main_process():
+            interrupted, _ = latest_checkpoint(folder)
+        for finding in findings:
+            self._logger.warning(finding)
         if interrupted is not None:
             self._logger.info(f'Resuming from {interrupted}')
             cfg.load_from, cfg.resume = str(interrupted), True
@@ -238,13 +272,6 @@ class DMTRunner:
             return None
         return sum(record['seconds'] for record in measured) / sum(record[unit] for record in measured)
 
-    def _discard_used_labels(self) -> None:
-        if self.settings.keep_labels or not is_main_process():
-            return
-        for phase in self.manifest.phases:
-            if phase.labels is not None and self.manifest.is_complete(phase.name):
-                STORES[self.plan.task.store](self.manifest.folder(phase.labels)).discard()
-
     # Result
 
     def _finish(self) -> None:
@@ -261,7 +288,7 @@ class DMTRunner:
         path = self.cfg.get('load_from') or str(self.work_dir / 'best.pth')
         if not isfile(path):
             raise MissingFileError(f'checkpoint {path} does not exist')
-        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+        checkpoint = load_checkpoint(path)
         model = checkpoint.get('meta', {}).get('dmt', {}).get('model', next(iter(self.settings.models)))
         cfg = final_config(self.plan, model)
         cfg.merge_from_dict(dict(load_from=path, work_dir=str(self.work_dir)))

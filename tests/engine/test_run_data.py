@@ -2,16 +2,19 @@
 
 import copy
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from mmseg.models import SegDataPreProcessor  # noqa: F401  registers the models that the configs name
 from PIL import Image
 
 from mmdmt.engine import DMTRunner
-from mmdmt.engine.run_data import _pop_pipeline
+from mmdmt.engine.plan import RunPlan
+from mmdmt.engine.run_data import RunData, _pop_pipeline
+from mmdmt.errors import UserError
 
 SIZE = (24, 32)
 
@@ -365,3 +368,20 @@ def test_pipeline_and_unlabeled_images_of_one_model(folder_config, folder_data):
         for name in models
     }
     assert ('Resize' in steps['a'], 'Resize' in steps['b']) == (False, True)
+
+
+@pytest.mark.parametrize('content', [None, b'', b'labeled0', b'\0' * 9, b'of another run\n'])
+def test_damaged_list_of_a_split_is_written_anew(folder_config, folder_data, content):
+    """Unless the data has changed too: then nobody knows which images were labeled."""
+    folder_config.dmt.split = dict(ratio=1.5)
+    folder_config.dmt.unlabeled.ann_file = 'labeled.txt'
+    init_default_scope('mmseg')
+    lists = Path(folder_config.work_dir) / 'splits'
+    RunData(RunPlan.of(folder_config), lists.parent).prepare(lists)
+    path, before = lists / 'labeled.txt', (lists / 'labeled.txt').read_bytes()
+    path.unlink() if content is None else path.write_bytes(content)
+    RunData(RunPlan.of(folder_config), lists.parent).prepare(lists)
+    assert path.read_bytes() == before
+    (folder_data / 'labeled.txt').write_text('labeled2\nlabeled1\n')
+    with pytest.raises(UserError, match=r'splits/.*\.txt was created from another list of images'):
+        RunData(RunPlan.of(folder_config), lists.parent).prepare(lists)

@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from mmdmt.files import write_json
+from mmdmt.engine.commit import commit
 
 
 @HOOKS.register_module()
@@ -86,7 +86,6 @@ class DMTHook(Hook):
 
     @master_only
     def _commit(self, runner: Runner, record: dict[str, Any]) -> None:
-        folder = Path(runner.work_dir)
         if torch.cuda.is_available():
             record['gpu_memory_mib'] = torch.cuda.max_memory_allocated() // 2**20
         record = dict(
@@ -97,7 +96,4 @@ class DMTHook(Hook):
             **self.figures,
             **record,
         )
-        write_json(folder / 'phase.json', record)
-        for path in folder.glob('*.pth'):
-            if path.name != record.get('checkpoint'):
-                path.unlink()
+        commit(Path(runner.work_dir), record)

@@ -46,7 +46,7 @@ def lose_baseline_and_label(run):
 
 
 def labels(run):
-    return {path.name: path.read_bytes() for path in (run / '01_label_a').rglob('*.[pn]*[gy]')}
+    return {path.name: path.read_bytes() for path in (run / '01_label_a').glob('[lc]*/*.*')}
 
 
 def test_lost_files_are_made_again(labeled, resume, tmp_path):

@@ -35,6 +35,9 @@ from mmdmt.errors import DamagedFileError, MissingFileError, UserError, own_mess
 from mmdmt.files import sweep, write_text
 from mmdmt.untrusted import load_checkpoint, untrusted_files
 
+# A rotten disk shows its damage bit by bit: in training the labels that are read, in labeling all of the rest.
+ATTEMPTS = 4
+
 
 @RUNNERS.register_module()
 class DMTRunner:
@@ -193,13 +196,13 @@ class DMTRunner:
 
     def _run_all(self, chosen: list[Phase], todo: list[Phase]) -> None:
         """Run phases one after the other; where a file turns out damaged on the way, what it needs is made anew."""
-        for last_attempt in (False, True):
+        for attempt in range(ATTEMPTS):
             try:
                 for item in todo:
                     self._run(self.data.phases[item.name])
                 return
             except DamagedFileError as error:
-                if last_attempt or is_distributed():  # with several processes, the others wait for this one
+                if attempt + 1 == ATTEMPTS or is_distributed():  # with several processes, the others wait for this one
                     raise
                 self._logger.warning(own_message(error))
                 todo = self._todo(chosen)

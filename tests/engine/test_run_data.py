@@ -382,6 +382,6 @@ def test_damaged_list_of_a_split_is_written_anew(folder_config, folder_data, con
     path.unlink() if content is None else path.write_bytes(content)
     RunData(RunPlan.of(folder_config), lists.parent).prepare(lists)
     assert path.read_bytes() == before
-    (folder_data / 'labeled.txt').write_text('labeled2\nlabeled1\n')
+    (folder_data / 'labeled.txt').write_text('labeled2\nlabeled1\nval0\n')
     with pytest.raises(UserError, match=r'splits/.*\.txt was created from another list of images'):
         RunData(RunPlan.of(folder_config), lists.parent).prepare(lists)

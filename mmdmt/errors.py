@@ -1,5 +1,7 @@
 """Mistakes of the user's, told from errors of the program."""
 
+import re
+
 
 class UserError(ValueError):
     """Something in a config, in the data or in a command is not as it must be.
@@ -13,8 +15,24 @@ class MissingFileError(UserError, FileNotFoundError):
     """A file that is needed does not exist."""
 
 
+class RefusedFileError(UserError):
+    """A file could run code, or lead to files outside of where it should."""
+
+
+class DamagedFileError(UserError):
+    """A file is cut off, or its content is not what was written."""
+
+
 class ExistingRunError(UserError, FileExistsError):
     """A work dir holds another run."""
+
+
+class InUseError(UserError):
+    """Another process works in a work dir."""
+
+
+class DiskFullError(UserError, OSError):
+    """The disk is full, or will be."""
 
 
 class InstallationError(UserError, RuntimeError):
@@ -23,3 +41,11 @@ class InstallationError(UserError, RuntimeError):
 
 class DivergedError(UserError, FloatingPointError):
     """Training has diverged; the remedy is in the settings."""
+
+
+def own_message(error: Exception) -> str:
+    """Message of an error; of one in a data loader's worker, what it was before torch put a traceback before it."""
+    message = str(error)
+    if message.startswith('Caught ') and 'Original Traceback' in message:
+        message = re.split(r'^(?:\w+\.)*\w+Error: ', message, flags=re.MULTILINE)[-1]
+    return message.strip()

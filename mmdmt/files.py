@@ -1,14 +1,20 @@
 """Write files atomically: each exists whole or not at all, whatever happens meanwhile."""
 
+import errno
 import json
 import os
+import shutil
 import socket
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from mmdmt.errors import DiskFullError
+
 SUFFIX = '.tmp'
+CHUNK = 2**22
 
 
 @contextmanager
@@ -42,9 +48,42 @@ def atomic(path: str | os.PathLike[str], mode: str = 'wb') -> Iterator[IO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        written = temporary.stat().st_size if temporary.exists() else 0
         temporary.unlink(missing_ok=True)
+        if is_full(error):
+            raise disk_full(path, written) from error
         raise
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error is that of a full disk, or of a used-up quota."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def free_space(path: str | os.PathLike[str]) -> int:
+    """Free bytes on the disk of a file or folder, which need not exist yet."""
+    path = Path(path).absolute()
+    return shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.exists())).free
+
+
+def disk_full(path: str | os.PathLike[str], needed: int) -> DiskFullError:
+    """The error for a file of at least ``needed`` bytes that the disk cannot hold."""
+    return DiskFullError(
+        f'{path} cannot be written: the disk is full. It needs {megabytes(needed)} or more, '
+        f'{megabytes(free_space(path))} are free. Free some space, then continue with --resume'
+    )
+
+
+def megabytes(number: float) -> str:
+    """A number of bytes, to be read by humans."""
+    return f'{number / 2**20:,.1f} MiB'
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a binary file atomically."""
+    with atomic(path) as file:
+        file.write(content)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -58,6 +97,27 @@ def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None
     write_text(path, json.dumps(content, indent=1))
 
 
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Read a JSON file that holds a dict; None if the file does not exist or is damaged."""
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def checksum(path: str | os.PathLike[str]) -> list[int] | None:
+    """Size in bytes and CRC-32 of a file; None if it cannot be read."""
+    size = code = 0
+    try:
+        with open(path, 'rb') as file:
+            while chunk := file.read(CHUNK):
+                size, code = size + len(chunk), zlib.crc32(chunk, code)
+    except OSError:
+        return None
+    return [size, code]
+
+
 def sweep(folder: str | os.PathLike[str]) -> None:
     """Delete the temporary files that killed processes of this host left in a folder and below it.
 
@@ -66,11 +126,12 @@ def sweep(folder: str | os.PathLike[str]) -> None:
     host = socket.gethostname()
     for path in Path(folder).rglob(f'.*~{host}~*{SUFFIX}'):
         process = path.name.removesuffix(SUFFIX).rpartition('~')[2]
-        if process.isdigit() and (int(process) == os.getpid() or not _is_alive(int(process))):
+        if process.isdigit() and (int(process) == os.getpid() or not is_alive(int(process))):
             path.unlink(missing_ok=True)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether a process of this host runs, by its number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

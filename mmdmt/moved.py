@@ -9,6 +9,7 @@ from types import ModuleType
 
 MOVED = {
     'mmdmt.cls.checks': 'mmdmt.cls.label_checks',
+    'mmdmt.cls.safe_pickle': 'mmdmt.safe_pickle',
     'mmdmt.cls.task': 'mmdmt.cls.classification_task',
     'mmdmt.core.experiment': 'mmdmt.experiments.jobs',
     'mmdmt.core.label_quality': 'mmdmt.analysis.label_quality',

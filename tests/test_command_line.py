@@ -3,6 +3,7 @@ import sys
 import warnings
 
 import pytest
+import torch
 
 from mmdmt.command_line import add_debug_argument, run_tool
 from mmdmt.errors import ExistingRunError, MissingFileError, UserError
@@ -71,3 +72,41 @@ def test_notices_of_the_toolboxes_are_not_shown(recwarn):
     with warnings.catch_warnings():
         run_tool(main)
     assert [str(warning.message) for warning in recwarn] == ['The drawing is wrong']
+
+
+def test_full_disk_is_a_mistake_too(capsys):
+    def main():
+        raise OSError(28, 'No space left on device', '/x/vis_data/scalars.json')
+
+    with pytest.raises(SystemExit) as ended:
+        run_tool(main)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: [Errno 28] No space left on device: '/x/vis_data/scalars.json'\n"
+
+
+def test_mistake_found_by_a_worker_of_a_data_loader(capsys):
+    """torch puts its traceback before the message."""
+    text = 'Caught UserError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File "x"\n'
+
+    def main():
+        raise UserError(f'{text}mmdmt.errors.UserError: x.png is damaged\n')
+
+    with pytest.raises(SystemExit):
+        run_tool(main)
+    assert capsys.readouterr().err == 'error: x.png is damaged\n'
+
+
+def test_code_in_files_needs_an_option(monkeypatch, tmp_path, capsys):
+    """Also where a package of others loads them."""
+    torch.save({'meta': argparse.Namespace()}, tmp_path / 'x.pth')
+
+    def main():
+        torch.load(tmp_path / 'x.pth', weights_only=False)
+
+    monkeypatch.setattr(sys, 'argv', ['tool'])
+    with pytest.raises(SystemExit) as ended:
+        run_tool(main)
+    assert ended.value.code == 2
+    assert 'a file is refused: it names code to run (argparse.Namespace)' in capsys.readouterr().err
+    monkeypatch.setattr(sys, 'argv', ['tool', '--allow-pickle'])
+    run_tool(main)

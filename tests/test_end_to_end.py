@@ -327,6 +327,7 @@ def test_two_processes_label_as_one(tiny_config, tmp_path, root):
     assert f'mIoU: {recorded:.4f}' in done.stdout
     # The work dir of one process: the same baseline, from which it labels.
     shutil.copytree(together / '00_train_a', alone / '00_train_a')
+    shutil.copy(together / 'dmt.json', alone)
     DMTRunner(tiny_config(alone, options)).train(phase='01_label_a')
     assert len(labels(alone / '01_label_a')) == 5
     assert_same_labels(together / '01_label_a', alone / '01_label_a')

@@ -203,6 +203,7 @@ def test_two_processes_label_as_one(tmp_path):
     done = bash(ROOT / 'tools/dist_test.sh', config, together / 'best.pth', 2)
     assert 'accuracy/fine_grained' in done.stdout, done.stdout
     shutil.copytree(together / '00_train_a', alone / '00_train_a')
+    shutil.copy(together / 'dmt.json', alone)
     DMTRunner(tiny(alone, options)).train(phase='01_label_a')
     rows = LabelTable(alone / '01_label_a').rows()
     assert len(rows) == 260

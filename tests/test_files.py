@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from mmdmt.files import atomic, sweep, write_json, write_text
+from mmdmt.errors import DiskFullError
+from mmdmt.files import atomic, checksum, free_space, read_json, sweep, write_bytes, write_json, write_text
 
 WRITER = """
 import sys, time
@@ -160,3 +161,40 @@ def test_files_of_hosts_with_a_longer_name_stay(tmp_path):
         path.touch()
         sweep(tmp_path)
         assert path.exists()
+
+
+def test_full_disk_is_named_with_file_and_sizes(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, 'No space left on device')
+
+    (tmp_path / 'x.bin').write_bytes(b'old')
+    monkeypatch.setattr(os, 'fsync', full)
+    message = (
+        rf'{tmp_path}/x\.bin cannot be written: the disk is full\. It needs 2\.0 MiB or more, [\d,.]+ MiB are free\.'
+    )
+    with pytest.raises(DiskFullError, match=message):
+        write_bytes(tmp_path / 'x.bin', bytes(2**21))
+    assert (tmp_path / 'x.bin').read_bytes() == b'old'
+    assert names(tmp_path) == ['x.bin']
+
+
+def test_free_space_of_a_folder_to_come(tmp_path):
+    assert free_space(tmp_path / 'not/yet') == pytest.approx(free_space(tmp_path), rel=0.1)
+
+
+def test_checksum(tmp_path):
+    """CRC-32 of "123456789" is the check value of its specification."""
+    (tmp_path / 'x').write_bytes(b'123456789')
+    assert checksum(tmp_path / 'x') == [9, 0xCBF43926]
+    (tmp_path / 'x').write_bytes(b'')
+    assert checksum(tmp_path / 'x') == [0, 0]
+    assert checksum(tmp_path / 'no') is None
+
+
+@pytest.mark.parametrize('content', [b'', b'{"a"', b'[1]', b'null', b'\xff\xfe', b'{}\x00'])
+def test_damaged_json_is_none(tmp_path, content):
+    (tmp_path / 'x.json').write_bytes(content)
+    assert read_json(tmp_path / 'x.json') is None
+    assert read_json(tmp_path / 'no.json') is None
+    write_json(tmp_path / 'x.json', {'a': 1})
+    assert read_json(tmp_path / 'x.json') == {'a': 1}

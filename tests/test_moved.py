@@ -50,6 +50,7 @@ def test_old_name_is_the_module_that_it_is_now(old, new, monkeypatch):
 # What earlier code imported from each old name.
 PUBLIC = {
     'mmdmt.cls.checks': 'check_labeled',
+    'mmdmt.cls.safe_pickle': 'load_pickle',
     'mmdmt.cls.task': 'ClassificationTask',
     'mmdmt.core.experiment': 'plan_jobs',
     'mmdmt.core.label_quality': 'LabelQuality',

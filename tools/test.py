@@ -17,6 +17,7 @@ from mmdmt.engine.hooks import FitHook
 from mmdmt.engine.tta import enable_tta
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import write_json
+from mmdmt.untrusted import load_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,6 +62,7 @@ def main() -> None:
     args.checkpoint = args.checkpoint or str(Path(cfg.work_dir) / 'best.pth')
     if not Path(args.checkpoint).is_file():
         raise MissingFileError(f'checkpoint {args.checkpoint} does not exist')
+    load_checkpoint(args.checkpoint)  # a bad file is refused before the data is read
     cfg.load_from = args.checkpoint
     if args.out is not None:
         save_predictions(cfg, args.out, 'val' if args.val else 'test')

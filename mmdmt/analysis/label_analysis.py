@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
-from mmengine.runner import load_checkpoint
+from mmengine.runner.checkpoint import load_state_dict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,6 +26,7 @@ from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import RunData
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.labels.maps import LabelMaps
+from mmdmt.untrusted import load_checkpoint, state_dict
 
 
 def why_not(plan: RunPlan) -> str | None:
@@ -168,7 +169,7 @@ class Analysis:
         own = without_pretrained(config['model'])
         own.setdefault('data_preprocessor', config.get('data_preprocessor'))
         model = MODELS.build(Config(dict(model=own)).model)
-        load_checkpoint(model, str(self.manifest.checkpoint(name)), map_location='cpu', logger='silent')
+        load_state_dict(model, state_dict(load_checkpoint(self.manifest.checkpoint(name))), logger='silent')
         return model.to(get_device()).eval()
 
 

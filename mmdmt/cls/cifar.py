@@ -11,9 +11,9 @@ from mmpretrain.datasets.categories import CIFAR10_CATEGORIES, CIFAR100_CATEGORI
 from mmpretrain.registry import DATASETS
 
 from mmdmt.cls.image_list import InMemoryDataset
-from mmdmt.cls.safe_pickle import load_pickle
 from mmdmt.core.splits import balanced_split
 from mmdmt.errors import MissingFileError, UserError
+from mmdmt.safe_pickle import load_pickle
 
 # Seed for choosing the validation images: every labeled split has the same ones, whatever its seed.
 VAL_SEED = 8514

@@ -1,6 +1,7 @@
 """Build the datasets of a config; errors name the missing file."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from mmengine.utils import is_abs
 
 from mmdmt.config_dicts import copy_config
 from mmdmt.datasets.image_files import check_plain, read_list
-from mmdmt.errors import MissingFileError, UserError
+from mmdmt.errors import MissingFileError, RefusedFileError, UserError
 
 # How to make what data sets do not come with.
 MADE_BY = {
@@ -26,7 +27,8 @@ def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence,
 
     Raises:
         FileNotFoundError: if a path does not exist; the message names the config key and the path.
-        ValueError: if the dataset is empty, or if a training pipeline has a refused transform.
+        ValueError: if the dataset is empty, if a training pipeline has a refused transform, if a list could run code,
+            or if it names files outside of the folders in the config.
     """
     for part_key, part in _parts(config, key):
         if key.startswith('dmt.'):
@@ -36,6 +38,8 @@ def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence,
     try:
         dataset = DATASETS.build(copy_config(config))
         dataset.full_init()
+    except RefusedFileError as error:
+        raise RefusedFileError(f'{key} ({list_name(config)}): {error}') from error
     except UserError:
         raise
     except (ValueError, TypeError, KeyError, AssertionError, RuntimeError, OSError) as error:
@@ -46,6 +50,8 @@ def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence,
         dataset = ()
     if len(dataset) == 0:
         raise UserError(f'{key} lists no image ({list_name(config)})')
+    for part in _leaves(dataset):
+        _check_inside(part, key)
     return dataset
 
 
@@ -95,6 +101,34 @@ def _explain_list(config: Mapping, key: str, error: Exception) -> None:
         for number, line in read_list(path) if fileio.isfile(path) and _is_list(path) else ():
             if not line.rpartition(' ')[2].lstrip('-').isdigit() or ' ' not in line:
                 raise UserError(f'list {path}, line {number}: must be NAME LABEL, got {line!r}') from error
+
+
+def _leaves(dataset: Any) -> Iterator[Any]:
+    """The datasets in a concatenation or another wrapper."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if inner == [None]:
+        yield dataset
+    else:
+        for part in inner:
+            yield from _leaves(part)
+
+
+def _check_inside(dataset: Any, key: str) -> None:
+    """Refuse a list that leads out of the folders that the config names, by ``..`` or by absolute paths."""
+    prefix = getattr(dataset, 'data_prefix', None) or {}
+    named = [getattr(dataset, 'data_root', None), *(prefix.values() if isinstance(prefix, Mapping) else [prefix])]
+    # Links are not followed: whoever made a link in the data folder chose its target.
+    roots = [os.path.join(os.path.abspath(root), '') for root in {root for root in named if root} or {'.'}]
+    for idx in range(len(dataset)):
+        info = dataset.get_data_info(idx)
+        for name, path in info.items():
+            if not name.endswith('_path') or not isinstance(path, str) or 'img' in info:
+                continue
+            if not os.path.abspath(path).startswith(tuple(roots)):
+                raise RefusedFileError(
+                    f'{key} lists {path}, which is outside of {min(roots, key=len)}; if that is wanted, set '
+                    'data_root or data_prefix to a folder that contains it'
+                )
 
 
 def _parts(config: Mapping, key: str) -> Iterable[tuple[str, Mapping]]:

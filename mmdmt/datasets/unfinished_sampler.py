@@ -1,13 +1,26 @@
 """The sampler of label phases."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
-from mmengine.dist import broadcast_object_list, get_dist_info
+from mmengine.dist import broadcast_object_list, get_dist_info, is_main_process
+from mmengine.logging import print_log
 from mmengine.registry import DATA_SAMPLERS
 from torch.utils.data import Sampler
 
+from mmdmt.labels.store import LabelStore
 from mmdmt.labels.stores import STORES
+
+
+def _clean(labels: LabelStore, strange: set[str]) -> None:
+    """Drop the labels of other images, and say which were lost."""
+    if strange and not labels.complete:
+        labels.forget(strange)
+    lost = sorted(labels.lost())
+    if lost:
+        text = f'{labels.root}: labels of {len(lost)} images are missing or damaged, e.g. {lost[0]}; they are made anew'
+        print_log(text, 'current', logging.WARNING)
 
 
 @DATA_SAMPLERS.register_module()
@@ -28,10 +41,13 @@ class UnfinishedSampler(Sampler):
     def __init__(
         self, dataset: Any, label_dir: str, store: str = 'maps', batch_size: int = 1, seed: int | None = None
     ) -> None:
-        done = STORES[store](label_dir).names()
+        labels = STORES[store](label_dir)
+        done, names = labels.names(), [dataset.name(idx) for idx in range(len(dataset))]
+        if is_main_process():
+            _clean(labels, done.difference(names))
         whole = range(len(dataset))
         batches = [whole[start : start + batch_size] for start in range(0, len(dataset), batch_size)]
-        unfinished = [list(batch) for batch in batches if any(dataset.name(idx) not in done for idx in batch)]
+        unfinished = [list(batch) for batch in batches if any(names[idx] not in done for idx in batch)]
         # One process may write labels while another still builds its loader, so all use the list of the first one.
         shared = [unfinished]
         broadcast_object_list(shared)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from mmdmt.command_line import add_debug_argument
+from mmdmt.command_line import add_debug_argument, add_pickle_argument
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import write_text
 
@@ -30,6 +30,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torch.distributed.launch passes this argument; torchrun sets the environment variable instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    add_pickle_argument(parser)
     add_debug_argument(parser)
 
 
@@ -70,6 +71,8 @@ def read_config(path: str | Path, options: Mapping[str, Any]) -> Config:
         cfg = Config.fromfile(path)
     except (SyntaxError, ImportError, KeyError, TypeError, AttributeError, NameError, OSError) as error:
         raise UserError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+    except UserError as error:
+        raise UserError(f'config {path}: {error}') from error
     data_root = cfg.get('data_root')
     try:
         cfg.merge_from_dict(dict(options))

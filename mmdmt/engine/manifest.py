@@ -1,8 +1,7 @@
 """The state of a run on disk."""
 
-import json
 import math
-import zipfile
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,18 @@ from mmengine.config import Config
 
 from mmdmt.config_dicts import leaves
 from mmdmt.core.schedule import Phase
-from mmdmt.errors import ExistingRunError, MissingFileError, UserError
-from mmdmt.files import write_json
+from mmdmt.errors import DamagedFileError, ExistingRunError, MissingFileError, RefusedFileError, UserError
+from mmdmt.files import read_json, write_json
+from mmdmt.untrusted import check_archive, read_meta
 
 # Keys that do not affect results: a run may resume with other values.
 FREE_KEYS = frozenset(
     'work_dir resume launcher log_level log_processor visualizer vis_backends env_cfg custom_imports runner_type '
     'default_hooks tta_model tta_pipeline'.split()
 )
-FREE_LEAVES = frozenset({'data_root', 'rehearse', 'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'})
+FREE_LEAVES = frozenset(
+    {'data_root', 'rehearse', 'keep_checkpoints', 'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'}
+)
 
 
 INPUTS = 'inputs.json'
@@ -54,16 +56,19 @@ class Manifest:
 
         Raises:
             FileExistsError: if the work dir holds a run and ``resume`` is False.
-            ValueError: if that run must have another config; names the keys that differ.
+            ValueError: if that run must have another config; names the keys that differ. Or if phases are there that no
+                ``dmt.json`` tells the run of.
         """
         if not self.path.is_file():
+            self._check_empty()
             return
         if not resume:
             raise ExistingRunError(
                 f'{self.work_dir} already holds a DMT run: add --resume to continue it, or choose another --work-dir'
             )
+        config = self.config()
         unknown = [phase for phase in self.phases if self.is_complete(phase.name) and not self.inputs(phase.name)]
-        changes = describe_changes(self.config(), flatten(cfg))
+        changes = describe_changes(config, flatten(cfg))
         if unknown and changes:
             raise UserError(
                 f'{self.work_dir} holds a run with another config ({changes}): restore that config to continue it, '
@@ -71,19 +76,38 @@ class Manifest:
             )
 
     def config(self) -> dict[str, str]:
-        """Flattened config that the run started with."""
-        return json.loads(self.path.read_text())['config']
+        """Flattened config that the run started with.
+
+        Raises:
+            DamagedFileError: if ``dmt.json`` is damaged.
+        """
+        config = (read_json(self.path) or {}).get('config')
+        if not isinstance(config, dict):
+            raise DamagedFileError(
+                f'{self.path} is damaged, which says what run this is: restore it from a copy, or choose another '
+                '--work-dir'
+            )
+        return config
 
     def inputs(self, name: str) -> dict[str, Any] | None:
-        """What a phase began with: ``run``, the config of the run, and ``inputs``; None before."""
-        path = self.folder(name) / INPUTS
-        return json.loads(path.read_text()) if path.is_file() else None
+        """What a phase began with: ``run``, the config of the run, and ``inputs``; None before, or if damaged."""
+        found = read_json(self.folder(name) / INPUTS)
+        return found if found and isinstance(found.get('inputs'), dict) and isinstance(found.get('run'), dict) else None
 
     def changes(self) -> dict[str, str]:
         """Name of each phase that began with a config other than that of the start -> the changes."""
         stored = {phase.name: self.inputs(phase.name) for phase in self.phases}
         begun = {name: describe_changes(self.config(), inputs['run']) for name, inputs in stored.items() if inputs}
         return {name: changes for name, changes in begun.items() if changes}
+
+    def _check_empty(self) -> None:
+        """Refuse to take over the phases of a run that nothing tells the config of."""
+        for name in ('phase.json', 'labels.json', 'part-*.csv', '*.pth'):
+            for path in self.work_dir.glob(f'[0-9][0-9]_*/{name}'):
+                raise ExistingRunError(
+                    f'{self.work_dir} holds phases of a run (e.g. {path.parent.name}), but no dmt.json, which says of '
+                    'what run: restore it from a copy, delete the folders of the phases, or choose another --work-dir'
+                )
 
     def start(self, cfg: Config) -> None:
         """Write config and plan unless they exist already."""
@@ -95,9 +119,9 @@ class Manifest:
         return self.work_dir / name
 
     def record(self, name: str) -> dict[str, Any] | None:
-        """Result of a phase; None if the phase is not complete."""
-        path = self.folder(name) / 'phase.json'
-        return json.loads(path.read_text()) if path.is_file() else None
+        """Result of a phase; None if the phase is not complete, or its record is damaged."""
+        record = read_json(self.folder(name) / 'phase.json')
+        return None if record is None or record.get('phase', name) != name else record
 
     def is_complete(self, name: str) -> bool:
         """Whether a phase is complete."""
@@ -117,9 +141,15 @@ class Manifest:
 
         Raises:
             FileNotFoundError: if the checkpoint does not exist.
+            RefusedFileError: if it would not be in the folder of the phase.
         """
-        record = self.record(name)
-        path = self.folder(name) / (record or {}).get('checkpoint', 'no checkpoint recorded')
+        given = (self.record(name) or {}).get('checkpoint', 'no checkpoint recorded')
+        path = self.folder(name) / str(given)
+        if path.name != given:
+            raise RefusedFileError(
+                f'{self.folder(name) / "phase.json"} names the checkpoint {given!r}, but a phase hands over a file in '
+                'its own folder; delete that folder to run the phase again'
+            )
         if not path.is_file():
             raise MissingFileError(f'{path}: checkpoint of phase {name} not found; delete its folder to retrain it')
         return path
@@ -127,16 +157,28 @@ class Manifest:
 
 def checkpoints(folder: Path) -> dict[int, Path]:
     """Checkpoints ``iter_*.pth`` of an interrupted phase by their step, ascending."""
-    return dict(sorted((int(path.stem.removeprefix('iter_')), path) for path in folder.glob('iter_*.pth')))
+    found = {path: re.fullmatch(r'iter_(\d+)', path.stem) for path in folder.glob('iter_*.pth') if path.is_file()}
+    return dict(sorted((int(match[1]), path) for path, match in found.items() if match))
 
 
-def latest_checkpoint(folder: Path) -> Path | None:
-    """Newest complete checkpoint ``iter_*.pth`` of an interrupted phase; deletes newer, half-written ones."""
+def latest_checkpoint(folder: Path, ordinary: bool = False) -> tuple[Path | None, list[str]]:
+    """Newest whole checkpoint ``iter_*.pth`` of an interrupted phase, or of an ``ordinary`` run of mmengine.
+
+    Returns:
+        The checkpoint, or None; and a line for each newer one that cannot be used. Damaged ones are deleted.
+    """
+    findings = []
     for path in reversed(checkpoints(folder).values()):
-        if zipfile.is_zipfile(path):  # torch writes the archive's directory last
-            return path
-        path.unlink()
-    return None
+        try:
+            check_archive(path)
+        except DamagedFileError as error:
+            findings.append(f'{error}: it is deleted')
+            path.unlink()
+            continue
+        if ordinary or read_meta(path).get('dmt', {}).get('phase') == folder.name:
+            return path, findings
+        findings.append(f'{path} is not of phase {folder.name}: it is not used')
+    return None, findings
 
 
 def describe_changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -6,13 +6,13 @@ from typing import Any
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS, OPTIMIZERS
-from mmengine.runner import CheckpointLoader
 
 from mmdmt.config_dicts import copy_config, dicts_in
 from mmdmt.engine.checkpoint_fit import check_any, check_complete, weights_of
 from mmdmt.engine.divergence import are_finite
-from mmdmt.errors import MissingFileError, UserError
+from mmdmt.errors import MissingFileError, RefusedFileError, UserError
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
+from mmdmt.untrusted import load_checkpoint
 
 # Stock model -> the one of this package that serves its dynamic losses.
 DMT_MODELS = {
@@ -116,7 +116,9 @@ def check_weights(config: Mapping, key: str, weights_help: str, model: Any) -> N
         if '://' not in source and not Path(source).is_file():
             raise MissingFileError(f'{key}: initial weights {source!r} do not exist. {weights_help}'.rstrip())
         try:
-            checkpoint = CheckpointLoader.load_checkpoint(source, map_location='cpu')
+            checkpoint = load_checkpoint(source)
+        except RefusedFileError as error:
+            raise RefusedFileError(f'{key}: initial weights: {error}. {weights_help}'.rstrip()) from error
         except Exception as error:
             raise MissingFileError(
                 f'{key}: initial weights {source!r} cannot be loaded ({type(error).__name__}: {error}). '
@@ -138,7 +140,9 @@ def check_supervised(path: str, key: str, model: Any) -> None:
         ValueError: if a tensor is missing, has another shape, or is not finite; names one.
     """
     try:
-        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+        checkpoint = load_checkpoint(path)
+    except RefusedFileError as error:
+        raise RefusedFileError(f'{key}: {error}') from error
     except Exception as error:
         raise MissingFileError(f'{key}={path!r} cannot be loaded ({type(error).__name__}: {error})') from error
     _check_finite(weights_of(checkpoint), f'{key}={path!r}')

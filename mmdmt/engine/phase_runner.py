@@ -16,6 +16,7 @@ from mmdmt.core.schedule import Phase
 from mmdmt.engine.console import keep_chatter_in_files
 from mmdmt.engine.divergence import are_finite, diverged
 from mmdmt.engine.stop_signals import ignore_in_worker, in_phase
+from mmdmt.files import disk_full, is_full
 
 
 class PhaseRunner(Runner):
@@ -30,6 +31,27 @@ class PhaseRunner(Runner):
 
     def __init__(self, *args: Any, experiment_name: str, **kwargs: Any) -> None:
         super().__init__(*args, experiment_name=f'{experiment_name}_{next(self._count)}', **kwargs)
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Write a checkpoint, if the weights are finite.
+
+        Raises:
+            DivergedError: in all processes, if they are not.
+            DiskFullError: if the disk cannot hold it; names the file, what it needs and what is free.
+        """
+        if not are_finite(self.model.state_dict()):
+            folder, step = Path(self.work_dir), self.iter + 1
+            reason = f'phase {folder.name}: the weights are no longer finite after step {step} of {self.max_iters}'
+            raise diverged(folder, reason, step)
+        try:
+            super().save_checkpoint(out_dir, filename, *args, **kwargs)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            path = Path(out_dir) / filename
+            path.unlink(missing_ok=True)  # half of it
+            others = [other.stat().st_size for other in path.parent.glob('*.pth')]
+            raise disk_full(path, max(others, default=0)) from error
 
     @property
     def _is_baseline(self) -> bool:
@@ -55,18 +77,6 @@ class PhaseRunner(Runner):
         loader = Runner.build_dataloader(*args, **kwargs)
         loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
         return loader
-
-    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """Write a checkpoint, if the weights are finite.
-
-        Raises:
-            DivergedError: in all processes, if they are not.
-        """
-        if not are_finite(self.model.state_dict()):
-            folder, step = Path(self.work_dir), self.iter + 1
-            reason = f'phase {folder.name}: the weights are no longer finite after step {step} of {self.max_iters}'
-            raise diverged(folder, reason, step)
-        super().save_checkpoint(*args, **kwargs)
 
 
 def _start_worker(initialize: Callable[[int], None] | None, worker: int) -> None:

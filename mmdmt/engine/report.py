@@ -6,10 +6,12 @@ from typing import Any
 
 from mmdmt.core.ranking import IGNORED
 from mmdmt.core.schedule import Phase
+from mmdmt.engine.disk_space import disk_space, held_labels
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.phase_config import ModelData
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import DMTSettings, stage_of
+from mmdmt.files import free_space, megabytes
 from mmdmt.labels.stores import STORES
 
 LABEL_ACCURACY = 'label accuracy'
@@ -149,7 +151,7 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
     label_bytes = {model: data.label_bytes(model) for model in settings.models}
     each = [label_bytes[phase.model] for phase in labels]
     keep = settings.keep_labels or STORES[plan.task.store].always_kept
-    held = sum(each) if keep else max(each, default=0)
+    held = held_labels(data, each)
     return '\n'.join(
         [
             markdown_table(
@@ -165,6 +167,7 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
             'phases',
             f'pseudo labels: at most {max(each, default=0) / 2**20:,.1f} MiB per label phase (before compression), '
             f'{held / 2**20:,.1f} MiB on disk at a time ' + ('(kept)' if keep else '(deleted after use)'),
+            *(_disk_lines(manifest, data) if data.weight_bytes else ()),
             *(f'behavior of the published code: {behaviour}' for behaviour in behaviours),
             *(f'{name}: {note}' for name, phase in data.phases.items() for note in phase.notes),
             *_class_table(data),
@@ -177,6 +180,13 @@ def _held_out(data: ModelData) -> str:
     if data.held_out is None:
         return ''
     return f'; {len(data.held_out["indices"])} labeled images held out (splits/holdout.txt)'
+
+
+def _disk_lines(manifest: Manifest, data: RunData) -> list[str]:
+    """Space for checkpoints, and a warning if there is too little."""
+    space, free = disk_space(manifest, data), free_space(manifest.work_dir)
+    lines = [f'{space.describe()}; {megabytes(free)} are free']
+    return lines + (['warning: the free disk space is too small'] if space.sure > free else [])
 
 
 def _class_table(data: RunData) -> list[str]:

@@ -1,15 +1,16 @@
 """The result of a run: its best model, and the files of that model for the stock tools."""
 
 import math
+from importlib.util import find_spec
 
 import torch
-from mmengine.runner import CheckpointLoader
 
 from mmdmt.core.schedule import Phase
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.phase_config import final_config
 from mmdmt.engine.plan import RunPlan
-from mmdmt.files import atomic, write_text
+from mmdmt.files import atomic, write_bytes, write_text
+from mmdmt.untrusted import load_checkpoint
 
 
 def best_phase(manifest: Manifest, metric: str) -> Phase:
@@ -20,11 +21,19 @@ def best_phase(manifest: Manifest, metric: str) -> Phase:
 
 
 def export(manifest: Manifest, plan: RunPlan, phase: Phase) -> None:
-    """Write the model of a complete train phase as ``best.pth`` and ``best.py``, for the stock tools."""
-    checkpoint = CheckpointLoader.load_checkpoint(str(manifest.checkpoint(phase.name)), map_location='cpu')
+    """Write the model of a complete train phase as ``best.pth`` and ``best.py``, for the stock tools.
+
+    ``best.safetensors`` holds the same weights, in a format that cannot contain code, if safetensors is installed.
+    """
+    checkpoint = load_checkpoint(manifest.checkpoint(phase.name))
     # What only one run has, such as the time, is left out: runs of the same config give the same file.
     meta = {key: value for key, value in checkpoint['meta'].items() if key not in ('cfg', 'experiment_name', 'time')}
     meta['dmt'] = dict(phase=phase.name, model=phase.model)
     with atomic(manifest.work_dir / 'best.pth') as file:
         torch.save(dict(meta=meta, state_dict=checkpoint['state_dict']), file)
+    if find_spec('safetensors'):
+        from safetensors.torch import save
+
+        weights = {name: value.clone().contiguous() for name, value in checkpoint['state_dict'].items()}
+        write_bytes(manifest.work_dir / 'best.safetensors', save(weights, dict(format='pt', model=phase.model)))
     write_text(manifest.work_dir / 'best.py', final_config(plan, phase.model).pretty_text)

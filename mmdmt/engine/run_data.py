@@ -1,10 +1,13 @@
 """The data of a run: the images of each model, and the phases, resolved with these images and checked."""
 
+import logging
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import barrier, is_main_process
+from mmengine.logging import print_log
 
 from mmdmt.config_dicts import merge_all
 from mmdmt.core.splits import difference_maximised_sampling
@@ -26,14 +29,15 @@ from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.set_checks import SetChecks
 from mmdmt.engine.settings import STAGES, SplitSettings, Stage
 from mmdmt.errors import UserError
-from mmdmt.files import write_text
+from mmdmt.files import read_json, write_json, write_text
 
 
 class RunData:
     """Datasets of each model of a run, and its resolved phases.
 
     :meth:`prepare` fills ``models`` (model -> data) and ``phases`` (name -> resolved phase). :meth:`check` fills
-    ``warnings``; ``sets`` then knows the classes of each set of images, and ``files`` what was read.
+    ``warnings``; ``sets`` then knows the classes of each set of images, ``files`` what was read, and
+    ``weight_bytes`` the size of each model's weights.
 
     Args:
         plan: The run.
@@ -47,6 +51,7 @@ class RunData:
         self.files = CheckedFiles(work_dir / 'checked_files.json')
         self.sets = SetChecks(plan, self.models, self.files, self.dataset, self._warn)
         self.warnings: list[str] = []
+        self.weight_bytes: dict[str, int] = {}
         self._built: dict[str, Any] = {}
         self._pool: Any = None
 
@@ -67,7 +72,7 @@ class RunData:
             held, names = hold_out(self.plan, self.models, lambda config: self.dataset(config, 'dmt.labeled'))
             self.models.update(held)
             if is_main_process():
-                _write_list(split_dir / 'holdout.txt', list(names))
+                _write_lists(split_dir, {'holdout': '\n'.join(names) + '\n'})
             barrier()
         self.phases = {
             phase.name: resolve(self.plan, phase, self.models[phase.model], self.work_dir) for phase in self.plan.phases
@@ -121,8 +126,7 @@ class RunData:
         self._pool = self.dataset(self.plan.settings.labeled, 'dmt.labeled')
         lists = self._split_lists(split)
         if is_main_process():
-            for name, images in lists.items():
-                _write_list(folder / f'{name}.txt', images)
+            _write_lists(folder, {name: '\n'.join(images) + '\n' for name, images in lists.items()})
         barrier()
         own = {model: f'labeled_{model}' if f'labeled_{model}' in lists else 'labeled' for model in models}
         return {
@@ -176,6 +180,7 @@ class RunData:
         classes = self.plan.num_classes(model)
         built = check_model(config['model'], key)
         check_served(built, key)
+        self.weight_bytes[model] = sum(value.nbytes for value in built.state_dict().values())
         check_variant(built, key, self.plan.settings.scheme)
         check_weights(config, key, overrides.get('weights_help', ''), built)
         supervised = overrides.get('supervised_checkpoint')
@@ -209,11 +214,20 @@ def _check_split(list_file: str | None, found: int, key: str) -> None:
         raise UserError(f'dmt.split: the dataset type of dmt.{key} does not read its images from `ann_file`')
 
 
-def _write_list(path: Path, names: list[str]) -> None:
-    text = '\n'.join(names) + '\n'
-    if path.is_file() and path.read_text() != text:
-        raise UserError(
-            f'{path} was created from another list of images than dmt.labeled has now: restore the data, or choose '
-            'another --work-dir'
-        )
-    write_text(path, text)
+def _write_lists(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write list files; one that is damaged, but shall hold what it held, is written anew."""
+    sums = {name: zlib.crc32(text.encode()) for name, text in texts.items()}
+    own = folder.with_name(f'{folder.name}.json')
+    known = read_json(own) or {}
+    for name, text in texts.items():
+        path = folder / f'{name}.txt'
+        if path.is_file() and path.read_bytes() != text.encode():
+            if known.get(name) != sums[name]:
+                raise UserError(
+                    f'{path} was created from another list of images than dmt.labeled has now: restore the data, or '
+                    'choose another --work-dir'
+                )
+            print_log(f'{path} was damaged or changed; it is written anew', 'current', logging.WARNING)
+        write_text(path, text)
+    if {**known, **sums} != known:
+        write_json(own, {**known, **sums})

@@ -13,26 +13,33 @@ from mmengine.dist import barrier, init_dist, is_distributed, is_main_process
 from mmengine.fileio import isfile
 from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS, init_default_scope
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 
 from mmdmt.core.schedule import Phase
 from mmdmt.engine import report, result
 from mmdmt.engine.cli import write_config
+from mmdmt.engine.discard import discard_used
+from mmdmt.engine.disk_space import check_space
 from mmdmt.engine.environment import check_package_families
 from mmdmt.engine.fidelity import published_behaviours
+from mmdmt.engine.locks import claimed, planning
 from mmdmt.engine.manifest import Manifest, latest_checkpoint
 from mmdmt.engine.phase_config import ResolvedPhase, final_config
 from mmdmt.engine.phase_inputs import PhaseInputs
 from mmdmt.engine.phase_runner import PhaseRunner, release, run_phase
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.rehearsal import rehearse
+from mmdmt.engine.repair import Repair
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.stop_signals import Stopped, listening
 from mmdmt.engine.take_over import take_over
 from mmdmt.engine.tta import enable_tta
-from mmdmt.errors import MissingFileError, UserError
+from mmdmt.errors import DamagedFileError, MissingFileError, UserError, own_message
 from mmdmt.files import sweep, write_text
-from mmdmt.labels.stores import STORES
+from mmdmt.untrusted import load_checkpoint, untrusted_files
+
+# A rotten disk shows its damage bit by bit: in training the labels that are read, in labeling all of the rest.
+ATTEMPTS = 4
 
 
 @RUNNERS.register_module()
@@ -66,6 +73,7 @@ class DMTRunner:
 
     # Public operations
 
+    @untrusted_files()
     def train(self, phase: str | None = None, accept_changes: bool = False) -> None:
         """Run all incomplete phases, or only the named one.
 
@@ -95,10 +103,14 @@ class DMTRunner:
         if resume and not self.manifest.path.is_file():
             self._logger.warning(f'--resume: {self.work_dir} holds no run yet, so a new one starts')
         barrier()  # no process may write before all have checked
+        with claimed(self.work_dir, [item.name for item in chosen] if is_main_process() else []):
+            self._train_claimed(chosen, accept_changes)
+
+    def _train_claimed(self, chosen: list[Phase], accept_changes: bool) -> None:
         self.data.prepare(self.work_dir / 'splits')
         for line in self.inputs.check(accept_changes):
             self._logger.warning(line)
-        todo = [item for item in chosen if not self.manifest.is_complete(item.name)]
+        todo = self._todo(chosen)
         if is_main_process():
             sweep(self.work_dir)
             if todo:
@@ -107,30 +119,41 @@ class DMTRunner:
         self._logger.info(f'{len(self.manifest.phases)} phases, {len(todo)} of them to run, in {self.work_dir}')
         for behaviour in published_behaviours(self.plan):
             self._logger.info(f'Behavior of the published code: {behaviour}')
-        for item in todo:
-            self._run(self.data.phases[item.name])
+        self._run_all(chosen, todo)
         if all(self.manifest.is_complete(item.name) for item in self.manifest.phases):
             self._finish()
 
+    def _todo(self, chosen: list[Phase]) -> list[Phase]:
+        """The chosen phases that are not complete, those with damaged files included."""
+        if is_main_process():
+            Repair(self.manifest, self.plan.task.store, self._logger.warning).reopen(chosen)
+        barrier()
+        return [item for item in chosen if not self.manifest.is_complete(item.name)]
+
     def _prepare(self) -> None:
-        """Check everything, then write what the run is."""
+        """Check all that can be checked before the first step, then write what run this is."""
         self.data.check()
         for warning in self.data.warnings:
             self._logger.warning(warning)
+        check_space(self.manifest, self.data)
         self._rehearse()
-        self.manifest.start(self.cfg)
-        write_config(self.cfg, self.work_dir)
+        with planning(self.work_dir):
+            self.manifest.check(self.cfg, resume=True)  # another process may have begun meanwhile
+            self.manifest.start(self.cfg)
+            write_config(self.cfg, self.work_dir)
         self.data.files.save()
 
+    @untrusted_files()
     def dry_run(self) -> str:
         """Check everything and describe the plan; write nothing."""
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
         with tempfile.TemporaryDirectory() as folder:
-            self.data.prepare(Path(folder))
+            self.data.prepare(Path(folder) / 'splits')
             self.data.check()
             self._rehearse()
             return report.describe_plan(self.manifest, self.data, published_behaviours(self.plan))
 
+    @untrusted_files()
     def test(self, tta: bool = False) -> dict[str, float]:
         """Test ``load_from``, or the result of the run, on the test set; ``tta`` averages several views per image."""
         self._init_dist()
@@ -139,6 +162,7 @@ class DMTRunner:
             enable_tta(cfg)
         return Runner.from_cfg(cfg).test()
 
+    @untrusted_files()
     def val(self) -> dict[str, float]:
         """Validate ``load_from``, or the result of the run, on the validation set."""
         self._init_dist()
@@ -196,6 +220,19 @@ class DMTRunner:
 
     # Execution
 
+    def _run_all(self, chosen: list[Phase], todo: list[Phase]) -> None:
+        """Run phases one after the other; where a file turns out damaged on the way, what it needs is made anew."""
+        for attempt in range(ATTEMPTS):
+            try:
+                for item in todo:
+                    self._run(self.data.phases[item.name])
+                return
+            except DamagedFileError as error:
+                if attempt + 1 == ATTEMPTS or is_distributed():  # with several processes, the others wait for this one
+                    raise
+                self._logger.warning(own_message(error))
+                todo = self._todo(chosen)
+
     def _run(self, resolved: ResolvedPhase) -> None:
         """Run one phase to its end, in its own Runner."""
         phase = resolved.phase
@@ -218,13 +255,12 @@ class DMTRunner:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
         barrier()
-        self._discard_used_labels()
+        if is_main_process():
+            discard_used(self.manifest, self.settings, self.plan.task.store)
 
     def _bound(self, resolved: ResolvedPhase) -> Config:
         """Complete the config of a phase with the results of earlier phases or of an interrupted attempt."""
         phase = resolved.phase
-        if phase.labels is not None:
-            self._check_labels(phase.labels)
         cfg = copy.deepcopy(resolved.config)
         if phase.init is not None:
             cfg.load_from = str(self.manifest.checkpoint(phase.init))
@@ -233,20 +269,17 @@ class DMTRunner:
         self._set_launcher(cfg)
         return cfg
 
-    def _check_labels(self, label_phase: str) -> None:
-        """Raise FileNotFoundError if the labels of a complete phase were deleted."""
-        folder = self.manifest.folder(label_phase)
-        if not STORES[self.plan.task.store](folder).names():
-            raise MissingFileError(
-                f'the pseudo labels in {folder} were deleted after use; delete that folder to recreate them'
-            )
-
     def _continue(self, cfg: Config) -> None:
         """Resume a train phase from the last checkpoint of an interrupted attempt, if there is one."""
         folder = Path(cfg.work_dir)
-        interrupted = latest_checkpoint(folder) if is_main_process() else None
+        findings: list[str] = []
+        if is_main_process():
+            interrupted, findings = latest_checkpoint(folder)
         barrier()
-        interrupted = interrupted or latest_checkpoint(folder)
+        if not is_main_process():
+            interrupted, _ = latest_checkpoint(folder)
+        for finding in findings:
+            self._logger.warning(finding)
         if interrupted is not None:
             self._logger.info(f'Resuming from {interrupted}')
             cfg.load_from, cfg.resume = str(interrupted), True
@@ -272,13 +305,6 @@ class DMTRunner:
             return None
         return sum(record['seconds'] for record in measured) / sum(record[unit] for record in measured)
 
-    def _discard_used_labels(self) -> None:
-        if self.settings.keep_labels or not is_main_process():
-            return
-        for phase in self.manifest.phases:
-            if phase.labels is not None and self.manifest.is_complete(phase.name):
-                STORES[self.plan.task.store](self.manifest.folder(phase.labels)).discard()
-
     # Result
 
     def _finish(self) -> None:
@@ -295,7 +321,7 @@ class DMTRunner:
         path = self.cfg.get('load_from') or str(self.work_dir / 'best.pth')
         if not isfile(path):
             raise MissingFileError(f'checkpoint {path} does not exist')
-        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+        checkpoint = load_checkpoint(path)
         model = checkpoint.get('meta', {}).get('dmt', {}).get('model', next(iter(self.settings.models)))
         cfg = final_config(self.plan, model)
         cfg.merge_from_dict(dict(load_from=path, work_dir=str(self.work_dir), custom_hooks=[dict(type='FitHook')]))

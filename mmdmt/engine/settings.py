@@ -158,6 +158,8 @@ class DMTSettings(Checked):
     """Metric of ``val_evaluator`` that selects checkpoints and models; default ``mIoU``, or ``accuracy/top1``."""
     keep_labels: bool = False
     """Keep pseudo labels after use."""
+    keep_checkpoints: bool = True
+    """Keep the weights of all phases; False keeps those that later phases or the result need."""
     rehearse: bool = True
     """Before the run, try the first phases for one step on a few images (:mod:`mmdmt.engine.rehearsal`)."""
 

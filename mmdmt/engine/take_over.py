@@ -6,10 +6,12 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 
 from mmdmt.core.schedule import Phase
-from mmdmt.files import atomic, write_json
+from mmdmt.engine.commit import write_record
+from mmdmt.files import atomic
+from mmdmt.untrusted import load_checkpoint, state_dict
 
 CHECKPOINT = 'supervised.pth'
 
@@ -28,10 +30,10 @@ def take_over(runner_type: type[Runner], cfg: Config, phase: Phase, source: str)
     """
     start, folder = time.perf_counter(), Path(cfg.work_dir)
     if is_main_process():
-        checkpoint = CheckpointLoader.load_checkpoint(source, map_location='cpu')
+        checkpoint = load_checkpoint(source)
         meta = {**checkpoint.get('meta', {}), 'dmt': dict(phase=phase.name, model=phase.model, seconds=0.0)}
         with atomic(folder / CHECKPOINT) as file:
-            torch.save(dict(meta=meta, state_dict=checkpoint.get('state_dict', checkpoint)), file)
+            torch.save(dict(meta=meta, state_dict=state_dict(checkpoint)), file)
     barrier()
     cfg.merge_from_dict(dict(load_from=str(folder / CHECKPOINT), resume=False, custom_hooks=[]))
     runner = runner_type.from_cfg(cfg)
@@ -40,6 +42,6 @@ def take_over(runner_type: type[Runner], cfg: Config, phase: Phase, source: str)
         record = dict(phase=phase.name, model=phase.model, checkpoint=CHECKPOINT, taken_over=source)
         seconds = round(time.perf_counter() - start, 1)
         found = {key: float(value) for key, value in metrics.items()}
-        write_json(folder / 'phase.json', dict(record, seconds=seconds, metrics=found, metrics_last=found))
+        write_record(folder, dict(record, seconds=seconds, metrics=found, metrics_last=found))
     barrier()
     return runner

@@ -92,7 +92,7 @@ class JobRun:
             return [*arguments, '--resume']
         if self.job.role != 'oracle':
             return [*arguments, '--phase', self._last_phase(self.job.models[0])]
-        checkpoint = latest_checkpoint(self.folder)
+        checkpoint, _ = latest_checkpoint(self.folder, ordinary=True)
         # Without a checkpoint of its own, an ordinary run would resume from its initial weights.
         return arguments if checkpoint is None else [*arguments, '--resume', '--cfg-options', f'load_from={checkpoint}']
 

@@ -1,6 +1,7 @@
 """The metric that writes pseudo labels of pixels."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from mmengine.registry import METRICS
 
 from mmdmt.core.confidence import encode
 from mmdmt.core.ranking import ClassHistogram
+from mmdmt.errors import DamagedFileError
 from mmdmt.labels.maps import LabelMaps
 from mmdmt.labels.store import sample_name
 from mmdmt.labels.writer import LabelWriter
@@ -37,7 +39,7 @@ class PseudoLabelWriter(LabelWriter):
         self.rank_stride, self.half = rank_stride, half
         self.written: list[str] = []
 
-    @property
+    @cached_property
     def store(self) -> LabelMaps:
         """The label store, with the palette of the dataset."""
         return LabelMaps(self.label_dir, (self.dataset_meta or {}).get('palette'))
@@ -57,9 +59,17 @@ class PseudoLabelWriter(LabelWriter):
         """Sum the histograms over all processes and write the sum."""
         earlier = sorted(self.store.names().difference(*all_gather_object(self.written)))
         rank, world_size = get_dist_info()
+        damaged = []
         for name in earlier[rank::world_size]:
-            label, code = self.store.read(name)
-            self._count(torch.from_numpy(label.copy()), torch.from_numpy(code.astype(np.int32)))
+            try:
+                label, code = self.store.read(name)
+            except DamagedFileError as error:
+                damaged.append(str(error))
+            else:
+                self._count(torch.from_numpy(label.copy()), torch.from_numpy(code.astype(np.int32)))
+        damaged = [message for messages in all_gather_object(damaged) for message in messages]
+        if damaged:  # on any process: all of them have to stop
+            raise DamagedFileError(damaged[0])
         all_reduce(self.histogram.counts)
         coverage = self.histogram.coverage(self.label_ratio)
         if is_main_process():

@@ -1,9 +1,11 @@
 """Pseudo labels of pixels on disk."""
 
+import io
 import os
 import shutil
-from collections.abc import Sequence
-from functools import cache
+import zlib
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +15,8 @@ from PIL import Image
 
 from mmdmt.core.confidence import decode
 from mmdmt.core.ranking import IGNORED, NUM_CODES, ClassHistogram
-from mmdmt.errors import UserError
-from mmdmt.files import atomic
+from mmdmt.errors import DamagedFileError, UserError
+from mmdmt.files import atomic, write_bytes, write_text
 from mmdmt.labels.store import LabelStore
 
 BYTES_PER_PIXEL = 3  # upper bound: class map (1 byte before compression) and confidence code (2 bytes)
@@ -37,11 +39,14 @@ class LabelMaps(LabelStore):
 
     ``labels/NAME.png`` holds the class map, 8-bit palette PNG, uint8 [H, W]. ``confidence/NAME.npy`` holds the
     confidence codes (see :mod:`mmdmt.core.confidence`), uint16 [H, W]. ``histogram.npz`` counts the codes by class.
+    ``checksums.csv`` lists each image with size and CRC-32 of both files; until the store is complete, the parts do.
 
     Args:
         root: The folder. The first write creates it.
         palette: RGB colors of the classes, used for the PNGs only.
     """
+
+    summed = ('histogram.npz', 'checksums.csv')
 
     def __init__(self, root: str | os.PathLike, palette: Sequence[Sequence[int]] | None = None) -> None:
         super().__init__(root)
@@ -58,31 +63,86 @@ class LabelMaps(LabelStore):
         return self.root / 'confidence' / f'{name}.npy'
 
     def names(self) -> set[str]:
-        """Names of the images labeled so far."""
-        return {path.stem for path in (self.root / 'labels').glob('*.png')}
+        """Names of the images labeled so far; one with a file of another size than written does not count."""
+        return {name for name, found in self._found().items() if found is not None}
 
     def write(self, name: str, label: np.ndarray, code: np.ndarray) -> None:
         """Store one image: ``label`` uint8 [H, W] and ``code`` uint16 [H, W].
 
-        The class map is written last, so an image with a class map is complete.
+        Its line in the part is written last, so an image with a line is complete.
         """
-        with atomic(self.confidence_path(name)) as file:
-            np.save(file, code)
-        image = Image.fromarray(label)
+        image, codes, png = Image.fromarray(label), io.BytesIO(), io.BytesIO()
         if self._palette:
             image.putpalette(self._palette)
-        with atomic(self.label_path(name)) as file:
-            image.save(file, format='PNG')
+        np.save(codes, code)
+        image.save(png, format='PNG')
+        write_bytes(self.confidence_path(name), codes.getvalue())
+        write_bytes(self.label_path(name), png.getvalue())
+        self.__dict__.pop('_sums', None)
+        self._append(_line(name, (*_sum(png.getvalue()), *_sum(codes.getvalue()))))
 
     def read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Read class map uint8 [H, W] and confidence codes uint16 [H, W] of one image.
 
         Raises:
             FileNotFoundError: if the image is not in the store; the message names the file.
+            DamagedFileError: if a file is not as it was written. It is deleted, so that the image is labeled anew.
         """
-        with Image.open(self.label_path(name)) as image:
+        png, codes = self.label_path(name).read_bytes(), self.confidence_path(name).read_bytes()
+        if (*_sum(png), *_sum(codes)) != self._sums.get(name):
+            path = self.label_path(name)
+            path.unlink(missing_ok=True)
+            raise DamagedFileError(f'{path}, or its confidence, is not as it was written; --resume makes it anew')
+        with Image.open(io.BytesIO(png)) as image:
             label = np.asarray(image)
-        return label, np.load(self.confidence_path(name))
+        return label, np.load(io.BytesIO(codes))
+
+    def forget(self, names: Collection[str]) -> None:
+        """Delete the labels of some images."""
+        for name in names:
+            self.label_path(name).unlink(missing_ok=True)
+
+    def lost(self) -> set[str]:
+        """Names of the images with a file that is missing or of another size than written."""
+        return {name for name, found in self._found().items() if found is None}
+
+    def _found(self) -> dict[str, int | None]:
+        """Name -> when the newer of its two files was written; None if one is missing or of another size."""
+        labels, codes = _files(self.root / 'labels'), _files(self.root / 'confidence')
+        result = {}
+        for name, (label_size, _, code_size, _) in self._read_sums().items():
+            label, code = labels.get(f'{name}.png', (-1, 0)), codes.get(f'{name}.npy', (-1, 0))
+            result[name] = max(label[1], code[1]) if (label[0], code[0]) == (label_size, code_size) else None
+        return result
+
+    @cached_property
+    def _sums(self) -> dict[str, tuple[int, ...]]:
+        return self._read_sums()
+
+    def _read_sums(self) -> dict[str, tuple[int, ...]]:
+        """Name -> size and checksum of the class map, and of the confidence."""
+        own = self.root / 'checksums.csv'
+        paths = [*([own] if own.is_file() else []), *self.parts()]
+        return dict(row for path in paths for row in _rows(path.read_text(encoding='utf-8', errors='replace')))
+
+    def _damage(self) -> str | None:
+        damage = super()._damage()
+        if damage is not None:
+            return damage
+        since = (self.root / 'labels.json').stat().st_mtime_ns
+        for name, written in self._found().items():
+            # Reading all of them takes long. What was written after the store was complete is read.
+            if written is None or (written > since and not self._is_whole(name)):
+                self.label_path(name).unlink(missing_ok=True)
+                damage = damage or f'labels/{name}.png or confidence/{name}.npy'
+        return damage
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            self.read(name)
+        except (DamagedFileError, OSError):
+            return False
+        return True
 
     def histogram(self) -> ClassHistogram:
         """Read the counts of confidence codes by predicted class."""
@@ -98,6 +158,7 @@ class LabelMaps(LabelStore):
         number = np.int64(histogram.num_classes)
         with atomic(self.root / 'histogram.npz') as file:
             np.savez_compressed(file, index=index.astype(np.int32), count=flat[index], num_classes=number)
+        write_text(self.root / 'checksums.csv', ''.join(_line(*row) for row in sorted(self._read_sums().items())))
         super().finish(num_classes=histogram.num_classes, **info)
 
     def select(self, names: Sequence[str], ratio: float, ranking: str = 'class') -> 'SelectedPixels':
@@ -112,8 +173,34 @@ class LabelMaps(LabelStore):
 
     def discard(self) -> None:
         """Delete the labels of all images, but keep the histogram and ``labels.json``."""
+        (self.root / 'checksums.csv').unlink(missing_ok=True)
         for folder in ('labels', 'confidence'):
             shutil.rmtree(self.root / folder, ignore_errors=True)
+
+
+def _sum(content: bytes) -> tuple[int, int]:
+    return len(content), zlib.crc32(content)
+
+
+def _line(name: str, sums: Iterable[int]) -> str:
+    return f'{name}\t' + '\t'.join(map(str, sums)) + '\n'
+
+
+def _rows(text: str) -> Iterable[tuple[str, tuple[int, ...]]]:
+    """Names and checksums. A line that is not whole is left out, and a name that would lead out of the folder."""
+    for line in text.split('\n')[:-1]:
+        name, *sums = line.rsplit('\t', 4)
+        if len(sums) == 4 and all(value.isdigit() for value in sums) and name == os.path.basename(name):
+            yield name, tuple(map(int, sums))
+
+
+def _files(folder: Path) -> dict[str, tuple[int, int]]:
+    """Name -> size and time of the last change, in nanoseconds."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: ((stat := entry.stat()).st_size, stat.st_mtime_ns) for entry in entries}
+    except FileNotFoundError:
+        return {}
 
 
 class SelectedPixels:
@@ -124,7 +211,10 @@ class SelectedPixels:
 
     def fields(self, position: int, name: str) -> dict[str, Any]:
         """Read the :class:`PixelLabels` of an image from disk, as ``pseudo_label``."""
-        label, code = self.store.read(name)
+        try:
+            label, code = self.store.read(name)
+        except FileNotFoundError as error:
+            raise DamagedFileError(f'{error.filename} is missing; --resume makes it anew') from error
         selected = np.where(code >= self.thresholds[label], label, np.uint8(IGNORED))
         return {'pseudo_label': PixelLabels(selected, _confidences()[code], str(self.store.label_path(name)))}
 

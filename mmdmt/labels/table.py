@@ -2,8 +2,7 @@
 
 import csv
 import io
-import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from mmdmt.core.ranking import select_images
 from mmdmt.errors import UserError
-from mmdmt.files import atomic
+from mmdmt.files import write_text
 from mmdmt.labels.store import LabelStore
 
 COLUMNS = ('name', 'label', 'confidence', 'log_odds', 'true_label')
@@ -37,10 +36,7 @@ class LabelTable(LabelStore):
     """
 
     always_kept = True
-
-    def __init__(self, root: str | os.PathLike) -> None:
-        super().__init__(root)
-        self._part: Path | None = None
+    summed = ('labels.csv',)
 
     @property
     def path(self) -> Path:
@@ -49,21 +45,7 @@ class LabelTable(LabelStore):
 
     def append(self, rows: Sequence[LabelRow]) -> None:
         """Append the labels of some images to this process's part."""
-        if self._part is None:
-            self.root.mkdir(parents=True, exist_ok=True)
-            self._part = self._new_part()
-        with open(self._part, 'a', newline='', encoding='utf-8') as file:
-            csv.writer(file, lineterminator='\n').writerows(map(_cells, rows))
-
-    def _new_part(self) -> Path:
-        number = 0
-        while True:
-            path = self.root / f'part-{number}.csv'
-            try:
-                path.touch(exist_ok=False)
-                return path
-            except FileExistsError:  # of another process, or of a killed one
-                number += 1
+        self._append(_lines(map(_cells, rows)))
 
     def rows(self) -> list[LabelRow]:
         """Read the labels of all images so far, ordered by name.
@@ -71,9 +53,10 @@ class LabelTable(LabelStore):
         Raises:
             ValueError: if a line cannot be read; the message names file and line.
         """
-        if self.path.is_file():
+        if self.complete:
             return _read(self.path)
-        rows = {row.name: row for part in self.root.glob('part-*.csv') for row in _read(part)}
+        paths = [self.path] if self.path.is_file() else []  # finished, but for labels.json
+        rows = {row.name: row for path in (*paths, *self.parts()) for row in _read(path, skip_bad=True)}
         return [rows[name] for name in sorted(rows)]
 
     def names(self) -> set[str]:
@@ -82,12 +65,17 @@ class LabelTable(LabelStore):
 
     def finish(self, **info: Any) -> None:
         """Mark the store complete: merge the parts into one file and add ``info`` to ``labels.json``."""
-        rows = self.rows()
-        with atomic(self.path, 'w') as file:
-            csv.writer(file, lineterminator='\n').writerows([COLUMNS, *map(_cells, rows)])
+        self._merge(self.rows())
         super().finish(**info)
-        for part in self.root.glob('part-*.csv'):
+
+    def forget(self, names: Collection[str]) -> None:
+        """Drop the labels of some images."""
+        self._merge([row for row in self.rows() if row.name not in names])
+        for part in self.parts():
             part.unlink()
+
+    def _merge(self, rows: Sequence[LabelRow]) -> None:
+        write_text(self.path, _lines([COLUMNS, *map(_cells, rows)]))
 
     def select(self, names: Sequence[str], ratio: float, ranking: str = 'all') -> 'SelectedImages':
         """Select the most confident images: of ``all`` together, or of each predicted ``class``."""
@@ -136,17 +124,25 @@ def _cells(row: LabelRow) -> tuple[str, ...]:
     return row.name, str(row.label), f'{confidence:.6f}', f'{row.log_odds:.9g}', true_label
 
 
-def _read(path: Path) -> list[LabelRow]:
+def _lines(rows: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO(newline='')
+    csv.writer(text, lineterminator='\n').writerows(rows)
+    return text.getvalue()
+
+
+def _read(path: Path, skip_bad: bool = False) -> list[LabelRow]:
     content = path.read_bytes()
     # A killed process may have left half a line at the end.
-    text = content[: content.rfind(b'\n') + 1].decode()
+    text = content[: content.rfind(b'\n') + 1].decode(errors='replace')
     rows = []
-    for number, cells in enumerate(csv.reader(io.StringIO(text, newline='')), start=1):
-        if tuple(cells) == COLUMNS:
-            continue
+    for number, line in enumerate(text.split('\n')[:-1], start=1):
         try:
+            cells = next(csv.reader([line]), [])
+            if tuple(cells) == COLUMNS:
+                continue
             name, label, _, log_odds, true_label = cells
             rows.append(LabelRow(name, int(label), float(log_odds), int(true_label) if true_label else None))
-        except ValueError:
-            raise UserError(f'{path}, line {number}: must be {", ".join(COLUMNS)}, got {cells}') from None
+        except (ValueError, csv.Error):
+            if not skip_bad:
+                raise UserError(f'{path}, line {number}: must be {", ".join(COLUMNS)}, got {line!r}') from None
     return rows

@@ -6,6 +6,8 @@ import pytest
 from mmengine.dataset import BaseDataset
 
 from mmdmt.datasets.building import build_dataset, image_paths
+from mmdmt.errors import RefusedFileError
+from mmdmt.untrusted import untrusted_files
 
 
 def accept(pipeline, key):
@@ -159,3 +161,45 @@ def test_dataset_that_does_not_say_its_paths():
     assert image_paths(Infos(infos[:1])) == ['a/x.png']
     with pytest.raises(ValueError, match=r'^dataset Infos gives no img_path, .* use DMTCIFAR10 or DMTCIFAR100\)$'):
         image_paths(Infos(infos))
+
+
+@pytest.mark.parametrize('name', ['../../secret', '{root}/secret', '../secret'])
+def test_list_may_not_lead_out_of_the_folders_of_the_config(images, tmp_path, name):
+    inside = tmp_path / 'data'
+    (tmp_path / 'images').rename(tmp_path / 'moved')
+    inside.mkdir()
+    (tmp_path / 'moved').rename(inside / 'images')
+    (inside / 'images/p.png').rename(tmp_path / 'secret.png')
+    (inside / 'list.txt').write_text(f'q\n{name.format(root=tmp_path)}\n')
+    images.update(data_root=str(inside), ann_file='list.txt')
+    if name == '../secret':  # still below data_root
+        build_dataset(images, 'dmt.unlabeled', accept)
+        return
+    with pytest.raises(RefusedFileError, match=rf'^dmt\.unlabeled lists .*secret\.png, .* outside of {inside}/; '):
+        build_dataset(dict(type='ConcatDataset', datasets=[images]), 'dmt.unlabeled', accept)
+    images.update(data_root=str(tmp_path), ann_file='data/list.txt', data_prefix=dict(img_path='data/images'))
+    assert len(build_dataset(images, 'dmt.unlabeled', accept)) == 2  # named by the config itself
+
+
+def test_links_in_the_data_folder_are_followed(images, tmp_path):
+    (tmp_path / 'images').rename(tmp_path / 'elsewhere')
+    inside = tmp_path / 'data'
+    inside.mkdir()
+    (inside / 'images').symlink_to(tmp_path / 'elsewhere')
+    assert len(build_dataset({**images, 'data_root': str(inside)}, 'dmt.labeled', accept)) == 2
+
+
+def test_names_of_images_in_memory_are_no_paths():
+    infos = [dict(img=np.zeros((2, 2, 3)), img_path='/../x')]
+    assert len(build_dataset(dict(type=Infos, infos=infos), 'dmt.labeled', accept)) == 1
+
+
+@pytest.mark.parametrize('name', ['list.pkl', 'list.yaml'])
+def test_list_that_could_run_code_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b'!!python/name:os.system' if name.endswith('yaml') else b'cposix\nsystem\n.')
+    config = dict(type=BaseDataset, ann_file=str(tmp_path / name))
+    with (
+        untrusted_files(),
+        pytest.raises(RefusedFileError, match=rf'^dmt\.labeled .*{name}\): the .*refused'),
+    ):
+        build_dataset(config, 'dmt.labeled', accept)

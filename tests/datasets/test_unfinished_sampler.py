@@ -111,3 +111,26 @@ def test_no_image_of_a_complete_table_is_unfinished(tmp_path):
     assert list(UnfinishedSampler(Named(), str(tmp_path), store='table')) == []
     # what a store of the other kind holds does not count
     assert list(UnfinishedSampler(Named(), str(tmp_path))) == list(range(10))
+
+
+@pytest.mark.parametrize('kind', ['maps', 'table'])
+def test_labels_of_other_images_are_dropped(tmp_path, kind):
+    names = [Named().name(3), '000003_y', '000099_x']
+    if kind == 'maps':
+        store = LabelMaps(tmp_path)
+        for name in names:
+            store.write(name, np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint16))
+    else:
+        store = LabelTable(tmp_path)
+        store.append([LabelRow(name, 0, 1.0) for name in names])
+    assert list(UnfinishedSampler(Named(), str(tmp_path), store=kind)) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert type(store)(tmp_path).names() == {names[0]}
+
+
+def test_lost_labels_are_named_in_one_line(label_dir, monkeypatch):
+    said = []
+    monkeypatch.setattr(unfinished_sampler, 'print_log', lambda text, *_: said.append(text))
+    LabelMaps(label_dir).label_path(Named().name(3)).unlink()
+    LabelMaps(label_dir).confidence_path(Named().name(9)).write_bytes(b'')
+    assert list(UnfinishedSampler(Named(), label_dir)) == [1, 2, 3, 5, 6, 7, 8, 9]
+    assert said == [f'{label_dir}: labels of 2 images are missing or damaged, e.g. 000003_x; they are made anew']

@@ -6,6 +6,7 @@ import torch
 
 from mmdmt.core.schedule import plan
 from mmdmt.engine.manifest import Manifest, checkpoints, flatten, latest_checkpoint
+from mmdmt.errors import DamagedFileError, ExistingRunError
 
 PHASES = plan('mutual', ['a', 'b'], (0.5, 1.0))
 
@@ -124,18 +125,68 @@ def test_moved_work_dir(manifest, tiny_config, tmp_path):
     assert moved.checkpoint('00_train_a') == tmp_path / 'moved/00_train_a/iter_4.pth'
 
 
-def test_latest_checkpoint(tmp_path):
-    assert latest_checkpoint(tmp_path / 'no such folder') is None
-    for number in (2, 9, 10):
-        torch.save({'weight': torch.zeros(100)}, tmp_path / f'iter_{number}.pth')
-    torch.save({}, tmp_path / 'best_mIoU_iter_12.pth')
-    assert latest_checkpoint(tmp_path) == tmp_path / 'iter_10.pth'
-    assert list(checkpoints(tmp_path)) == [2, 9, 10]
-    cut = (tmp_path / 'iter_10.pth').read_bytes()
-    (tmp_path / 'iter_10.pth').write_bytes(cut[: len(cut) // 2])
-    assert latest_checkpoint(tmp_path) == tmp_path / 'iter_9.pth'
-    assert not (tmp_path / 'iter_10.pth').exists()
-    for number in (2, 9):
-        (tmp_path / f'iter_{number}.pth').write_bytes(b'')
-    assert latest_checkpoint(tmp_path) is None
-    assert [path.name for path in tmp_path.glob('*.pth')] == ['best_mIoU_iter_12.pth']
+def save(folder, number, phase='00_train_a'):
+    folder.mkdir(exist_ok=True)
+    path = folder / f'iter_{number}.pth'
+    torch.save({'weight': torch.randn(2000), 'meta': dict(dmt=dict(phase=phase))}, path)
+    return path
+
+
+@pytest.mark.parametrize('how', ['truncated', 'empty', 'zeroed'])
+def test_latest_checkpoint(tmp_path, how):
+    folder = tmp_path / '00_train_a'
+    assert latest_checkpoint(folder) == (None, [])
+    paths = [save(folder, number) for number in (2, 9, 10)]
+    torch.save({}, folder / 'best_mIoU_iter_12.pth')
+    for name in ('iter_x.pth', 'iter_99.pth.part'):
+        (folder / name).write_bytes(b'stray')
+    assert latest_checkpoint(folder) == (paths[2], [])
+    assert list(checkpoints(folder)) == [2, 9, 10]
+    for index in (2, 1, 0):
+        content = paths[index].read_bytes()
+        size = len(content) // 3
+        middle = content[:size] + bytes(size) + content[2 * size :]
+        paths[index].write_bytes(dict(truncated=content[:size], empty=b'', zeroed=middle)[how])
+        found, lines = latest_checkpoint(folder)
+        assert found == (paths[index - 1] if index else None)
+        assert not paths[index].exists()
+        (line,) = lines
+        assert line.startswith(f'{paths[index]} is damaged')
+    assert sorted(path.name for path in folder.iterdir()) == ['best_mIoU_iter_12.pth', 'iter_99.pth.part', 'iter_x.pth']
+
+
+def test_checkpoint_of_another_phase_is_not_resumed(tmp_path):
+    folder = tmp_path / '00_train_a'
+    own, foreign = save(folder, 2), save(folder, 4, '00_train_b')
+    assert latest_checkpoint(folder) == (own, [f'{foreign} is not of phase 00_train_a: it is not used'])
+    torch.save({'state_dict': {}}, folder / 'iter_6.pth')
+    assert latest_checkpoint(folder)[0] == own
+    assert foreign.exists()
+
+
+@pytest.mark.parametrize('content', ['', '{"config"', '[]', '{}', '{"config": []}', 'null'])
+def test_damaged_plan(manifest, tiny_config, content):
+    cfg = tiny_config(manifest.work_dir)
+    manifest.start(cfg)
+    manifest.path.write_text(content)
+    with pytest.raises(DamagedFileError, match=rf'{manifest.path} is damaged.*restore it from a copy, or'):
+        manifest.check(cfg, resume=True)
+
+
+@pytest.mark.parametrize('left', ['phase.json', 'iter_4.pth', 'labels.json', 'part-0.csv'])
+@pytest.mark.parametrize('resume', [True, False])
+def test_phases_of_an_unknown_run_are_not_taken_over(manifest, tiny_config, left, resume):
+    folder = manifest.folder('00_train_a')
+    folder.mkdir(parents=True)
+    manifest.check(tiny_config(manifest.work_dir), resume)  # an empty folder is nobody's
+    (folder / left).touch()
+    with pytest.raises(ExistingRunError, match=r'holds phases of a run \(e\.g\. 00_train_a\), but no dmt\.json'):
+        manifest.check(tiny_config(manifest.work_dir), resume)
+
+
+@pytest.mark.parametrize('content', ['', '{"phase": "00_tr', '[1]', 'null', '{"phase": "00_train_b"}'])
+def test_damaged_record_is_none(manifest, content):
+    complete(manifest, '00_train_a', checkpoint='iter_4.pth')
+    (manifest.folder('00_train_a') / 'phase.json').write_text(content)
+    assert manifest.record('00_train_a') is None
+    assert not manifest.is_complete('00_train_a')

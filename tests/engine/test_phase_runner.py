@@ -4,9 +4,12 @@ import time
 from types import SimpleNamespace
 
 import mmengine.runner.runner
+import pytest
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from mmdmt.engine.phase_runner import PhaseRunner, release
+from mmdmt.errors import DiskFullError
 from tests.steps import LOSS
 
 
@@ -55,3 +58,23 @@ def test_release_closes_the_log_files_and_forgets_the_loaders(train, tmp_path):
     assert not [handler for handler in runner.logger.handlers if isinstance(handler, logging.FileHandler)]
     assert all(handler.stream is None for handler in files)
     assert not hasattr(runner._train_loop, 'dataloader')
+
+
+@pytest.mark.parametrize(('number', 'expected'), [(28, DiskFullError), (122, DiskFullError), (5, OSError)])
+def test_checkpoint_that_the_disk_cannot_hold(monkeypatch, tmp_path, number, expected):
+    """28: full; 122: quota used up; 5: another error."""
+
+    def fail(self, out_dir, filename, *_, **__):
+        (tmp_path / filename).write_bytes(b'half')
+        raise OSError(number, 'cannot write')
+
+    monkeypatch.setattr(Runner, 'save_checkpoint', fail)
+    (tmp_path / 'iter_2.pth').write_bytes(bytes(3 * 2**20))
+    with pytest.raises(OSError) as error:
+        PhaseRunner.save_checkpoint(PhaseRunner.__new__(PhaseRunner), str(tmp_path), 'iter_4.pth')
+    assert type(error.value) is expected
+    if expected is DiskFullError:
+        assert str(error.value).startswith(
+            f'{tmp_path}/iter_4.pth cannot be written: the disk is full. It needs 3.0 MiB or more, '
+        )
+    assert (tmp_path / 'iter_4.pth').exists() == (expected is OSError)

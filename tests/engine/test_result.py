@@ -1,4 +1,5 @@
 import json
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -9,8 +10,10 @@ from mmdmt.core.schedule import plan
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.result import best_phase, export
+from mmdmt.untrusted import load_checkpoint
 
 PHASES = plan('mutual', ['a', 'b'], (0.5, 1.0))
+SAFETENSORS = ['best.safetensors'] if find_spec('safetensors') else []
 # The best model of all is not one of the last iteration.
 SCORES = {'00_train_a': 50.0, '00_train_b': 51.0, '01_train_a': 99.0, '01_train_b': 55.0}
 
@@ -103,9 +106,16 @@ def test_exported_config_is_of_stock_types(exported):
     assert cfg.val_dataloader.dataset.type == 'DigitScenesDataset'
 
 
+@pytest.mark.skipif(not SAFETENSORS, reason='safetensors is not installed')
+def test_safetensors_hold_the_same_weights(exported):
+    found = load_checkpoint(exported / 'best.safetensors')
+    assert torch.equal(found['state_dict']['x'], load_checkpoint(exported / 'best.pth')['state_dict']['x'])
+    assert found['meta']['dmt']['model'] == 'b'
+
+
 def test_nothing_else_is_left(exported):
     assert sorted(path.name for path in exported.rglob('*') if path.is_file()) == [
-        'best.pth', 'best.py', 'iter_4.pth', 'phase.json'
+        'best.pth', 'best.py', *SAFETENSORS, 'iter_4.pth', 'phase.json'
     ]  # fmt: skip
 
 

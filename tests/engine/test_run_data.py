@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from mmseg.models import SegDataPreProcessor  # noqa: F401  registers the models that the configs name
 from PIL import Image
 
 from mmdmt.engine import DMTRunner
-from mmdmt.engine.run_data import _pop_pipeline
+from mmdmt.engine.plan import RunPlan
+from mmdmt.engine.run_data import RunData, _pop_pipeline
 from mmdmt.errors import UserError
 from mmdmt.seg import mask_checks
 
@@ -500,3 +501,20 @@ def test_resumed_run_reads_only_what_changed(folder_config, folder_data, monkeyp
         runner.data.check()
         assert sorted(set(read)) == expected
         assert runner.data.sets.class_counts['labeled'].sum() == 3 * SIZE[0] * SIZE[1]
+
+
+@pytest.mark.parametrize('content', [None, b'', b'labeled0', b'\0' * 9, b'of another run\n'])
+def test_damaged_list_of_a_split_is_written_anew(folder_config, folder_data, content):
+    """Unless the data has changed too: then nobody knows which images were labeled."""
+    folder_config.dmt.split = dict(ratio=1.5)
+    folder_config.dmt.unlabeled.ann_file = 'labeled.txt'
+    init_default_scope('mmseg')
+    lists = Path(folder_config.work_dir) / 'splits'
+    RunData(RunPlan.of(folder_config), lists.parent).prepare(lists)
+    path, before = lists / 'labeled.txt', (lists / 'labeled.txt').read_bytes()
+    path.unlink() if content is None else path.write_bytes(content)
+    RunData(RunPlan.of(folder_config), lists.parent).prepare(lists)
+    assert path.read_bytes() == before
+    (folder_data / 'labeled.txt').write_text('labeled2\nlabeled1\nval0\n')
+    with pytest.raises(UserError, match=r'splits/.*\.txt was created from another list of images'):
+        RunData(RunPlan.of(folder_config), lists.parent).prepare(lists)

@@ -8,6 +8,7 @@ import torch
 from mmengine.registry import RUNNERS
 
 from mmdmt.engine import DMTRunner
+from mmdmt.errors import UserError
 
 
 @pytest.fixture
@@ -24,7 +25,8 @@ def complete(runner, name, **record):
 
 
 def files(runner):
-    return sorted(path.relative_to(runner.work_dir).as_posix() for path in runner.work_dir.rglob('*') if path.is_file())
+    paths = [path.relative_to(runner.work_dir) for path in runner.work_dir.rglob('*') if path.is_file()]
+    return sorted(path.as_posix() for path in paths if path.parts[0] != '.locks')
 
 
 def test_registry_builds_it(tiny_config, tmp_path):
@@ -54,7 +56,7 @@ def test_run_of_the_same_work_dir(make):
     runner = make()
     runner.manifest.start(runner.cfg)
     for phase in runner.manifest.phases[:2]:
-        complete(runner, phase.name)
+        complete(runner, phase.name, checkpoint='iter_4.pth')
     before = files(runner)
     with pytest.raises(FileExistsError, match='run already holds a DMT run: add --resume'):
         make().train()
@@ -67,16 +69,14 @@ def test_run_of_the_same_work_dir(make):
     assert files(runner) == sorted([*before, 'dmt.log'])
 
 
-def test_deleted_labels_are_named(make):
+def test_single_phase_whose_labels_were_deleted(make):
+    """It cannot make them itself."""
     runner = make()
+    runner.manifest.start(runner.cfg)
     complete(runner, '00_train_b', checkpoint='iter_4.pth')
     complete(runner, '01_label_a', coverage=0.5)
-    with pytest.raises(FileNotFoundError) as error:
+    with pytest.raises(UserError, match=r'01_label_a/labels\.json is missing.*; run --phase 01_label_a first$'):
         runner.train(phase='01_train_b')
-    folder = runner.work_dir / '01_label_a'
-    assert str(error.value) == (
-        f'the pseudo labels in {folder} were deleted after use; delete that folder to recreate them'
-    )
     assert not (runner.work_dir / '01_train_b').exists()
 
 
@@ -91,7 +91,8 @@ def test_result_that_is_not_there(make, tmp_path, operation):
 def test_files_of_killed_processes_are_swept_before_a_phase(make, monkeypatch):
     """Of phases too that are not run now."""
     runner = make()
-    complete(runner, '00_train_a')
+    runner.manifest.start(runner.cfg)
+    complete(runner, '00_train_a', checkpoint='iter_4.pth')
     left = runner.work_dir / f'00_train_a/.x.pth~{socket.gethostname()}~{2**22 + 1}.tmp'  # above any process number
     left.touch()
     monkeypatch.setattr(runner, '_run', lambda resolved: None)

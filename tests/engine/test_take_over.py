@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 import mmdmt.seg  # noqa: F401  (registers the segmentor)
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.take_over import take_over
+from mmdmt.files import checksum
 from mmdmt.seg.digit_rendering import render_scene
 
 
@@ -55,6 +56,7 @@ def test_phase_is_complete_with_the_checkpoint(phase, weights, tmp_path, wrapped
     assert record['metrics']['mIoU'] == pytest.approx(background / shown, abs=0.01)
     assert record.pop('metrics') == record.pop('metrics_last')
     assert record.pop('seconds') > 0
+    assert record.pop('checksum') == checksum(folder / 'supervised.pth')
     assert record == dict(phase='00_train_a', model='a', checkpoint='supervised.pth', taken_over=str(source))
     assert runner.iter == 0
     assert not list(folder.glob('.*'))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmdmt.errors import DamagedFileError
 from mmdmt.labels.map_writer import PseudoLabelWriter
 from mmdmt.labels.maps import LabelMaps
 
@@ -72,3 +73,16 @@ def test_prediction_that_is_not_finite_is_not_stored(write, tmp_path, value):
 
 def test_rehearsal_accepts_any_prediction(write):
     assert len(write(torch.full((2, 2, 4), float('nan')), 0.5, teacher=None)[0].names()) == 1
+
+
+def test_rotten_image_of_an_interrupted_run_is_not_counted(write, tmp_path):
+    """It is deleted, so that the next attempt labels it."""
+    store, _ = write(LOGITS, 0.5)
+    (tmp_path / 'store/labels.json').unlink()
+    path = store.confidence_path('000000_x')
+    path.write_bytes(path.read_bytes()[:-2] + b'ab')
+    writer = PseudoLabelWriter(num_classes=2, label_dir=str(tmp_path / 'store'), label_ratio=0.5)
+    with pytest.raises(DamagedFileError, match=r'000000_x\.png, or its confidence, is not as it was written'):
+        writer.evaluate(1)
+    assert not writer.store.complete
+    assert LabelMaps(tmp_path / 'store').names() == set()

@@ -85,7 +85,6 @@ def test_image_counts_only_with_its_class_map_in_place(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Image.Image, 'save', killed)
         store.write('x', LABEL, CODE)
-    assert store.confidence_path('x').is_file()
     assert store.names() == set()
     with pytest.raises(FileNotFoundError, match=r'labels.x\.png'):
         store.read('x')
@@ -209,3 +208,75 @@ def test_histogram_of_many_codes_is_small_and_comes_back(tmp_path, number):
     assert (loaded.num_classes, int(loaded.counts.sum())) == (4, number)
     assert torch.equal(loaded.counts, many.counts)
     assert (tmp_path / 'histogram.npz').stat().st_size < 10_000
+
+
+@pytest.fixture
+def half(tmp_path):
+    """A store of two images that is not complete."""
+    store = LabelMaps(tmp_path / 'half')
+    for name in NAMES[:2]:
+        store.write(name, LABEL, CODE)
+    return store
+
+
+@pytest.mark.parametrize(
+    ('content', 'found'),
+    [
+        (lambda text: text[: len(text) * 3 // 4], NAMES[:1]),
+        (lambda text: '', []),
+        (lambda text: text.replace('\t', ' ', 1), NAMES[1:2]),
+        (lambda text: '\0' * 20 + text[20:], NAMES[1:2]),
+        (lambda text: text + 'x\n\n\t\t\t\t\nx\t1\t2\t3\n', NAMES[:2]),
+        (lambda text: text * 2, NAMES[:2]),
+    ],
+    ids=['truncated', 'empty', 'changed', 'zeroed', 'stray lines', 'twice'],
+)
+def test_image_without_a_whole_line_in_a_part_is_labeled_anew(half, content, found):
+    (part,) = half.parts()
+    part.write_text(content(part.read_text()))
+    assert LabelMaps(half.root).names() == set(found)
+
+
+@pytest.mark.parametrize('file', ['label_path', 'confidence_path'])
+@pytest.mark.parametrize('content', [None, b'', b'half'])
+def test_image_with_a_damaged_file_is_labeled_anew(half, file, content):
+    path = getattr(half, file)(NAMES[0])
+    path.unlink() if content is None else path.write_bytes(content)
+    assert LabelMaps(half.root).names() == {NAMES[1]}
+    half.write(NAMES[0], LABEL, CODE)
+    assert LabelMaps(half.root).names() == set(NAMES[:2])
+
+
+def test_stray_files_do_not_count(half):
+    for path in ('labels/Thumbs.db', 'labels/z.png', 'confidence/z.npy', 'part-x.csv', 'labels/folder.png/x'):
+        (half.root / path).parent.mkdir(exist_ok=True)
+        (half.root / path).write_bytes(b'x\n')
+    assert LabelMaps(half.root).names() == set(NAMES[:2])
+    half.finish(histogram())
+    assert LabelMaps(half.root).repair() is None
+    assert half.info()['num_images'] == 2
+
+
+def test_names_that_lead_out_of_the_store_are_not_followed(half, tmp_path):
+    """``checksums.csv`` of a work dir that was copied from elsewhere may list anything."""
+    outside = tmp_path / 'outside.png'
+    outside.touch()
+    half.finish(histogram())
+    with open(half.root / 'checksums.csv', 'a') as file:
+        file.write('../../outside\t1\t2\t3\t4\n')
+    half.finish(histogram())
+    assert LabelMaps(half.root).repair() is None
+    LabelMaps(half.root).forget(LabelMaps(half.root).names())
+    assert outside.exists()
+
+
+def test_parts_are_gone_once_the_store_is_complete(half):
+    assert [path.name for path in half.parts()] == ['part-0.csv']
+    half.finish(histogram())
+    assert half.parts() == []
+    assert LabelMaps(half.root).names() == set(NAMES[:2])
+
+
+def test_forgotten_images_are_labeled_anew(half):
+    half.forget([NAMES[0], 'no such image'])
+    assert LabelMaps(half.root).names() == {NAMES[1]}

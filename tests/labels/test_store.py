@@ -18,6 +18,9 @@ class Names(LabelStore):
     def names(self):
         return {path.stem for path in self.root.glob('*.label')}
 
+    def forget(self, names):
+        raise NotImplementedError
+
     def select(self, names, ratio, ranking):
         raise NotImplementedError
 
@@ -94,5 +97,5 @@ def test_a_kind_of_store_must_say_how_it_selects():
         def names(self):
             return set()
 
-    with pytest.raises(TypeError, match=r'abstract.*discard.*select'):
+    with pytest.raises(TypeError, match=r'abstract.*discard.*forget.*select'):
         Half('folder')

@@ -285,7 +285,8 @@ def test_discard_keeps_the_table(table):
     ],
 )
 @pytest.mark.parametrize(('file', 'number'), [('labels.csv', 3), ('part-0.csv', 2)])
-def test_bad_line_is_named(tmp_path, line, file, number):
+def test_bad_line_is_named_or_labeled_anew(tmp_path, line, file, number):
+    """In a complete table, and in one that is not."""
     table = LabelTable(tmp_path)
     table.append(ROWS)
     if file == 'labels.csv':
@@ -293,6 +294,9 @@ def test_bad_line_is_named(tmp_path, line, file, number):
     lines = (tmp_path / file).read_text().splitlines()
     lines[number - 1] = line
     (tmp_path / file).write_text('\n'.join(lines) + '\n')
+    if file == 'part-0.csv':
+        assert LabelTable(tmp_path).names() == set(NAMES) - {'000001_b'}
+        return
     with pytest.raises(ValueError, match=rf'{file}, line {number}: must be name, label, confidence, log_odds'):
         table.rows()
 

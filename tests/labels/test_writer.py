@@ -15,6 +15,9 @@ class Names(LabelStore):
     def names(self):
         return {path.stem for path in self.root.glob('*.label')}
 
+    def forget(self, names):
+        raise NotImplementedError
+
     def select(self, names, ratio, ranking):
         raise NotImplementedError
 

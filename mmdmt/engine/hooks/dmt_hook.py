@@ -11,8 +11,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from mmdmt.engine.commit import commit
 from mmdmt.errors import UserError
-from mmdmt.files import write_json
 
 
 @HOOKS.register_module()
@@ -105,7 +105,6 @@ class DMTHook(Hook):
 
     @master_only
     def _commit(self, runner: Runner, record: dict[str, Any]) -> None:
-        folder = Path(runner.work_dir)
         if torch.cuda.is_available():
             record['gpu_memory_mib'] = torch.cuda.max_memory_allocated() // 2**20
         record = dict(
@@ -116,7 +115,4 @@ class DMTHook(Hook):
             **self.figures,
             **record,
         )
-        write_json(folder / 'phase.json', record)
-        for path in folder.glob('*.pth'):
-            if path.name != record.get('checkpoint') and not (self.keep_best and path.name.startswith('best_')):
-                path.unlink()
+        commit(Path(runner.work_dir), record, self.keep_best)

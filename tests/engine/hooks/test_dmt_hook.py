@@ -53,20 +53,6 @@ def test_commit_of_a_label_phase(make_hook, tmp_path):
     assert not list(tmp_path.glob('.*'))
 
 
-def test_checkpoints_stay_if_the_record_cannot_be_written(make_hook, tmp_path, monkeypatch):
-    """A full disk at the commit: the phase is incomplete, and goes on from its checkpoint."""
-
-    def full(*_):
-        raise OSError(28, 'No space left on device')
-
-    monkeypatch.setattr(dmt_hook, 'write_json', full)
-    for step in (2, 4):
-        (tmp_path / f'iter_{step}.pth').touch()
-    with pytest.raises(OSError, match='No space left'):
-        make_hook()._commit(SimpleNamespace(work_dir=str(tmp_path)), dict(checkpoint='iter_4.pth'))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['iter_2.pth', 'iter_4.pth']
-
-
 def test_phase_that_stops_early_hands_over_the_step_it_reached(tiny_config, tmp_path):
     """mmengine's EarlyStoppingHook ends a phase of 8 steps after the second validation that is no better."""
     stop = dict(type='EarlyStoppingHook', monitor='mIoU', patience=1, min_delta=100.0)

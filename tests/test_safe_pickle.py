@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from mmdmt.cls.safe_pickle import load_pickle
+from mmdmt.safe_pickle import load_pickle
 
 PIXELS = np.arange(12, dtype=np.uint8).reshape(3, 4)
 

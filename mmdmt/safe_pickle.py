@@ -20,12 +20,19 @@ def load_pickle(path: str | Path) -> Any:
         FileNotFoundError: the file does not exist.
         ValueError: the file needs another type (the message names it), is truncated, or is no pickle.
     """
-    content = Path(path).read_bytes()
+    try:
+        return read_pickle(Path(path).read_bytes())
+    except ValueError as error:
+        raise ValueError(f'cannot read {path} as a pickle: {error}') from error
+
+
+def read_pickle(content: bytes) -> Any:
+    """Read a pickle as :func:`load_pickle` does, from memory; ValueError if that is not possible."""
     try:
         return _resolved(_Unpickler(io.BytesIO(content), encoding='latin1').load())
     # For bytes that are no pickle, the unpickler raises nearly anything, from KeyError to MemoryError.
     except Exception as error:
-        raise ValueError(f'cannot read {path} as a pickle: {type(error).__name__}: {error}') from error
+        raise ValueError(f'{type(error).__name__}: {error}') from error
 
 
 class _Array:

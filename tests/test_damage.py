@@ -1,0 +1,75 @@
+"""Whole runs whose files were damaged, resumed to the end; single findings are in tests/engine/test_repair.py."""
+
+import os
+import shutil
+
+import pytest
+
+from mmdmt.engine import DMTRunner
+from tests.runs import assert_same_weights
+from tests.steps import SELF_TAUGHT
+
+
+@pytest.fixture(scope='module')
+def resume(tiny_config):
+    """``resume(work_dir, phase)``: continue a run, or run a phase; the lines of warning in its log."""
+
+    def resume(work_dir, phase=None):
+        DMTRunner(tiny_config(work_dir, {**SELF_TAUGHT, 'resume': True})).train(phase=phase)
+        lines = (work_dir / 'dmt.log').read_text().splitlines()
+        return [line.partition(' - WARNING - ')[2] for line in lines if f'WARNING - {work_dir}' in line]
+
+    return resume
+
+
+@pytest.fixture(scope='module')
+def labeled(resume, tmp_path_factory):
+    """A run whose baseline and labels are complete, and the same run to its end."""
+    work_dir = tmp_path_factory.mktemp('damage') / 'run'
+    for phase in ('00_train_a', '01_label_a'):
+        resume(work_dir, phase)
+    shutil.copytree(work_dir, work_dir.with_name('whole'))
+    assert resume(work_dir.with_name('whole')) == []
+    return work_dir
+
+
+def rot(path):
+    """Change a file without a trace: its size and time stay."""
+    content, times = path.read_bytes(), path.stat()
+    path.write_bytes(content[:-200] + bytes(200))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def lose_baseline_and_label(run):
+    (run / '00_train_a/iter_4.pth').write_bytes(b'')
+    next((run / '01_label_a/labels').glob('*.png')).unlink()
+
+
+def labels(run):
+    return {path.name: path.read_bytes() for path in (run / '01_label_a').glob('[lc]*/*.*')}
+
+
+def test_lost_files_are_made_again(labeled, resume, tmp_path):
+    """The run ends with the result of one that lost nothing."""
+    run, whole = tmp_path / 'run', labeled.with_name('whole')
+    shutil.copytree(labeled, run)
+    (run / '00_train_a/iter_4.pth').write_bytes(b'')
+    next((run / '01_label_a/labels').glob('*.png')).unlink()
+    first, second = resume(run)
+    assert 'phase 01_label_a is run again' in first
+    assert 'phase 00_train_a is run again' in second
+    assert labels(run) == labels(whole)
+    assert_same_weights(run / 'best.pth', whole / 'best.pth')
+
+
+def test_rot_is_found_and_mended_in_the_middle_of_a_phase(labeled, resume, tmp_path):
+    """By a worker of a data loader."""
+    run, whole = tmp_path / 'run', labeled.with_name('whole')
+    shutil.copytree(labeled, run)
+    for path in (run / '01_label_a/confidence').glob('*.npy'):
+        rot(path)
+    lines = resume(run)
+    assert 'is not as it was written' in lines[0]
+    assert 'phase 01_label_a is run again' in lines[1]
+    assert labels(run) == labels(whole)
+    assert (run / 'best.pth').is_file()

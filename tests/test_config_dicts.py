@@ -3,7 +3,7 @@ import copy
 import pytest
 from mmengine.config import Config, ConfigDict
 
-from mmdmt.config_dicts import copy_config, dicts_in, dicts_of_type, merge, without_pretrained
+from mmdmt.config_dicts import copy_config, dicts_in, dicts_of_type, merge, stock_model, without_pretrained
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,10 @@ def test_dicts_of_type_are_those_of_the_config_itself():
     assert list(dicts_of_type(node, 'Los')) == []
     found[3]['n'] = 'changed'
     assert node['own']['loss']['inner']['n'] == 'changed'
+
+
+def test_the_stock_model_within_a_method():
+    stock = dict(type='EncoderDecoder', backbone=dict(type='ResNet'))
+    assert stock_model(stock) is stock
+    assert stock_model(dict(type='Outer', model=dict(type='FixMatch', model=stock))) is stock
+    assert stock_model({}) == {}

@@ -80,7 +80,7 @@ def entropy(probability: Tensor) -> Tensor:
         >>> entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]]))
         tensor([0.6931, 0.0000])
     """
-    return -(probability * probability.clamp(min=torch.finfo(torch.float32).tiny).log()).sum(1)
+    return (probability * -probability.clamp(min=torch.finfo(torch.float32).tiny).log()).sum(1)
 
 
 def jensen_shannon(first: Tensor, second: Tensor, valid: Tensor | None = None) -> Tensor:

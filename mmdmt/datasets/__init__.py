@@ -3,14 +3,13 @@
 from mmdmt.datasets.labeled_unlabeled_sampler import LabeledUnlabeledSampler
 from mmdmt.datasets.some_images import SomeImages
 from mmdmt.datasets.unfinished_sampler import UnfinishedSampler
-from mmdmt.datasets.unlabeled import OnlineLabelDataset, PseudoLabelDataset, UnlabeledDataset
+from mmdmt.datasets.unlabeled import PseudoLabelDataset, UnlabeledDataset
 from mmdmt.labels import LabelMaps, LabelTable
 
 __all__ = [
     'LabelMaps',
     'LabelTable',
     'LabeledUnlabeledSampler',
-    'OnlineLabelDataset',
     'PseudoLabelDataset',
     'SomeImages',
     'UnfinishedSampler',

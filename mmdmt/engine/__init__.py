@@ -4,6 +4,7 @@ from mmdmt.engine.amp import CPUAmpOptimWrapper
 from mmdmt.engine.hooks import ChannelsLastHook, DMTHook, FiniteLossHook, ProgressHook, TimeLeftHook
 from mmdmt.engine.runner import DMTRunner
 from mmdmt.labels import ImageLabelWriter, PseudoLabelWriter
+from mmdmt.methods import SemiSupervised
 
 __all__ = [
     'CPUAmpOptimWrapper',
@@ -14,5 +15,6 @@ __all__ = [
     'ImageLabelWriter',
     'ProgressHook',
     'PseudoLabelWriter',
+    'SemiSupervised',
     'TimeLeftHook',
 ]

@@ -1,6 +1,6 @@
 """Lists the published-code behaviors that a run enables, for its log and its report."""
 
-from mmdmt.config_dicts import dicts_of_type
+from mmdmt.config_dicts import dicts_of_type, stock_model
 from mmdmt.engine.plan import RunPlan
 
 
@@ -16,7 +16,7 @@ def published_behaviours(plan: RunPlan) -> list[str]:
         found.append('dmt.label_writer.half=True: confidences are rounded to half precision')
     for name, configs in plan.configs.items():
         config = configs['semi']
-        model = config['model']
+        model = stock_model(config['model'])
         preprocessor, backbone = model.get('data_preprocessor') or {}, model.get('backbone') or {}
         for head in dicts_of_type(model, 'DeepLabV2Head'):
             if tuple(head.get('dilations', ())) == (6, 12):

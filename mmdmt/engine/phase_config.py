@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 
-from mmdmt.config_dicts import without_pretrained
+from mmdmt.config_dicts import stock_model, without_pretrained
 from mmdmt.core.schedule import Phase
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.settings import DMTSettings, Stage, stage_of
@@ -67,9 +67,9 @@ def resolve(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) -> Res
 
 
 def final_config(plan: RunPlan, model: str) -> Config:
-    """Config of ``model`` for the stock tools: without DMT, with the stock model and loss instead of ours."""
+    """Config of ``model`` for the stock tools: without DMT or method, with the stock model and loss instead of ours."""
     result = copy.deepcopy(plan.configs[model][None])
-    result['model'] = without_pretrained(_stock(result['model'], plan.task))
+    result['model'] = without_pretrained(_stock(stock_model(result['model']), plan.task))
     for key in _TRAINING_KEYS:
         result.pop(key, None)
     _end_workers(result)
@@ -110,12 +110,14 @@ def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, 
     else:
         stage = plan.settings.stage(phase)
         counts = dict(labeled=stage['labeled_per_batch'], unlabeled=stage['unlabeled_per_batch'])
-        pseudo = _pseudo_labeled(plan.settings, phase, data, work_dir)
+        unlabeled = _unlabeled(plan.settings, phase, data, work_dir)
         loader.update(
-            dataset=dict(type='ConcatDataset', datasets=[data.labeled['semi'], pseudo], ignore_keys=DATASET_META),
+            dataset=dict(type='ConcatDataset', datasets=[data.labeled['semi'], unlabeled], ignore_keys=DATASET_META),
             sampler=dict(type='LabeledUnlabeledSampler', **counts),
             batch_size=sum(counts.values()),
         )
+        if phase.labels is None:
+            loader['collate_fn'] = dict(type='collate_views')
     if phase.init is not None:
         result['load_from'] = None  # known when that phase is complete
         result['model'] = without_pretrained(result['model'])
@@ -130,10 +132,10 @@ def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, 
     return _finish(result, phase, work_dir)
 
 
-def _pseudo_labeled(settings: DMTSettings, phase: Phase, data: ModelData, work_dir: Path) -> dict[str, Any]:
+def _unlabeled(settings: DMTSettings, phase: Phase, data: ModelData, work_dir: Path) -> dict[str, Any]:
     common = dict(dataset=data.unlabeled, pipeline=data.train_pipeline)
     if phase.labels is None:
-        return dict(type='OnlineLabelDataset', **common)
+        return dict(type='UnlabeledDataset', **common)
     return dict(
         type='PseudoLabelDataset',
         label_dir=str(work_dir / phase.labels),
@@ -192,8 +194,7 @@ def _set_length(result: dict, steps: int, settings: DMTSettings, base_loop: Mapp
     if settings.select == 'val':
         interval = min(interval, max(1, steps // 10))
     result['train_cfg'] = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=min(interval, steps))
-    schedulers = result.get('param_scheduler') or []
-    for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
+    for scheduler in schedulers_of(result):
         full = (None, loop.get('max_iters'), base_loop.get('max_iters'))
         for key in {'end', 'T_max', 'total_steps'} & {*scheduler, 'end'}:
             if scheduler.get(key) in full:
@@ -208,6 +209,14 @@ def _set_length(result: dict, steps: int, settings: DMTSettings, base_loop: Mapp
     checkpoint.update(by_epoch=False, save_last=True, max_keep_ckpts=max(2, checkpoint.get('max_keep_ckpts', 2)))
     if settings.select == 'val':
         checkpoint['save_best'] = settings.metric
+
+
+def schedulers_of(config: Mapping) -> list[dict]:
+    """All schedulers of a config: one, a list, or such for each of several optimizers by name."""
+    found = config.get('param_scheduler') or []
+    if isinstance(found, Mapping) and 'type' not in found:
+        return [scheduler for part in found.values() for scheduler in schedulers_of(dict(param_scheduler=part))]
+    return [found] if isinstance(found, dict) else list(found)
 
 
 def _finish(result: dict, phase: Phase, work_dir: Path) -> Config:

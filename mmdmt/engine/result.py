@@ -1,6 +1,8 @@
 """The result of a run: its best model, and the files of that model for the stock tools."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.runner import CheckpointLoader
@@ -22,6 +24,33 @@ def best_phase(manifest: Manifest, metric: str) -> Phase:
 def export(manifest: Manifest, plan: RunPlan, phase: Phase) -> None:
     """Write the model of a complete train phase as ``best.pth`` and ``best.py``, for the stock tools."""
     checkpoint = CheckpointLoader.load_checkpoint(str(manifest.checkpoint(phase.name)), map_location='cpu')
-    with atomic(manifest.work_dir / 'best.pth') as file:
-        torch.save({key: checkpoint[key] for key in ('meta', 'state_dict')}, file)
+    _save(predictor_of(checkpoint), manifest.work_dir / 'best.pth')
     write_text(manifest.work_dir / 'best.py', final_config(plan, phase.model).pretty_text)
+
+
+def predictor_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint with the weights of the model that predicts, named as in the stock model.
+
+    A method (:mod:`mmdmt.methods`) holds several networks; its checkpoints name the prefix of the one that predicts.
+    """
+    meta, weights = dict(checkpoint.get('meta', {})), checkpoint.get('state_dict', checkpoint)
+    prefix = meta.get('dmt', {}).get('predictor_prefix', '')
+    if prefix:
+        meta['dmt'] = {key: value for key, value in meta['dmt'].items() if key != 'predictor_prefix'}
+        weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    return dict(meta=meta, state_dict=weights)
+
+
+def predictor_file(path: str | Path, folder: Path) -> Path:
+    """Path of a checkpoint of the model that predicts: ``path`` itself, or a file in ``folder`` made from it."""
+    checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
+    if 'predictor_prefix' not in checkpoint.get('meta', {}).get('dmt', {}):
+        return Path(path)
+    target = folder / f'predictor_{Path(path).name}'
+    _save(predictor_of(checkpoint), target)
+    return target
+
+
+def _save(checkpoint: dict[str, Any], path: Path) -> None:
+    with atomic(path) as file:
+        torch.save(checkpoint, file)

@@ -11,7 +11,14 @@ from mmdmt.config_dicts import merge_all
 from mmdmt.core.splits import difference_maximised_sampling
 from mmdmt.datasets.building import build_dataset, image_paths
 from mmdmt.datasets.image_checks import check_disjoint, check_exist, check_images, check_once, identity
-from mmdmt.engine.model_checks import check_model, check_schedule, check_supervised, check_variant, check_weights
+from mmdmt.engine.model_checks import (
+    check_method,
+    check_model,
+    check_schedule,
+    check_supervised,
+    check_views,
+    check_weights,
+)
 from mmdmt.engine.phase_config import ModelData, ResolvedPhase, resolve
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.settings import STAGES, SplitSettings, Stage
@@ -150,7 +157,7 @@ class RunData:
         config, overrides = self.plan.configs[model][None], self.plan.settings.models[model]
         classes = self.plan.num_classes(model)
         built = check_model(config['model'], key)
-        check_variant(built, key, self.plan.settings.scheme)
+        check_method(built, key, self.plan.settings.scheme)
         check_weights(config, key, overrides.get('weights_help', ''), built)
         supervised = overrides.get('supervised_checkpoint')
         if supervised:
@@ -166,7 +173,17 @@ class RunData:
             checked.add(repr(data))
             self._check_training_data(data)
             self._check_overlap(model, data)
-        task.check_forward(built, self.dataset(data.labeled['supervised'], 'dmt.labeled'), key, classes)
+        if self._single:
+            labeled = self.dataset(data.labeled['semi'], 'dmt.labeled')
+            check_views(built, labeled, self.dataset(data.unlabeled, 'dmt.unlabeled'), data.train_pipeline)
+        first = self.dataset(data.labeled['supervised'], 'dmt.labeled')
+        if not self._single or 'inputs' in first[0]:  # not several views of a labeled image
+            task.check_forward(built, first, key, classes)
+
+    @property
+    def _single(self) -> bool:
+        """Whether a method trains in one phase, without labels on disk."""
+        return self.plan.settings.scheme == 'single'
 
     def _labeled_sets(self, model: str, data: ModelData) -> Iterator[tuple[str, str, dict]]:
         """Title, config key and config of each labeled dataset of a model."""
@@ -223,9 +240,10 @@ class RunData:
         for config in [later] if first == later else [first, later]:
             labeled = self.dataset(config, 'dmt.labeled')
             check_once(image_paths(labeled), 'dmt.labeled')
-            check_disjoint(image_paths(labeled), image_paths(unlabeled))
-            self.plan.task.check_samples(labeled, unlabeled, data.label_pipeline, data.train_pipeline)
-        check_images(unlabeled, data.label_pipeline, 'dmt.unlabeled')
+            if not self._single:  # a method may learn from labeled images without their labels, too
+                check_disjoint(image_paths(labeled), image_paths(unlabeled))
+                self.plan.task.check_samples(labeled, unlabeled, data.label_pipeline, data.train_pipeline)
+        check_images(unlabeled, data.train_pipeline if self._single else data.label_pipeline, 'dmt.unlabeled')
 
     def label_bytes(self, model: str) -> int:
         """Maximum size of the labels of one teacher, in bytes."""

@@ -15,7 +15,16 @@ from torch import Tensor, nn
 from mmdmt.config_dicts import copy_config
 from mmdmt.core.consistency import warm_momentum
 from mmdmt.errors import UserError
-from mmdmt.methods.networks import HEADS, average_into, check_network, logits_of, no_gradient, predicts_pixels
+from mmdmt.methods.networks import (
+    HEADS,
+    average_into,
+    check_network,
+    features_given,
+    logits_of,
+    map_features,
+    no_gradient,
+    predicts_pixels,
+)
 from mmdmt.methods.view_preprocessor import ViewPreprocessor
 
 IGNORED = 255
@@ -95,12 +104,24 @@ class SemiSupervised(BaseModel):
         self, labeled: View, weight: float = 1.0, network: nn.Module | None = None
     ) -> dict[str, Tensor]:
         """Compute the losses of the stock model (the student by default), auxiliary heads included, times a weight."""
-        losses = (network or self.student).loss(labeled.images, labeled.samples)
+        network = self.student if network is None else network
+        losses = network.loss(labeled.images, labeled.samples)
         return {key: _scaled(value, weight) if 'loss' in key else value for key, value in losses.items()}
 
     def logits(self, network: nn.Module, view: View | Tensor) -> Tensor:
         """Compute the logits of a view, [N, C, H, W] at the size of the images, or [N, C] of a classifier."""
         return logits_of(network, view.images if isinstance(view, View) else view)
+
+    def joint(self, network: nn.Module, labeled: View, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Compute the losses on labeled images, and the logits of ``images``, which begin with these images.
+
+        One pass of the backbone serves both, so batch norm normalizes labeled and unlabeled images together.
+        """
+        features = network.extract_feat(images)
+        with features_given(network, map_features(features, lambda values: values[: len(labeled.images)])):
+            losses = self.supervised_loss(labeled, network=network)
+        with features_given(network, features):
+            return losses, self.logits(network, images)
 
     def frozen_logits(self, network: nn.Module, view: View | Tensor) -> Tensor:
         """The same as :meth:`logits`, without gradient, in float32."""
@@ -215,12 +236,39 @@ class SemiSupervised(BaseModel):
             for key, value in stock.items():
                 kept = own.get(key) if key.startswith(HEADS) else None
                 state_dict[f'{prefix}{name}.{key}'] = value if kept is None else kept
-        for name, value in self.named_buffers(recurse=False):
-            state_dict[prefix + name] = value
+        networks = tuple(f'{name}.' for name, _ in self._stock_networks())
+        for key, value in self.state_dict().items():
+            if not key.startswith(networks):  # what only the method has stays as it is
+                state_dict[prefix + key] = value
+
+
+def joined(*views: View) -> Tensor:
+    """Images of several views as one batch.
+
+    Raises:
+        UserError: if the views differ in size.
+    """
+    sizes = [tuple(view.images.shape[2:]) for view in views]
+    if len(set(sizes)) > 1:
+        raise UserError(
+            f'images of different views must have one size to be one batch, got {sizes}: pad them to the size of the '
+            'crops with `size` of the data_preprocessor'
+        )
+    return torch.cat([view.images for view in views])
+
+
+def prefixed(prefix: str, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The losses of another network, with a prefix of their names."""
+    return {prefix + key: value for key, value in losses.items()}
 
 
 def _scaled(value: Any, weight: float) -> Any:
     return [item * weight for item in value] if isinstance(value, list) else value * weight
+
+
+def labels_of(view: View) -> Tensor:
+    """Labels of the images of a classifier's view: int64 [N]."""
+    return torch.cat([sample.gt_label for sample in view.samples]).to(view.images.device)
 
 
 def others(values: Tensor) -> Tensor:

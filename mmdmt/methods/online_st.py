@@ -1,6 +1,7 @@
 """Online self-training."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from mmengine.registry import MODELS
@@ -8,7 +9,7 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmdmt.core.batch_norm import frozen_batch_norm
-from mmdmt.methods.base import IGNORED, SemiSupervised, View
+from mmdmt.methods.base import IGNORED, SemiSupervised, View, joined
 from mmdmt.methods.networks import features_given, no_gradient
 
 
@@ -38,11 +39,11 @@ class OnlineST(SemiSupervised):
 
     def loss(self, labeled: View, weak: View) -> dict[str, Tensor]:  # type: ignore[override]
         """Compute the losses of the labeled images and of the images that the student labels."""
-        images = torch.cat([labeled.images, weak.images])
+        images = joined(labeled, weak)
         with features_given(self.student, self.student.extract_feat(images)):
             label = self._label(images)[len(labeled.images) :]
             label = torch.where(weak.valid, label, IGNORED)
-            both = View(images, [*labeled.samples, *_with_labels(weak.samples, label)])
+            both = View(images, [*map(_without_confidence, labeled.samples), *_with_labels(weak.samples, label)])
             losses = self.supervised_loss(both)
         return {**losses, 'sure': (label != IGNORED).float().mean()}
 
@@ -51,6 +52,13 @@ class OnlineST(SemiSupervised):
         with no_gradient(), frozen_batch_norm(self.student):
             confidence, label = self.logits(self.student, images).float().softmax(1).max(1)
         return torch.where(confidence > self.threshold, label, IGNORED)
+
+
+def _without_confidence(sample: Any) -> Any:
+    """The same sample for a ``DMTEncoderDecoder``, which would ask for the confidence of all images or of none."""
+    sample = sample.new()
+    sample.pop('gt_confidence', None)
+    return sample
 
 
 def _with_labels(samples: list, label: Tensor) -> list:

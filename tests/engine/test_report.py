@@ -83,3 +83,12 @@ def test_one_model(tmp_path):
     assert '| 00_train_a | a       |         |         |             |          | -    | not run |' in text
     assert '| 01_train_a | a       | a       |         | 1           |          | -    | not run |' in text
     assert 'The better of' not in text
+
+
+@pytest.mark.parametrize('baseline', [True, False])
+def test_a_method_that_trains_in_one_phase(tmp_path, baseline):
+    settings = DMTSettings(models={'a': {}}, scheme='single', label_ratios=(), **SETTINGS)
+    manifest = Manifest(tmp_path, plan('single', ['a'], (), baseline=baseline))
+    text = report.render(manifest, settings, manifest.phases[-1])
+    assert '| Method   | - |' in text if baseline else '| Method | - |' in text
+    assert ('| Baseline' in text) == baseline

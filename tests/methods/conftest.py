@@ -13,7 +13,6 @@ from mmseg.structures import SegDataSample
 
 import mmdmt.cls
 import mmdmt.engine
-import mmdmt.methods
 import mmdmt.seg  # noqa: F401
 from mmdmt.methods.base import View
 

@@ -1,10 +1,11 @@
 import copy
+import re
 
 import pytest
 import torch
 from mmengine.runner.checkpoint import load_state_dict
 
-from mmdmt.methods.base import SemiSupervised, others
+from mmdmt.methods.base import SemiSupervised, joined, others
 from tests.methods.conftest import AUXILIARY, SEGMENTOR, STOCK, moved_by, total
 
 
@@ -96,6 +97,16 @@ def test_a_stock_checkpoint_loads_into_all_networks(wrap, build, load):
     assert states_equal(own, method)
 
 
+def test_the_second_network_keeps_its_own_heads(build):
+    stock, method = build(None, SEGMENTOR), build('CrossPseudo', SEGMENTOR)
+    assert not torch.equal(method.student.decode_head.conv_seg.weight, method.second.decode_head.conv_seg.weight)
+    before = copy.deepcopy(method.second.decode_head)
+    method.load_state_dict(stock.state_dict())
+    assert states_equal(stock, method.student)
+    assert states_equal(stock.backbone, method.second.backbone)
+    assert states_equal(before, method.second.decode_head)
+
+
 @pytest.mark.parametrize('momentum', [None, 0.9])
 def test_predictions_and_the_exported_weights_are_those_of_a_stock_model(wrap, build, view, momentum):
     method = wrap(**({} if momentum is None else dict(teacher_momentum=momentum)))
@@ -109,6 +120,14 @@ def test_predictions_and_the_exported_weights_are_those_of_a_stock_model(wrap, b
     (own,), (expected,) = method(images, None, 'predict'), stock.eval()(images, None, 'predict')
     assert torch.equal(own.seg_logits.data, expected.seg_logits.data)
     assert torch.equal(method(images), stock(images))
+
+
+def test_a_missing_view_is_named(build, view):
+    method, labeled = build('FixMatch', SEGMENTOR), view('pixels', 1, True)
+    batch = dict(inputs=labeled.images, data_samples=labeled.samples)
+    with pytest.raises(ValueError, match=r"^FixMatch needs the view 'strong'; the pipelines give 'labeled', 'weak' "):
+        method(labeled=batch, weak=batch, mode='loss')
+    assert method.views == ('labeled', 'weak', 'strong')
 
 
 def test_valid_pixels_by_padding_and_by_label_map(view):
@@ -125,13 +144,30 @@ def test_momentum_outside_its_range(wrap, momentum):
         wrap(teacher_momentum=momentum)
 
 
-@pytest.mark.parametrize('name', ['OnlineST'])
+@pytest.mark.parametrize('name', ['OnlineST', 'UniMatch', 'CutMixSeg'])
 def test_a_method_of_the_other_toolbox(build, name):
     with pytest.raises(ValueError, match=rf'^{name} is a method for segmentation; its model is for classification$'):
         build(name, STOCK['images'])
+
+
+def test_a_method_in_a_method(build):
+    with pytest.raises(ValueError, match=re.escape('MeanTeacher: model is already a method, FixMatch')):
+        build('MeanTeacher', dict(type='FixMatch', model=copy.deepcopy(SEGMENTOR)))
+
+
+def test_a_model_that_is_no_config(build):
+    with pytest.raises(ValueError, match="FixMatch: model must be the config of a stock model, got 'fcn'"):
+        SemiSupervised._build(build('FixMatch', SEGMENTOR), 'fcn')
 
 
 def test_others_are_the_predecessors():
     assert others(torch.tensor([1, 2, 3])).tolist() == [3, 1, 2]
     with pytest.raises(ValueError, match='unlabeled_per_batch must be at least 2, got 1'):
         others(torch.tensor([1]))
+
+
+def test_one_batch_of_views_needs_one_size(view):
+    first, second = view('pixels', 2), view('pixels', 3)
+    assert torch.equal(joined(first, second), torch.cat([first.images, second.images]))
+    with pytest.raises(ValueError, match=r'must have one size to be one batch, got \[\(12, 16\), \(12, 20\)\]: '):
+        joined(first, view('pixels', 1, size=(12, 20)))

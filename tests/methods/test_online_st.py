@@ -2,10 +2,9 @@ import copy
 
 import pytest
 import torch
-from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import PixelData
 
-from tests.methods.conftest import AUXILIARY, SEGMENTOR, SIZE, moved_by, sharpened, total
+from tests.methods.conftest import AUXILIARY, SEGMENTOR, moved_by, sharpened, total
 
 THRESHOLD = 0.6
 
@@ -86,30 +85,3 @@ def test_the_samples_of_the_loader_stay_as_they_are(method, views):
 def test_threshold_outside_its_range(build, threshold):
     with pytest.raises(ValueError, match=rf'^OnlineST: threshold={threshold} must be in \[0, 1\)$'):
         build('OnlineST', SEGMENTOR, threshold=threshold)
-
-
-def test_equals_the_variant_of_the_dynamic_loss(method, views):
-    """The same loss, labels and gradients as ``variant='online'`` of ``DynamicMutualLoss`` on the same batch."""
-    loss = dict(type='DynamicMutualLoss', variant='online', threshold=THRESHOLD)
-    config = dict(SEGMENTOR, type='DMTEncoderDecoder', decode_head=dict(SEGMENTOR['decode_head'], loss_decode=loss))
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        old = MODELS.build(copy.deepcopy(config)).train()
-    old.load_state_dict(method.student.state_dict())
-    batch = views(method, 'pixels')
-    samples = [copy.deepcopy(sample) for view in batch.values() for sample in view.samples]
-    for index, sample in enumerate(samples):
-        human = index < len(batch['labeled'].samples)
-        confidence = torch.full((1, *SIZE), 2.0 if human else 0.0)
-        sample.set_data(dict(gt_confidence=PixelData(data=confidence)))
-        if not human:
-            sample.set_data(dict(gt_sem_seg=PixelData(data=torch.full((1, *SIZE), 255))))
-    found = old.loss(torch.cat([view.images for view in batch.values()]), samples)
-    losses = method.loss(**batch)
-    assert abs(total(found) - total(losses)).item() <= 1e-6
-    assert found['mean_weight'].item() == losses['sure'].item()
-    total(found).backward()
-    total(losses).backward()
-    for own, other in zip(method.student.parameters(), old.parameters(), strict=True):
-        torch.testing.assert_close(own.grad, other.grad)
-    for own, other in zip(method.student.buffers(), old.buffers(), strict=True):
-        torch.testing.assert_close(own, other)

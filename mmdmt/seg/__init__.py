@@ -5,6 +5,7 @@ from mmdmt.losses import DynamicMutualLoss
 from mmdmt.seg import digits, transforms
 from mmdmt.seg.class_iou import ClassIoUMetric
 from mmdmt.seg.deeplabv2_head import DeepLabV2Head
+from mmdmt.seg.image_mask_list import ImageMaskList, VOCImageMaskList
 from mmdmt.seg.segmentor import DMTCascadeEncoderDecoder, DMTEncoderDecoder
 
 __all__ = [
@@ -13,7 +14,9 @@ __all__ = [
     'DMTEncoderDecoder',
     'DeepLabV2Head',
     'DynamicMutualLoss',
+    'ImageMaskList',
     'PseudoLabelDataset',
+    'VOCImageMaskList',
     'digits',
     'transforms',
 ]

@@ -68,6 +68,17 @@ def dicts_of_type(node: Any, name: str) -> Iterator[dict]:
     return (found for found in dicts_in(node) if type_name(found) == name)
 
 
+def stock_model(config: dict) -> dict:
+    """The config of the stock model within that of a method of :mod:`mmdmt.methods`; a stock model's own config.
+
+    Example:
+        >>> stock_model(dict(type='FixMatch', model=dict(type='EncoderDecoder')))
+        {'type': 'EncoderDecoder'}
+    """
+    inner = config.get('model')
+    return stock_model(inner) if isinstance(inner, dict) else config
+
+
 def without_pretrained(node: Any) -> Any:
     """Copy a model config without its keys that load pretrained weights."""
     if isinstance(node, Mapping):

@@ -10,6 +10,7 @@ from mmdmt.config_dicts import (
     first_pipeline,
     leaves,
     merge,
+    stock_model,
     with_pipeline,
     without_pretrained,
 )
@@ -110,3 +111,10 @@ def test_another_pipeline():
     found = with_pipeline(COMBINED, [2])
     assert found['datasets'] == [dict(type='A', pipeline=[2]), dict(type='S', dataset=dict(type='B', pipeline=[2]))]
     assert COMBINED['datasets'][0]['pipeline'] == [1]
+
+
+def test_the_stock_model_within_a_method():
+    stock = dict(type='EncoderDecoder', backbone=dict(type='ResNet'))
+    assert stock_model(stock) is stock
+    assert stock_model(dict(type='Outer', model=dict(type='FixMatch', model=stock))) is stock
+    assert stock_model({}) == {}

@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from mmdmt.config_dicts import stock_model
 from mmdmt.engine.phase_config import final_config
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import _pop_pipeline
@@ -84,7 +85,8 @@ def build():
 
     def build(cfg):
         # The largest ones need no memory there; backbones with stochastic depth cannot be built on it.
-        device = 'meta' if cfg['default_scope'] == 'mmseg' and 'ResNet' in cfg['model']['backbone']['type'] else 'cpu'
+        kind = stock_model(cfg['model'])['backbone']['type']
+        device = 'meta' if cfg['default_scope'] == 'mmseg' and 'ResNet' in kind else 'cpu'
         with DefaultScope.overwrite_default_scope(cfg['default_scope']), torch.device(device):
             return MODELS.build(cfg['model'])
 
@@ -132,8 +134,9 @@ def test_dmt_config(name, build):
     if not is_dmt:
         return
     settings = DMTSettings.from_config(cfg)
-    after_baseline = 1 if settings.scheme == 'online' else 2 * len(settings.label_ratios)
-    assert len(settings.phases()) == len(settings.models) * (1 + after_baseline)
+    single = settings.scheme == 'single'
+    after_baseline = 1 if single else 2 * len(settings.label_ratios)
+    assert len(settings.phases()) == len(settings.models) * (settings.has_baseline + after_baseline)
     assert settings.metric == METRICS[cfg.default_scope]
     for model in settings.models:
         own = RunPlan.of(cfg).configs[model][None]
@@ -142,11 +145,11 @@ def test_dmt_config(name, build):
         stock = {type(module).__name__ for module in build(final_config(RunPlan.of(cfg), model).to_dict()).modules()}
         assert not {kind for kind in stock if kind.startswith(('DMT', 'Dynamic'))}
     labeled, unlabeled = (_pop_pipeline(copy.deepcopy(data)) for data in (settings.labeled, settings.unlabeled))
-    for pipeline in (labeled, unlabeled, settings.label_pipeline):
-        assert pipeline[-1]['type'] == 'PackDMTInputs'
+    assert {pipeline[-1]['type'] for pipeline in (labeled, settings.label_pipeline)} <= {'PackDMTInputs', 'Views'}
+    assert unlabeled[-1]['type'] == ('Views' if single else 'PackDMTInputs')
     if cfg.default_scope == 'mmseg':
         assert 'LoadDMTAnnotations' in transforms(labeled)
-        assert 'LoadDMTAnnotations' in transforms(unlabeled)
+        assert ('LoadDMTAnnotations' in transforms(unlabeled)) != single
         assert not {'LoadAnnotations', 'LoadDMTAnnotations'} & set(transforms(settings.label_pipeline))
 
 
@@ -408,11 +411,14 @@ def test_voc_small_labels_each_fourth_image_and_leaves_no_other_out():
 @pytest.mark.parametrize('ratio', ['1_20', '1_50'])
 def test_online_self_training_has_one_phase_of_all_steps(ratio):
     cfg, dmt = load(f'ablations/online-st_deeplabv2_voc_{ratio}.py'), load(f'dmt/deeplabv2_voc_{ratio}.py')
-    loss = cfg.model.decode_head.loss_decode
-    assert (loss.variant, loss.threshold) == ('online', 0.9)
+    assert (cfg.model.type, cfg.model.threshold) == ('OnlineST', 0.9)
     settings, other = DMTSettings.from_config(cfg), DMTSettings.from_config(dmt)
-    assert (settings.scheme, list(settings.models)) == ('online', ['a'])
-    assert settings.models['a'] == other.models['a']
+    assert (settings.scheme, list(settings.models)) == ('single', ['a'])
+    for stage in ('supervised', 'semi', None):
+        own, first = (RunPlan.of(config).configs['a'][stage] for config in (cfg, dmt))
+        own = {**own, 'model': stock_model(own['model'])}
+        for key in first.keys() - {'data_preprocessor'}:  # which the stock model owns
+            assert own[key] == first[key]
     assert settings.semi == {**other.semi, 'epochs': len(other.label_ratios) * other.semi['epochs']}
     assert settings.supervised == other.supervised
     assert settings.split.ratio == other.split.ratio

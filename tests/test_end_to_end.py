@@ -164,30 +164,6 @@ def test_gamma_rises_over_a_phase(tiny_config, tmp_path):
     assert weights[-1] < 0.5
 
 
-def test_online_self_training(tiny_config, tmp_path):
-    cfg = tiny_config(
-        tmp_path / 'run',
-        {
-            'dmt.scheme': 'online',
-            'dmt.models': dict(_delete_=True, a=dict()),
-            'model.decode_head.loss_decode': dict(variant='online', threshold=0.01),
-        },
-    )
-    cfg.dmt.pop('label_ratios')
-    runner = DMTRunner(cfg)
-    assert '8 optimizer steps, 0 images to label in 0 label phases' in runner.dry_run()
-    runner.train()
-    assert [phase.name for phase in runner.manifest.phases] == ['00_train_a', '01_train_a']
-    phase = Config.fromfile(tmp_path / 'run/01_train_a/01_train_a.py', import_custom_modules=False)
-    assert Path(phase.load_from) == tmp_path / 'run/00_train_a/iter_4.pth'
-    labeled, unlabeled = phase.train_dataloader.dataset.dataset.datasets
-    assert (labeled.type, unlabeled.type) == ('DigitScenesDataset', 'OnlineLabelDataset')
-    # With so low a threshold every unlabeled pixel is trained on.
-    scalars = [json.loads(line) for line in next(tmp_path.glob('run/01_train_a/*/vis_data/scalars.json')).open()]
-    assert {step['mean_weight'] for step in scalars if 'mean_weight' in step} == {1.0}
-    assert_same_weights(tmp_path / 'run/best.pth', tmp_path / 'run/01_train_a/iter_4.pth')
-
-
 def test_selecting_by_validation(tiny_config, tmp_path):
     runner = DMTRunner(tiny_config(tmp_path, {**SELF, 'dmt.select': 'val'}))
     runner.train()

@@ -34,8 +34,8 @@ def why_not(plan: RunPlan) -> str | None:
     settings, scope = plan.settings, plan.cfg.get('default_scope', 'mmseg')
     if scope != 'mmseg':
         return f'default_scope={scope!r}: the analysis supports segmentation runs only'
-    if settings.scheme == 'online':
-        return "dmt.scheme='online' has no pseudo labels of a teacher to analyze"
+    if settings.scheme == 'single':
+        return "dmt.scheme='single' has no pseudo labels of a teacher to analyze"
     if settings.reinitialise or settings.scheme == 'chain':
         return "dmt.reinitialise or dmt.scheme='chain': a student with new weights cannot weigh labels yet"
     return None

@@ -20,7 +20,7 @@ class ClassificationTask:
 
     metric = 'accuracy/top1'
     rankings = RANKINGS
-    schemes = ('mutual', 'self', 'chain')
+    schemes = ('mutual', 'self', 'chain', 'single')
     label_writer_settings = Checked
     split_size = 'num_labeled'
     store = 'table'

@@ -1,8 +1,7 @@
 """The classifier that can use the dynamic loss."""
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +10,10 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdmt.core.batch_norm import frozen_batch_norm
 from mmdmt.core.confidence import top_log_odds
 from mmdmt.core.dynamic_weight import HUMAN, DynamicWeight
 from mmdmt.core.mixup import WEIGHTINGS, Mixed, Weighting, draw_lam, draw_partners, mixup
@@ -164,16 +163,3 @@ def _stack_labels(data_samples: list[DataSample]) -> tuple[Tensor, Tensor]:
             )
     label = torch.cat([sample.gt_label for sample in data_samples])
     return label, torch.stack([sample.gt_confidence for sample in data_samples])
-
-
-@contextmanager
-def frozen_batch_norm(model: nn.Module) -> Iterator[None]:
-    """Make batch norm use the batch statistics in training mode without updating its running statistics."""
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True

@@ -4,7 +4,15 @@
 """
 
 from mmdmt.core.confidence import decode, encode, top_log_odds
-from mmdmt.core.cutmix import draw_pastes, paste
+from mmdmt.core.consistency import (
+    jensen_shannon,
+    masked_cross_entropy,
+    ramp_up,
+    sharpen,
+    soft_cross_entropy,
+    squared_difference,
+)
+from mmdmt.core.cutmix import draw_boxes, draw_small_boxes, mix_boxes
 from mmdmt.core.dynamic_loss import dynamic_mutual_loss
 from mmdmt.core.dynamic_weight import HUMAN, DynamicWeight, dynamic_weight, gamma_ramp
 from mmdmt.core.mixup import mixup
@@ -20,16 +28,23 @@ __all__ = [
     'balanced_split',
     'decode',
     'difference_maximised_sampling',
-    'draw_pastes',
+    'draw_boxes',
+    'draw_small_boxes',
     'dynamic_mutual_loss',
     'dynamic_weight',
     'encode',
     'gamma_ramp',
     'held_out',
+    'jensen_shannon',
+    'masked_cross_entropy',
+    'mix_boxes',
     'mixup',
     'nested_split',
-    'paste',
     'plan',
+    'ramp_up',
     'select_images',
+    'sharpen',
+    'soft_cross_entropy',
+    'squared_difference',
     'top_log_odds',
 ]

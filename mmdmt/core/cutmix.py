@@ -1,66 +1,85 @@
-"""CutMix of pseudo-labeled images, their labels and their confidences (arXiv 1905.04899, 1906.01916)."""
+"""Boxes that CutMix exchanges between the images of a batch (arXiv 1905.04899, 1906.01916)."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 
-class Paste(NamedTuple):
-    """Image ``target`` of a batch gets the rectangle ``[..., rows, columns]`` of image ``source``."""
+def draw_boxes(number: int, height: int, width: int, share: tuple[float, float] = (0.5, 0.5), boxes: int = 1) -> Tensor:
+    """Draw a mask of boxes for each image (arXiv 1906.01916).
 
-    target: int
-    source: int
-    rows: slice
-    columns: slice
+    A box covers a share ``s`` of the image, uniform in ``share``, up to rounding. It has ``s**v`` of the height, with
+    v uniform in [0, 1], and ``s / s**v`` of the width; its place is uniform. With several boxes, each side is
+    multiplied by ``sqrt(1 / boxes)``, and overlaps are outside again. NumPy's global generator draws.
 
-
-def draw_pastes(images: Sequence[int], height: int, width: int, area: float, prob: float = 1.0) -> list[Paste]:
-    """Draw the rectangle that each image gets, with probability ``prob``, from the next image in a random circle.
-
-    A rectangle covers the share ``area`` of the image, up to rounding. Its aspect ratio is log-uniform, from a bar of
-    full height to one of full width; its place is uniform. NumPy's global generator draws.
-
-    Args:
-        images: batch indices of the images that may be mixed; fewer than two give no paste.
-        height: rows of an image.
-        width: columns of an image.
-        area: share of the image, in (0, 1).
-        prob: probability that an image gets a rectangle, in (0, 1].
+    Returns:
+        bool [number, height, width], True inside.
 
     Example:
         >>> np.random.seed(0)
-        >>> pastes = draw_pastes([0, 1], height=8, width=8, area=0.5)
-        >>> sorted((paste.target, paste.source) for paste in pastes)
-        [(0, 1), (1, 0)]
-        >>> rows, columns = pastes[0].rows, pastes[0].columns
-        >>> (rows.stop - rows.start) * (columns.stop - columns.start)  # half of 64, up to rounding
-        30
+        >>> mask = draw_boxes(1, 8, 8)
+        >>> mask.any(2).sum().item() * mask.any(1).sum().item()  # a rectangle of about 32 of 64 pixels
+        35
     """
-    if len(images) < 2:
-        return []
-    order = [images[position] for position in np.random.permutation(len(images))]
-    pastes = []
-    for target, source in zip(order, [*order[1:], order[0]], strict=True):
-        share = math.exp(np.random.uniform(math.log(area), 0.0))  # of the height; the width's is area / share
-        rows, columns = max(1, round(share * height)), max(1, round(area / share * width))
-        top, left = (np.random.randint(full - part + 1) for full, part in ((height, rows), (width, columns)))
-        if np.random.uniform() < prob:
-            pastes.append(Paste(target, source, slice(top, top + rows), slice(left, left + columns)))
-    return pastes
+    mask = torch.zeros(number, height, width, dtype=torch.bool)
+    for image in mask:
+        for _ in range(boxes):
+            area = np.random.uniform(*share)
+            part = area ** np.random.uniform()
+            rows, columns = (
+                min(full, max(1, round(side * full * math.sqrt(1 / boxes))))
+                for side, full in ((part, height), (area / part, width))
+            )
+            top, left = np.random.randint(height - rows + 1), np.random.randint(width - columns + 1)
+            image[top : top + rows, left : left + columns] ^= True
+    return mask
 
 
-def paste(values: Tensor, pastes: Sequence[Paste]) -> Tensor:
-    """Copy ``values`` [N, ..., H, W] and paste the rectangles of the (unmixed) sources into their targets.
+def draw_small_boxes(
+    number: int,
+    height: int,
+    width: int,
+    prob: float = 0.5,
+    share: tuple[float, float] = (0.02, 0.4),
+    ratio: tuple[float, float] = (0.3, 1 / 0.3),
+) -> Tensor:
+    """Draw one box for an image with probability ``prob``, else none (UniMatch, arXiv 2208.09910).
+
+    The box covers a share of the image, uniform in ``share``. Its height divided by its width is uniform in ``ratio``.
+    Size and place are drawn again until the box is inside. NumPy's global generator draws.
+
+    Returns:
+        bool [number, height, width], True inside.
 
     Example:
-        >>> images = torch.tensor([[[1, 1], [1, 1]], [[2, 2], [2, 2]]])
-        >>> paste(images, [Paste(target=0, source=1, rows=slice(0, 1), columns=slice(0, 2))]).tolist()
-        [[[2, 2], [1, 1]], [[2, 2], [2, 2]]]
+        >>> draw_small_boxes(2, 8, 8, prob=0.0).any().item()
+        False
     """
-    result = values.clone()
-    for target, source, rows, columns in pastes:
-        result[target, ..., rows, columns] = values[source, ..., rows, columns]
-    return result
+    mask = torch.zeros(number, height, width, dtype=torch.bool)
+    for image in mask:
+        inside = np.random.uniform() >= prob
+        while not inside:
+            area, aspect = np.random.uniform(*share) * height * width, np.random.uniform(*ratio)
+            rows, columns = (max(1, round(math.sqrt(value))) for value in (area * aspect, area / aspect))
+            top, left = np.random.randint(height), np.random.randint(width)
+            inside = top + rows <= height and left + columns <= width
+            if inside:
+                image[top : top + rows, left : left + columns] = True
+    return mask
+
+
+def mix_boxes(values: Tensor, others: Tensor, mask: Tensor) -> Tensor:
+    """Take ``others`` inside the boxes of a mask and ``values`` outside.
+
+    Args:
+        values: [N, H, W] or [N, C, H, W].
+        others: the same shape.
+        mask: bool [N, H, W].
+
+    Example:
+        >>> mix_boxes(torch.tensor([[[1, 1]]]), torch.tensor([[[2, 2]]]), torch.tensor([[[True, False]]])).tolist()
+        [[[2, 1]]]
+    """
+    return torch.where(mask if values.ndim == mask.ndim else mask.unsqueeze(1), others, values)

@@ -30,7 +30,6 @@ def dynamic_mutual_loss(
     class_weight: Tensor | None = None,
     pixel_weight: Tensor | None = None,
     reduction: Reduction = 'mean',
-    threshold: float = 0.9,
 ) -> tuple[Tensor, DynamicWeight | None]:
     """Compute the cross-entropy ``sum(w * CE) / N`` with dynamic weights w (arXiv 2004.08514, dynamic loss).
 
@@ -43,13 +42,12 @@ def dynamic_mutual_loss(
         confidence: float32 [N, ...] as for ``dynamic_weight``; None gives plain cross-entropy.
         gamma1: exponent on agreement, >= 0.
         gamma2: exponent on disagreement, >= 0.
-        variant: 'dmt', 'naive', 'flip' or 'online'.
+        variant: 'dmt', 'naive' or 'flip'.
         ignore_index: label of pixels without loss.
         class_weight: float [C]; scales each pixel, in N too, by the weight of its training class (as
             ``torch.nn.functional.cross_entropy`` does).
         pixel_weight: float [N, ...]; scales each pixel but not N (for a hard-example sampler).
         reduction: 'mean', 'sum' or 'none'.
-        threshold: used by variant 'online' only, see ``dynamic_weight``.
 
     Returns:
         The float32 loss (a scalar, or [N, ...] for 'none') and the ``DynamicWeight`` used (None without confidence).
@@ -73,7 +71,7 @@ def dynamic_mutual_loss(
     log_prob = F.log_softmax(logits, dim=1, dtype=torch.float32)
     decision = None
     if confidence is not None:
-        decision = weight_from_log_prob(log_prob, label, confidence, gamma1, gamma2, variant, ignore_index, threshold)
+        decision = weight_from_log_prob(log_prob, label, confidence, gamma1, gamma2, variant, ignore_index)
         label = decision.label
     valid = label != ignore_index
     class_index = torch.where(valid, label, 0)

@@ -14,19 +14,18 @@ from torch.nn import functional as F
 HUMAN = 2.0
 """Confidence of a human-labeled pixel. It exceeds every probability, so one tensor holds labeler and confidence."""
 
-VARIANTS = ('dmt', 'naive', 'flip', 'online')
+VARIANTS = ('dmt', 'naive', 'flip')
 
-Variant = Literal['dmt', 'naive', 'flip', 'online']
+Variant = Literal['dmt', 'naive', 'flip']
 
 
 class DynamicWeight(NamedTuple):
     """Weight and training label of every pixel, and who disagreed; all tensors [N, ...], without gradient.
 
     ``weight`` float32: 1 on human-labeled pixels, 0 on ignored ones. ``label`` int64: as given, unless variant 'flip'
-    or 'online' changes it. ``pseudo`` bool: pixels that no human labeled and that are not ignored ('online' includes
-    ignored ones). ``disagree`` bool: the part of ``pseudo`` where the label is not the student's argmax.
-    ``student_wins`` bool: the part of ``disagree`` where the student is more confident (``c_A < c_B``). Variant
-    'online' has neither.
+    changes it. ``pseudo`` bool: pixels that no human labeled and that are not ignored. ``disagree`` bool: the part of
+    ``pseudo`` where the label is not the student's argmax. ``student_wins`` bool: the part of ``disagree`` where the
+    student is more confident (``c_A < c_B``).
     """
 
     weight: Tensor
@@ -44,7 +43,6 @@ def dynamic_weight(
     gamma2: float,
     variant: Variant = 'dmt',
     ignore_index: int = 255,
-    threshold: float = 0.9,
 ) -> DynamicWeight:
     """Weight every pixel by the agreement of student and teacher (arXiv 2004.08514, dynamic loss; variants: Tab. 7).
 
@@ -59,18 +57,14 @@ def dynamic_weight(
     ``gamma1 == gamma2 == 0`` disables the weighting of these variants: every valid pixel has weight 1 and keeps its
     label (plain cross-entropy; iterated, it is CBST).
 
-    'online' (Online ST) has no teacher and ignores the gammas. Pixels that no human labeled get label ``y_B`` and
-    weight 1 where ``c_B > threshold``; elsewhere they are ignored. Their given label has no effect.
-
     Args:
         logits: student logits [N, C, ...], any float dtype; the softmax is computed in float32.
         label: int64 [N, ...], class index or ``ignore_index``.
         confidence: float32 [N, ...], ``c_A`` in [0, 1], or ``HUMAN`` (anything above 1) where a human labeled.
         gamma1: exponent on agreement, >= 0.
         gamma2: exponent on disagreement, >= 0.
-        variant: 'dmt', 'naive', 'flip' or 'online'.
+        variant: 'dmt', 'naive' or 'flip'.
         ignore_index: label of pixels without weight.
-        threshold: ``c_B`` above which 'online' uses ``y_B``.
 
     Raises:
         ValueError: unknown variant, negative or non-finite gamma, mismatched shapes.
@@ -85,7 +79,7 @@ def dynamic_weight(
     """
     with torch.no_grad():
         log_prob = F.log_softmax(logits, dim=1, dtype=torch.float32)
-    return weight_from_log_prob(log_prob, label, confidence, gamma1, gamma2, variant, ignore_index, threshold)
+    return weight_from_log_prob(log_prob, label, confidence, gamma1, gamma2, variant, ignore_index)
 
 
 @torch.no_grad()
@@ -97,7 +91,6 @@ def weight_from_log_prob(
     gamma2: float,
     variant: Variant = 'dmt',
     ignore_index: int = 255,
-    threshold: float = 0.9,
 ) -> DynamicWeight:
     """Do what ``dynamic_weight`` does, from the float32 log-softmax [N, C, ...] that the loss already has.
 
@@ -113,12 +106,6 @@ def weight_from_log_prob(
     check_shape('confidence', confidence, log_prob)
     confidence = confidence.float()
     student_log_confidence, student_label = log_prob.max(dim=1)
-    if variant == 'online':
-        unlabeled = confidence <= 1
-        own_label = torch.where(student_log_confidence.exp() > threshold, student_label, ignore_index)
-        label = torch.where(unlabeled, own_label, label)
-        nowhere = torch.zeros_like(unlabeled)
-        return DynamicWeight((label != ignore_index).float(), label, unlabeled, nowhere, nowhere)
     valid = label != ignore_index
     pseudo = valid & (confidence <= 1)
     disagree = pseudo & (student_label != label)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Scheme = Literal['mutual', 'self', 'chain', 'online']
+Scheme = Literal['mutual', 'self', 'chain', 'single']
 
-MODELS_OF_SCHEME = {'mutual': 2, 'self': 1, 'chain': 1, 'online': 1}
+MODELS_OF_SCHEME = {'mutual': 2, 'self': 1, 'chain': 1, 'single': 1}
 MODEL_NAME = re.compile(r'[a-z][a-z0-9_-]*')
 
 
@@ -20,9 +20,9 @@ class Phase:
     ``init``: the train phase whose checkpoint a train phase starts from, or a label phase labels with. None means the
     model's own initial weights.
     ``labels``: the label phase whose pseudo labels a train phase uses. None for label phases, in iteration 0 (labeled
-    data only), and for scheme 'online' (the student labels its own batches).
+    data only), and for scheme 'single' (the method labels its own batches).
     ``label_ratio``: share of the pseudo labels that this iteration uses, in (0, 1]; None in iteration 0 and for
-    'online'.
+    'single'.
     """
 
     name: str
@@ -50,21 +50,27 @@ class Phase:
 
 
 def plan(
-    scheme: Scheme, models: Sequence[str], label_ratios: Sequence[float], reinitialise: bool = False
+    scheme: Scheme,
+    models: Sequence[str],
+    label_ratios: Sequence[float],
+    reinitialise: bool = False,
+    baseline: bool = True,
 ) -> list[Phase]:
     """List the phases of a run, each after its inputs.
 
     'mutual' (two models a, b; Alg. 1): in iteration i, a of iteration i-1 labels for b, and b of i-1 labels for a. Each
     model fine-tunes from its own i-1. 'self' (one model, ablation DST of Tab. 7): it labels for itself and fine-tunes.
     'chain' (one model, classification, Alg. 2): it labels for a successor that trains from a new initialization.
-    'online' (one model, ablation Online ST of Tab. 7): one phase labels each batch while it trains on it.
+    'single' (one model, a method of :mod:`mmdmt.methods`): one phase on labeled and unlabeled images, without labels on
+    disk.
 
     Args:
-        scheme: 'mutual', 'self', 'chain' or 'online'.
+        scheme: 'mutual', 'self', 'chain' or 'single'.
         models: unique model names, each [a-z][a-z0-9_-]*; two for 'mutual', one for the others.
         label_ratios: share of the pseudo labels that iteration 1, 2, ... uses, strictly increasing in (0, 1]; none for
-            'online'.
+            'single'.
         reinitialise: train from a new initialization in each iteration, as 'chain' always does, instead of fine-tuning.
+        baseline: train on labeled data first; only 'single' works without.
 
     Raises:
         ValueError: an argument is not as above; the message names it and the allowed values.
@@ -80,11 +86,13 @@ def plan(
         01_train_a from 00_train_a with labels 01_label_b
     """
     _check_scheme(scheme, models)
-    phases = [Phase(_name(0, 'train', model), 'train', 0, model) for model in models]
-    if scheme == 'online':
+    if not baseline and scheme != 'single':
+        raise ValueError(f"scheme {scheme!r} needs a baseline: only 'single' works without")
+    phases = [Phase(_name(0, 'train', model), 'train', 0, model) for model in models if baseline]
+    if scheme == 'single':
         if label_ratios:
-            raise ValueError(f"scheme 'online' ranks no labels: it takes no label_ratios; got {list(label_ratios)}")
-        init = None if reinitialise else phases[0].name
+            raise ValueError(f"scheme 'single' ranks no labels: it takes no label_ratios; got {list(label_ratios)}")
+        init = phases[0].name if baseline and not reinitialise else None
         return [*phases, Phase(_name(1, 'train', models[0]), 'train', 1, models[0], init=init)]
     _check_ratios(label_ratios)
     for iteration, ratio in enumerate(label_ratios, start=1):

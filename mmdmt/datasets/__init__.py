@@ -5,14 +5,13 @@ from mmdmt.datasets.pass_sampler import PassSampler
 from mmdmt.datasets.seeded_dataset import SeededDataset
 from mmdmt.datasets.some_images import SomeImages
 from mmdmt.datasets.unfinished_sampler import UnfinishedSampler
-from mmdmt.datasets.unlabeled import OnlineLabelDataset, PseudoLabelDataset, UnlabeledDataset
+from mmdmt.datasets.unlabeled import PseudoLabelDataset, UnlabeledDataset
 from mmdmt.labels import LabelMaps, LabelTable
 
 __all__ = [
     'LabelMaps',
     'LabelTable',
     'LabeledUnlabeledSampler',
-    'OnlineLabelDataset',
     'PassSampler',
     'PseudoLabelDataset',
     'SeededDataset',

@@ -57,18 +57,6 @@ class UnlabeledDataset:
 
 
 @DATASETS.register_module()
-class OnlineLabelDataset(UnlabeledDataset):
-    """Images that the student itself labels while it trains on them (Online ST, Tab. 7 of arXiv 2004.08514).
-
-    ``LoadDMTAnnotations`` gives them a label map of 255 and a confidence of 0 everywhere.
-    """
-
-    def get_data_info(self, idx: int) -> dict:
-        """Return the data information of image ``idx``, with ``pseudo_label`` None."""
-        return {**super().get_data_info(idx), 'pseudo_label': None}
-
-
-@DATASETS.register_module()
 class PseudoLabelDataset(UnlabeledDataset):
     """Images with the pseudo labels that a teacher wrote to a label store (arXiv 2004.08514).
 

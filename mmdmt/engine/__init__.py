@@ -15,6 +15,7 @@ from mmdmt.engine.hooks import (
 from mmdmt.engine.phase_loop import PhaseLoop
 from mmdmt.engine.runner import DMTRunner
 from mmdmt.labels import ImageLabelWriter, PseudoLabelWriter
+from mmdmt.methods import SemiSupervised
 
 __all__ = [
     'CPUAmpOptimWrapper',
@@ -28,6 +29,7 @@ __all__ = [
     'ProgressHook',
     'PseudoLabelWriter',
     'ResumeHook',
+    'SemiSupervised',
     'StepSeedHook',
     'StopHook',
     'TimeLeftHook',

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from mmdmt.config_dicts import dicts_of_type
+from mmdmt.config_dicts import dicts_of_type, stock_model
 from mmdmt.engine.plan import RunPlan
 
 
@@ -48,7 +48,7 @@ def _of_data(plan: RunPlan) -> Iterator[str]:
 
 
 def _of_model(config: Mapping) -> Iterator[str]:
-    model = config['model']
+    model = stock_model(config['model'])
     preprocessor, backbone = model.get('data_preprocessor') or {}, model.get('backbone') or {}
     for head in dicts_of_type(model, 'DeepLabV2Head'):
         if tuple(head.get('dilations', ())) == (6, 12):
@@ -67,7 +67,7 @@ def _of_model(config: Mapping) -> Iterator[str]:
 
 
 def _of_loss(config: Mapping) -> Iterator[str]:
-    model = config['model']
+    model = stock_model(config['model'])
     mixup = model.get('mixup') or {}
     if mixup and mixup.get('weighting', 'image') == 'image':
         yield "mixup.weighting='image': a rejected label regains weight through its mixup partner"

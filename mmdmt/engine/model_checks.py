@@ -1,6 +1,6 @@
 """Checks models before the first training step, so that a mistake costs seconds and not hours."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,11 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS, OPTIMIZERS
 
 from mmdmt.config_dicts import copy_config, dicts_in
+from mmdmt.datasets.unlabeled import UnlabeledDataset
+from mmdmt.datasets.views import view_names
 from mmdmt.engine.checkpoint_fit import check_any, check_complete, weights_of
 from mmdmt.engine.divergence import are_finite
+from mmdmt.engine.phase_config import schedulers_of
 from mmdmt.errors import MissingFileError, RefusedFileError, UserError
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
 from mmdmt.untrusted import load_checkpoint
@@ -42,7 +45,7 @@ def check_schedule(schedulers: Any, steps: int, phase: str) -> None:
     Raises:
         ValueError: if one does not; names the phase, its length and the scheduler.
     """
-    for index, scheduler in enumerate([schedulers] if isinstance(schedulers, Mapping) else schedulers or []):
+    for index, scheduler in enumerate(schedulers_of(dict(param_scheduler=schedulers))):
         begin = scheduler.get('begin', 0)
         if begin >= steps:
             raise UserError(
@@ -69,18 +72,60 @@ def check_optimizer(optim_wrapper: Any, phase: str) -> None:
                 raise UserError(f'phase {phase}: optim_wrapper.optimizer.{key}={optimizer[key]!r} must be a number')
 
 
-def check_variant(model: Any, key: str, scheme: str) -> None:
-    """Check that a model's losses are online if and only if the run's scheme is.
+def check_method(model: Any, key: str, scheme: str) -> None:
+    """Check that a model is a method of :mod:`mmdmt.methods` if and only if the run's scheme is ``single``.
 
     Raises:
-        ValueError: if they do not match; names variant and scheme.
+        ValueError: if they do not match; names both.
     """
-    for module in model.modules():
-        if isinstance(module, DynamicMutualLoss) and (module.variant == 'online') != (scheme == 'online'):
-            raise UserError(
-                f'{key}: a DynamicMutualLoss has variant={module.variant!r}, but dmt.scheme={scheme!r}: variant '
-                "'online' and scheme 'online' need each other"
-            )
+    is_method = hasattr(model, 'views')
+    if is_method and scheme != 'single':
+        raise UserError(f"{key}: {type(model).__name__} trains in one phase: set dmt.scheme='single', not {scheme!r}")
+    if not is_method and scheme == 'single':
+        raise UserError(
+            f"{key}: dmt.scheme='single' needs a model that is a method, such as dict(type='FixMatch', model=...); got "
+            f'{type(model).__name__}'
+        )
+
+
+def check_views(method: Any, labeled: Any, unlabeled: Any, pipeline: Sequence) -> None:
+    """Check that the pipelines give the views that a method needs, and no others.
+
+    Args:
+        method: A built method.
+        labeled: Dataset of labeled images.
+        unlabeled: Dataset of unlabeled images.
+        pipeline: Training pipeline of the unlabeled images.
+
+    Raises:
+        ValueError: naming the config key and the views.
+    """
+    key, name = 'dmt.unlabeled.pipeline', type(method).__name__
+    try:
+        given = view_names(UnlabeledDataset(unlabeled, pipeline)[0])
+    except UserError as error:
+        raise UserError(f'{key}: {error}') from None
+    except Exception as error:
+        raise UserError(f'{key} fails on the first unlabeled image: {type(error).__name__}: {error}') from error
+    if given == ('labeled',):
+        raise UserError(f'{key} must end with Views, which gives the views {_names(method.views)} of {name}')
+    given = (*view_names(labeled[0]), *given)
+    missing = [view for view in method.views if view not in given]
+    if missing:
+        raise UserError(f'{name} needs the view(s) {_names(missing)}; the pipelines give {_names(given)}: see {key}')
+    unused = [view for view in given if view not in method.views]
+    if unused:
+        raise UserError(f'{key}: {name} does not use the view(s) {_names(unused)}; it needs {_names(method.views)}')
+
+
+def stock_network(model: Any) -> Any:
+    """The network of a method that predicts, a stock model; any other model itself."""
+    prefix = getattr(model, 'predictor_prefix', '')
+    return model.get_submodule(prefix.removesuffix('.')) if prefix else model
+
+
+def _names(views: Iterable[str]) -> str:
+    return ', '.join(views)
 
 
 def check_served(model: Any, key: str) -> None:
@@ -127,7 +172,7 @@ def check_weights(config: Mapping, key: str, weights_help: str, model: Any) -> N
             ) from error
         _check_finite(checkpoint.get('state_dict', checkpoint), f'{key}: initial weights {source!r}')
         if source == load_from:
-            check_any(checkpoint, model, f'{key}.load_from={source!r}')
+            check_any(checkpoint, stock_network(model), f'{key}.load_from={source!r}')
         else:
             _check_parts(source, checkpoint, model, key)
 
@@ -146,7 +191,7 @@ def check_supervised(path: str, key: str, model: Any) -> None:
     except Exception as error:
         raise MissingFileError(f'{key}={path!r} cannot be loaded ({type(error).__name__}: {error})') from error
     _check_finite(weights_of(checkpoint), f'{key}={path!r}')
-    check_complete(checkpoint, model, f'{key}={path!r}')
+    check_complete(checkpoint, stock_network(model), f'{key}={path!r}')
 
 
 def _check_parts(source: str, checkpoint: Mapping, model: Any, key: str) -> None:

@@ -30,6 +30,12 @@ def current(cfg: Config) -> Config:
             f'{removed} was removed because it did not win on two data sets (docs/results.md). Leave it out, or use '
             f'commit {LAST_COMMIT}, the last one that supports it'
         )
+    moved = next(_moved_to_methods(cfg._cfg_dict), None)
+    if moved is not None:
+        raise UserError(
+            f"{moved} has moved to a method: set dmt.scheme='single', end dmt.unlabeled.pipeline with Views(weak=[], "
+            "pack=...), and set model=dict(type='OnlineST', model=..., threshold=...), as configs/online_st does"
+        )
     if not isinstance(cfg.get('dmt'), Mapping) or not {'gamma_ramp', 'rank_stride', 'confidence_dtype'} & set(cfg.dmt):
         return cfg
     cfg = copy.deepcopy(cfg)
@@ -49,6 +55,20 @@ def _removed(cfg: Mapping) -> Iterator[str]:
         if isinstance(found.get('model'), Mapping):
             for part in dicts_in(found['model']):
                 yield from _removed_of_model(part)
+
+
+def _moved_to_methods(cfg: Mapping) -> Iterator[str]:
+    """Yield the keys of Online ST as a variant of the loss."""
+    dmt = cfg.get('dmt')
+    if isinstance(dmt, Mapping) and dmt.get('scheme') == 'online':
+        yield "dmt.scheme='online'"
+    for found in dicts_in(cfg):
+        if isinstance(found.get('model'), Mapping):
+            for part in dicts_in(found['model']):
+                if part.get('variant') == 'online':
+                    yield "variant='online' of DynamicMutualLoss"
+                if type_name(part) == 'DynamicMutualLoss' and 'threshold' in part:
+                    yield 'threshold of DynamicMutualLoss'
 
 
 def _removed_of_model(part: Mapping) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 
-from mmdmt.config_dicts import first_pipeline, with_pipeline, without_pretrained
+from mmdmt.config_dicts import first_pipeline, stock_model, with_pipeline, without_pretrained
 from mmdmt.core.schedule import Phase
 from mmdmt.engine.epochs import to_steps
 from mmdmt.engine.phase_length import accumulated, own_best, set_length
@@ -76,9 +76,9 @@ def resolve(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) -> Res
 
 
 def final_config(plan: RunPlan, model: str) -> Config:
-    """Config of ``model`` for the stock tools: without DMT, with the stock model and loss instead of ours."""
+    """Config of ``model`` for the stock tools: without DMT or method, with the stock model and loss instead of ours."""
     result = copy.deepcopy(plan.configs[model][None])
-    result['model'] = without_pretrained(_stock(result['model'], plan.task))
+    result['model'] = without_pretrained(_stock(stock_model(result['model']), plan.task))
     for key in _TRAINING_KEYS:
         result.pop(key, None)
     _end_workers(result)
@@ -143,7 +143,7 @@ def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, 
         dict(type='StepSeedHook', seed=seed),
         dict(type='ProgressHook'),
         dict(type='FiniteLossHook', phase=phase.name),
-        *([] if phase.supervised else [dict(type='WeightedHook', phase=phase.name)]),
+        *([dict(type='WeightedHook', phase=phase.name)] if phase.labels else []),
         dict(type='ResumeHook'),
         _commit_hook(plan.settings, phase, keep_best, labeled=data.num_labeled[stage_of(phase)]),
         dict(type='StopHook', accumulated=accumulated(result)),
@@ -166,19 +166,21 @@ def _train_loader(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, 
         return dict(dataset=dict(type='SeededDataset', dataset=dataset, seed=seed), sampler=sampler)
     stage = plan.settings.stage(phase)
     counts = dict(labeled=stage['labeled_per_batch'], unlabeled=stage['unlabeled_per_batch'])
-    pseudo = _pseudo_labeled(plan.settings, phase, data, work_dir)
-    dataset = dict(type='ConcatDataset', datasets=[data.labeled['semi'], pseudo], ignore_keys=DATASET_META)
+    unlabeled = _unlabeled(plan.settings, phase, data, work_dir)
+    dataset = dict(type='ConcatDataset', datasets=[data.labeled['semi'], unlabeled], ignore_keys=DATASET_META)
+    views = dict(collate_fn=dict(type='collate_views')) if phase.labels is None else {}
     return dict(
+        **views,
         dataset=dict(type='SeededDataset', dataset=dataset, seed=seed),
         sampler=dict(type='LabeledUnlabeledSampler', **counts, seed=seed),
         batch_size=sum(counts.values()),
     )
 
 
-def _pseudo_labeled(settings: DMTSettings, phase: Phase, data: ModelData, work_dir: Path) -> dict[str, Any]:
+def _unlabeled(settings: DMTSettings, phase: Phase, data: ModelData, work_dir: Path) -> dict[str, Any]:
     common = dict(dataset=data.unlabeled, pipeline=data.train_pipeline)
     if phase.labels is None:
-        return dict(type='OnlineLabelDataset', **common)
+        return dict(type='UnlabeledDataset', **common)
     return dict(
         type='PseudoLabelDataset',
         label_dir=str(work_dir / phase.labels),
@@ -242,6 +244,14 @@ def _set_seed(result: dict, phase: Phase) -> int:
     seed = phase_seed(randomness.get('seed'), phase.name)
     result['randomness'] = {**randomness, 'seed': seed}
     return seed
+
+
+def schedulers_of(config: Mapping) -> list[dict]:
+    """All schedulers of a config: one, a list, or such for each of several optimizers by name."""
+    found = config.get('param_scheduler') or []
+    if isinstance(found, Mapping) and 'type' not in found:
+        return [scheduler for part in found.values() for scheduler in schedulers_of(dict(param_scheduler=part))]
+    return [found] if isinstance(found, dict) else list(found)
 
 
 def _finish(result: dict, phase: Phase, work_dir: Path) -> Config:

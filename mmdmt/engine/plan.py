@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mmengine.config import Config
 
-from mmdmt.config_dicts import merge
+from mmdmt.config_dicts import merge, stock_model
 from mmdmt.core.schedule import Phase
 from mmdmt.engine import old_keys
 from mmdmt.engine.settings import STAGES, DMTSettings, Overrides, Stage
@@ -75,7 +75,7 @@ class RunPlan:
 
     def num_classes(self, model: str) -> int:
         """Number of classes of a model."""
-        return self.task.num_classes(self.configs[model][None]['model'])
+        return self.task.num_classes(stock_model(self.configs[model][None]['model']))
 
 
 def _check_known_keys(cfg: Config) -> None:
@@ -96,7 +96,10 @@ def _check_batch(config: Mapping, model: str) -> None:
 
 
 def _model_config(base: Mapping, settings: DMTSettings, model: str, stage: Stage | None) -> dict:
-    """Merge the overrides of the stage, of the model, and of the model's stage into the base config."""
+    """Merge the overrides of the stage, of the model, and of the model's stage into the base config.
+
+    The stage on labeled data only trains the stock model of a method.
+    """
     own = settings.models[model]
     layers = [own] if stage is None else [getattr(settings, stage), own, own.get(stage, {})]
     result = dict(base)
@@ -104,4 +107,18 @@ def _model_config(base: Mapping, settings: DMTSettings, model: str, stage: Stage
         if 'type' in (layer.get('model') or {}):  # a new model, not a change of the base
             result.pop('model', None)
         result = merge(result, {key: value for key, value in layer.items() if key in Overrides.model_fields})
-    return result
+    return _of_method(result, stage)
+
+
+def _of_method(config: dict, stage: Stage | None) -> dict:
+    """Adapt the config of a method: its stock model owns the ``data_preprocessor``, and trains alone at first.
+
+    mmengine's runner passes a ``data_preprocessor`` at the top of a config to the outermost model.
+    """
+    stock = stock_model(config.get('model') or {})
+    if stock is config.get('model') or not stock:
+        return config
+    preprocessor = config.pop('data_preprocessor', None)
+    if preprocessor is not None:
+        stock.setdefault('data_preprocessor', preprocessor)
+    return {**config, 'model': stock} if stage == 'supervised' else config

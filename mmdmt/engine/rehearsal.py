@@ -12,6 +12,7 @@ from mmdmt.datasets.unlabeled import UnlabeledDataset
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.phase_config import final_config, resolve
 from mmdmt.engine.phase_runner import PhaseRunner, release, run_phase
+from mmdmt.engine.result import predictor_file
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import stage_of
 from mmdmt.engine.take_over import take_over
@@ -73,7 +74,7 @@ def _miniature(cfg: Config, to_label: Sequence[int]) -> Config:
         cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=1, val_interval=1)
         cfg.default_hooks.checkpoint.interval = 1
         for part in cfg.train_dataloader.dataset.dataset.get('datasets', ()):
-            if part.type in ('PseudoLabelDataset', 'OnlineLabelDataset'):
+            if part.type in ('PseudoLabelDataset', 'UnlabeledDataset'):
                 part.dataset = _some(part.dataset, to_label)
             if part.type == 'PseudoLabelDataset':
                 part.label_ratio = LABEL_RATIO
@@ -128,7 +129,8 @@ def _test(data: RunData, manifest: Manifest) -> None:
     _without_workers(cfg.test_dataloader)
     cfg.test_dataloader.dataset = _some(cfg.test_dataloader.dataset, VALIDATED)
     cfg.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
-    cfg.merge_from_dict(dict(load_from=str(manifest.checkpoint(phase.name)), work_dir=str(manifest.work_dir / 'test')))
+    checkpoint = predictor_file(manifest.checkpoint(phase.name), manifest.work_dir)
+    cfg.merge_from_dict(dict(load_from=str(checkpoint), work_dir=str(manifest.work_dir / 'test')))
     cfg.update(log_level='ERROR', experiment_name='rehearsal')
     if cfg.get('visualizer'):
         cfg.visualizer.name = f'visualizer_{manifest.work_dir}'  # instances are found by name

@@ -148,7 +148,7 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
         ]
         for phase in manifest.phases
     ]
-    label_bytes = {model: data.label_bytes(model) for model in settings.models}
+    label_bytes = {model: data.label_bytes(model) for model in {phase.model for phase in labels}}
     each = [label_bytes[phase.model] for phase in labels]
     keep = settings.keep_labels or STORES[plan.task.store].always_kept
     held = held_labels(data, each)
@@ -242,10 +242,13 @@ def _row(manifest: Manifest, phase: Phase, metric: str) -> list[str]:
 
 def _summary(manifest: Manifest, settings: DMTSettings) -> list[list[str]]:
     rows = []
-    for name, iteration in (('Baseline', 0), ('DMT', manifest.phases[-1].iteration)):
+    result = 'Method' if settings.scheme == 'single' else 'DMT'
+    for name, iteration in (('Baseline', 0), (result, manifest.phases[-1].iteration)):
         phases = {
             phase.model: phase for phase in manifest.phases if phase.kind == 'train' and phase.iteration == iteration
         }
+        if not phases:  # a method that trains in one phase, without a baseline
+            continue
         rows.append([name, *(_number(manifest.score(phases[model], settings.metric)) for model in settings.models)])
     return rows
 

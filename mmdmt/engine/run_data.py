@@ -15,12 +15,13 @@ from mmdmt.datasets.building import build_dataset
 from mmdmt.datasets.reading import CheckedFiles
 from mmdmt.engine.held_out import hold_out
 from mmdmt.engine.model_checks import (
+    check_method,
     check_model,
     check_optimizer,
     check_schedule,
     check_served,
     check_supervised,
-    check_variant,
+    check_views,
     check_weights,
 )
 from mmdmt.engine.phase_config import ModelData, ResolvedPhase, resolve
@@ -179,15 +180,26 @@ class RunData:
         config, overrides = self.plan.configs[model][None], self.plan.settings.models[model]
         classes = self.plan.num_classes(model)
         built = check_model(config['model'], key)
-        check_served(built, key)
+        if not self._single:
+            check_served(built, key)
         self.weight_bytes[model] = sum(value.nbytes for value in built.state_dict().values())
-        check_variant(built, key, self.plan.settings.scheme)
+        check_method(built, key, self.plan.settings.scheme)
         check_weights(config, key, overrides.get('weights_help', ''), built)
         supervised = overrides.get('supervised_checkpoint')
         if supervised:
             check_supervised(supervised, f'{key}.supervised_checkpoint', built)
         self.sets.check(model)
-        task.check_forward(built, self.dataset(data.labeled['supervised'], 'dmt.labeled'), key, classes)
+        if self._single:
+            labeled = self.dataset(data.labeled['semi'], 'dmt.labeled')
+            check_views(built, labeled, self.dataset(data.unlabeled, 'dmt.unlabeled'), data.train_pipeline)
+        first = self.dataset(data.labeled['supervised'], 'dmt.labeled')
+        if not self._single or 'inputs' in first[0]:  # not several views of a labeled image
+            task.check_forward(built, first, key, classes)
+
+    @property
+    def _single(self) -> bool:
+        """Whether a method trains in one phase, without labels on disk."""
+        return self.plan.settings.scheme == 'single'
 
     def _warn(self, warning: str) -> None:
         if warning not in self.warnings:

@@ -324,6 +324,21 @@ class DMTRunner:
         checkpoint = load_checkpoint(path)
         model = checkpoint.get('meta', {}).get('dmt', {}).get('model', next(iter(self.settings.models)))
         cfg = final_config(self.plan, model)
-        cfg.merge_from_dict(dict(load_from=path, work_dir=str(self.work_dir), custom_hooks=[dict(type='FitHook')]))
+        cfg.merge_from_dict(
+            dict(
+                load_from=self._predictor(path, checkpoint),
+                work_dir=str(self.work_dir),
+                custom_hooks=[dict(type='FitHook')],
+            )
+        )
         self._set_launcher(cfg)
         return cfg
+
+    def _predictor(self, path: str, checkpoint: dict) -> str:
+        """Path of a checkpoint of the model that predicts; the one of a method is taken from its checkpoint."""
+        if 'predictor_prefix' not in checkpoint.get('meta', {}).get('dmt', {}):
+            return path
+        if is_main_process():
+            result.predictor_file(path, self.work_dir)
+        barrier()
+        return str(self.work_dir / f'predictor_{Path(path).name}')

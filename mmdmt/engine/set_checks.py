@@ -164,13 +164,15 @@ class SetChecks:
     def _check_training_data(self, data: ModelData) -> None:
         unlabeled = self._dataset(data.unlabeled, 'dmt.unlabeled')
         check_once(image_paths(unlabeled), 'dmt.unlabeled')
-        first, later = data.labeled['supervised'], data.labeled['semi']
+        first, later, single = data.labeled['supervised'], data.labeled['semi'], self._plan.settings.scheme == 'single'
         for config in [later] if first == later else [first, later]:
             labeled = self._dataset(config, 'dmt.labeled')
             check_once(image_paths(labeled), 'dmt.labeled')
-            check_disjoint(image_paths(labeled), image_paths(unlabeled))
-            self._plan.task.check_samples(labeled, unlabeled, data.label_pipeline, data.train_pipeline)
-        check_images(unlabeled, data.label_pipeline, 'dmt.unlabeled', self._files)
+            if not single:  # a method may learn from labeled images without their labels, too
+                check_disjoint(image_paths(labeled), image_paths(unlabeled))
+                self._plan.task.check_samples(labeled, unlabeled, data.label_pipeline, data.train_pipeline)
+        pipeline = data.train_pipeline if single else data.label_pipeline
+        check_images(unlabeled, pipeline, 'dmt.unlabeled', self._files)
 
 
 def _known_paths(dataset: Any) -> list[str]:

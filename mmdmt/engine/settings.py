@@ -128,10 +128,10 @@ class DMTSettings(Checked):
     """Dataset config of the labeled images, with their training pipeline."""
     unlabeled: dict
     """Dataset config of the unlabeled images, with their training pipeline."""
-    label_pipeline: SequenceOf
-    """Transforms that load the images to label."""
-    supervised: dict
-    """See :class:`SupervisedStage`."""
+    label_pipeline: SequenceOf = []
+    """Transforms that load the images to label; not used by ``single``."""
+    supervised: dict = {}
+    """See :class:`SupervisedStage`; ``single`` works without: it then has one phase only."""
     semi: dict
     """See :class:`SemiStage`."""
     scheme: Scheme = 'mutual'
@@ -139,7 +139,7 @@ class DMTSettings(Checked):
     reinitialise: bool = False
     """Start each iteration from new weights, as ``chain`` always does."""
     label_ratios: Annotated[tuple[float, ...], Field(strict=False)] = (0.2, 0.4, 0.6, 0.8, 1.0)
-    """Share of the pseudo labels to use, one per iteration; empty for ``online``."""
+    """Share of the pseudo labels to use, one per iteration; empty for ``single``."""
     split: SplitSettings | None = None
     """How to split ``labeled``; None uses both datasets unchanged."""
     ranking: str
@@ -173,12 +173,13 @@ class DMTSettings(Checked):
         if not isinstance(cfg.get('dmt'), Mapping):
             raise UserError('the config has no `dmt` dict: it is not a DMT config')
         task, dmt = task_of(cfg), copy.deepcopy(cfg.dmt.to_dict())
-        for name in ('models', 'labeled', 'unlabeled', 'label_pipeline', 'supervised', 'semi'):
+        single = dmt.get('scheme') == 'single'
+        for name in ('models', 'labeled', 'unlabeled', 'semi', *(() if single else ('label_pipeline', 'supervised'))):
             if dmt.get(name) in (None, {}, [], ()):
                 raise UserError(f'dmt.{name} is missing or empty')
         dmt.setdefault('metric', task.metric)
         dmt.setdefault('ranking', task.rankings[0])
-        if dmt.get('scheme') == 'online':
+        if single:
             dmt.setdefault('label_ratios', ())
         if dmt.get('split') is not None:
             _check_split(dmt['split'], task)
@@ -206,16 +207,28 @@ class DMTSettings(Checked):
     def phases(self) -> list[Phase]:
         """The phases of the run, in order."""
         try:
-            return plan(self.scheme, list(self.models), self.label_ratios, self.reinitialise)
+            return plan(self.scheme, list(self.models), self.label_ratios, self.reinitialise, self.has_baseline)
         except ValueError as error:
             raise UserError(f'dmt: {error}') from None
+
+    @property
+    def has_baseline(self) -> bool:
+        """Whether the run begins with training on labeled data only."""
+        return bool(self.supervised) or self.scheme != 'single'
 
     def _check_stages(self) -> None:
         for name, overrides in self.models.items():
             ModelOverrides.read(overrides, f'dmt.models.{name}')
+            if not self.has_baseline and overrides.get('supervised_checkpoint'):
+                raise UserError(
+                    f'dmt.models.{name}.supervised_checkpoint replaces a first phase, which this run does not have: '
+                    'set the length of dmt.supervised, or load_from'
+                )
             for stage in STAGES.keys() & overrides.keys():
                 check_keys(f'dmt.models.{name}.{stage}', overrides[stage], STAGES[stage].model_fields)
         for stage, fields in STAGES.items():
+            if stage == 'supervised' and not self.has_baseline:
+                continue
             for name, overrides in (('', {}), *self.models.items()):
                 own = f' (merged with dmt.models.{name})' if name else ''
                 merged = merge(getattr(self, stage), overrides.get(stage, {}))

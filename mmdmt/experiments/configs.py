@@ -88,8 +88,10 @@ def job_config(
         models = cfg.dmt.models.to_dict()
         if plan.methods[job.method].self_training:
             cfg.dmt.scheme = 'self'
+        given = bool(cfg.dmt.get('supervised'))  # some methods train from the initial weights in one phase
         cfg.dmt.models = {
-            model: dict(models[model], supervised_checkpoint=str(baselines[model])) for model in job.models
+            model: dict(models[model], **(dict(supervised_checkpoint=str(baselines[model])) if given else {}))
+            for model in job.models
         }
     elif job.role == 'control':
         (model,) = job.models
@@ -243,7 +245,8 @@ def _control_lengths(data: RunData) -> dict[str, ControlLength]:
 
 
 def _control_length(data: RunData, model: str) -> ControlLength:
-    phases = [item for item in data.phases.values() if item.phase.labels is not None and item.phase.model == model]
+    trains = [item for item in data.phases.values() if item.phase.kind == 'train' and item.phase.model == model]
+    phases = [item for item in trains if not item.phase.supervised]
     stage = data.plan.settings.stage(phases[0].phase)
     return ControlLength(
         steps=sum(item.steps for item in phases),

@@ -57,14 +57,12 @@ class DynamicMutualLoss(nn.Module):
     Args:
         gamma1: Exponent where both agree, not negative. ``gamma1 = gamma2 = 0`` is plain cross-entropy (CBST).
         gamma2: Exponent where they disagree and the teacher is more confident, not negative.
-        variant: ``dmt``, ``naive`` (no cases, gamma1 only), ``flip`` (train on the student's label where it wins) or
-            ``online`` (Online ST, for ``scheme='online'``: no teacher, the student's own label above ``threshold``).
+        variant: ``dmt``, ``naive`` (no cases, gamma1 only) or ``flip`` (train on the student's label where it wins).
         class_weight: Factor of each class. With int64 labels, the mean divides by the sum of the factors.
         loss_weight: Factor of the loss.
         loss_name: Key of the loss in the log; mmengine only trains on keys that start with ``loss_``.
         ramp: Raise both gammas over a phase, from ``exp(-5)`` of their values to the full values
             (:func:`~mmdmt.core.dynamic_weight.gamma_ramp`); :meth:`set_progress` sets the position.
-        threshold: Confidence above which variant ``online`` uses the student's label, in [0, 1).
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -79,17 +77,16 @@ class DynamicMutualLoss(nn.Module):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_dmt',
         ramp: bool = False,
-        threshold: float = 0.9,
     ) -> None:
         super().__init__()
         _check_gammas(gamma1, gamma2, variant)
-        _check_options(ramp, threshold, loss_name)
+        _check_options(ramp, loss_name)
         self.gamma1, self.gamma2 = gamma1, gamma2
         self.variant: Variant = variant
         self.class_weight = class_weight
         self.loss_weight = loss_weight
         self.loss_name = loss_name
-        self.ramp, self.threshold = ramp, threshold
+        self.ramp = ramp
         self.statistics: Statistics | None = None
         self._gamma_scale = 1.0
         self._batch: ServedBatch | None = None
@@ -120,10 +117,7 @@ class DynamicMutualLoss(nn.Module):
             confidence: float32, same shape as the labels, 2.0 where a human labeled.
             ignore_index: Label of pixels or images without weight.
         """
-        return dynamic_weight(
-            cls_score, label, confidence, *self._gammas, self.variant,
-            ignore_index=ignore_index, threshold=self.threshold,
-        )  # fmt: skip
+        return dynamic_weight(cls_score, label, confidence, *self._gammas, self.variant, ignore_index)
 
     def forward(
         self,
@@ -182,7 +176,6 @@ class DynamicMutualLoss(nn.Module):
         loss, decision = dynamic_mutual_loss(
             cls_score, label, confidence, *self._gammas, self.variant,
             ignore_index=ignore_index, class_weight=class_weight, pixel_weight=weight, reduction=reduction,
-            threshold=self.threshold,
         )  # fmt: skip
         if decision is not None:
             self.statistics = Statistics.of(decision)
@@ -236,10 +229,8 @@ def _check_gammas(gamma1: float, gamma2: float, variant: str) -> None:
         raise ValueError(f"DynamicMutualLoss: variant 'naive' needs gamma1 = gamma2, got {gamma1} and {gamma2}")
 
 
-def _check_options(ramp: bool, threshold: float, loss_name: str) -> None:
+def _check_options(ramp: bool, loss_name: str) -> None:
     if not isinstance(ramp, bool):
         raise ValueError(f'DynamicMutualLoss: ramp={ramp!r} must be True or False')
-    if not 0 <= threshold < 1:
-        raise ValueError(f'DynamicMutualLoss: threshold={threshold} must be in [0, 1)')
     if not loss_name.startswith('loss_'):
         raise ValueError(f"DynamicMutualLoss: loss_name={loss_name!r} must start with 'loss_' to be trained on")

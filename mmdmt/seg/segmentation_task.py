@@ -28,7 +28,7 @@ class SegmentationTask:
 
     metric = 'mIoU'
     rankings = ('class',)
-    schemes = ('mutual', 'self', 'chain', 'online')
+    schemes = ('mutual', 'self', 'chain', 'single')
     label_writer_settings = LabelMapSettings
     split_size = 'ratio'
     store = 'maps'

@@ -29,8 +29,7 @@ def stack_confidence(data_samples: list) -> Tensor | None:
             f'{have.count(False)} of {len(have)} images of a batch have no gt_confidence: use LoadDMTAnnotations and '
             'PackDMTInputs in the pipelines of both the labeled and the unlabeled dataset'
         )
-    # The data_preprocessor pads images and label maps only. Padding is treated as human-labeled void: with a lower
-    # confidence, the student would label it (Online ST).
+    # The data_preprocessor pads images and label maps only. Padding is treated as human-labeled void.
     return torch.stack(
         [
             F.pad(sample.gt_confidence.data[0], sample.metainfo.get('padding_size', (0, 0, 0, 0)), value=HUMAN)

@@ -29,7 +29,7 @@ class LoadDMTAnnotations(LoadAnnotations):
 
     Human labels are loaded as by mmsegmentation's ``LoadAnnotations`` and get the sentinel confidence 2.0. Images of a
     ``PseudoLabelDataset`` bring their pseudo labels. These are class indices of the model, so ``reduce_zero_label`` and
-    ``label_map`` do not apply. Images of an ``OnlineLabelDataset`` get label 255 and confidence 0 everywhere.
+    ``label_map`` do not apply.
 
     Added keys: ``gt_seg_map`` uint8 [H, W]; ``gt_confidence`` float32 [H, W], in [0, 1] or 2.0. ``seg_fields`` lists
     both, so that stock transforms (resize, crop, flip, rotate, ...) move them together.
@@ -41,10 +41,7 @@ class LoadDMTAnnotations(LoadAnnotations):
     def transform(self, results: dict) -> dict:
         """Add the label map and its confidence."""
         if 'pseudo_label' in results:
-            pseudo_label: PixelLabels | None = results.pop('pseudo_label')
-            if pseudo_label is None:
-                shape = results['img'].shape[:2]
-                pseudo_label = PixelLabels(np.full(shape, IGNORE_INDEX, np.uint8), np.zeros(shape, np.float32), '')
+            pseudo_label: PixelLabels = results.pop('pseudo_label')
             _check_size(results, pseudo_label)
             results['gt_seg_map'], results['gt_confidence'], _ = pseudo_label
             results['seg_fields'].append('gt_seg_map')
@@ -93,6 +90,22 @@ class PackDMTInputs(PackSegInputs):
             data = torch.from_numpy(np.ascontiguousarray(confidence[None]))
             packed['data_samples'].set_data(dict(gt_confidence=PixelData(data=data)))
         return packed
+
+
+@TRANSFORMS.register_module()
+class MarkValid(BaseTransform):
+    """Mark each pixel of an unlabeled image as valid, before transforms that rotate or pad it.
+
+    The label map is 0 everywhere: no mask is read. Transforms fill it with 255 where they fill the image, and the
+    methods of :mod:`mmdmt.methods` ignore these pixels. Without this transform, they
+    ignore only what the data preprocessor pads.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Add ``gt_seg_map``, uint8 [H, W]."""
+        results['gt_seg_map'] = np.zeros(results['img'].shape[:2], np.uint8)
+        results['seg_fields'].append('gt_seg_map')
+        return results
 
 
 @TRANSFORMS.register_module()

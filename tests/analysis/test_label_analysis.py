@@ -152,10 +152,10 @@ def test_tool_writes_tables_and_figures_of_a_run_in_progress(cfg, result, tmp_pa
         ({'dmt.semi.iters': 5}, MASKS, ValueError, r'another config \(dmt\.semi\.iters: 4 -> 5\)'),
         ({'dmt.reinitialise': True}, MASKS, ValueError, r'dmt\.reinitialise'),
         (
-            {'dmt.scheme': 'online', 'dmt.models': dict(_delete_=True, a=dict()), 'dmt.label_ratios': ()},
+            {'dmt.scheme': 'single', 'dmt.models': dict(_delete_=True, a=dict()), 'dmt.label_ratios': ()},
             MASKS,
             ValueError,
-            r"dmt\.scheme='online' has no pseudo labels",
+            r"dmt\.scheme='single' has no pseudo labels",
         ),
         ({'default_scope': 'mmpretrain'}, MASKS, ValueError, r"default_scope='mmpretrain'.*segmentation"),
     ],

@@ -1,8 +1,10 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from mmdmt.core.cutmix import Paste, draw_pastes, paste
+from mmdmt.core.cutmix import draw_boxes, draw_small_boxes, mix_boxes
 
 
 @pytest.fixture(autouse=True)
@@ -10,67 +12,60 @@ def seed():
     np.random.seed(0)
 
 
-def extent(part):
-    return part.stop - part.start
+def is_rectangle(mask):
+    return mask.any(0).sum() * mask.any(1).sum() == mask.sum()
 
 
-def test_every_image_gets_one_rectangle_of_another():
-    for _ in range(50):
-        pastes = draw_pastes([1, 2, 4, 7], 40, 60, area=0.3)
-        assert sorted(item.target for item in pastes) == sorted(item.source for item in pastes) == [1, 2, 4, 7]
-        assert all(item.target != item.source for item in pastes)
+@pytest.mark.parametrize('share', [0.05, 0.5, 0.95])
+def test_one_box_has_its_share_and_is_a_rectangle_inside(share):
+    masks = draw_boxes(300, 400, 300, (share, share))
+    shares = masks.float().mean((1, 2))
+    assert all(is_rectangle(mask) for mask in masks)
+    assert (shares - share).abs().max() < 0.02
+    heights = masks.any(2).sum(1) / 400
+    # Log-uniform between the share and 1: half of the heights exceed sqrt(share).
+    assert abs((heights > math.sqrt(share)).float().mean() - 0.5) < 0.1
+    for side in (masks[:, 0], masks[:, -1], masks[:, :, 0], masks[:, :, -1]):
+        assert 0 < side.any(1).float().mean() < 1
 
 
-@pytest.mark.parametrize('area', [0.05, 0.5, 0.95])
-def test_rectangles_have_the_area_and_lie_inside(area):
-    shares = []
-    for _ in range(300):
-        for _, _, rows, columns in draw_pastes([0, 1], 400, 300, area):
-            assert 0 <= rows.start < rows.stop <= 400
-            assert 0 <= columns.start < columns.stop <= 300
-            assert extent(rows) * extent(columns) == pytest.approx(area * 400 * 300, rel=0.04)
-            shares.append(extent(rows) / 400)
-    # From bars of full width to bars of full height, as often lower as higher than the square of this area.
-    assert area - 0.01 <= min(shares) < area + 0.1 * (1 - area)
-    assert 1 - 0.1 * (1 - area) < max(shares) <= 1
-    assert np.median(shares) == pytest.approx(area**0.5, abs=0.06)
+def test_several_boxes_combine_by_xor():
+    masks = draw_boxes(400, 60, 80, (0.25, 0.5), boxes=3)
+    shares = masks.float().mean((1, 2))
+    assert sum(not is_rectangle(mask) for mask in masks) > 300
+    # Three boxes of a third of 0.375 each, less what overlaps.
+    assert 0.25 < shares.mean() < 0.375
+    assert shares.max() < 0.55
 
 
-def test_rectangles_reach_every_place():
-    covered = np.zeros((12, 9))
-    for _ in range(400):
-        covered[draw_pastes([0, 1], 12, 9, area=0.1)[0][2:]] += 1
-    assert covered.min() > 0
-    assert covered.max() < 4 * covered.mean()
+def test_small_boxes_by_their_range():
+    masks = draw_small_boxes(2000, 100, 150)
+    there = masks.any((1, 2))
+    assert abs(there.float().mean() - 0.5) < 0.04
+    boxes = masks[there]
+    assert all(is_rectangle(mask) for mask in boxes)
+    shares = boxes.float().mean((1, 2))
+    assert 0.015 < shares.min() < 0.05
+    assert 0.25 < shares.max() < 0.42
+    ratios = boxes.any(2).sum(1) / boxes.any(1).sum(1)
+    assert 0.28 < ratios.min() < 0.5
+    assert 1.5 < ratios.max() < 3.6
 
 
-def test_pairs_change():
-    assert len({tuple(item[:2] for item in sorted(draw_pastes(range(4), 8, 8, 0.5))) for _ in range(40)}) > 4
+def test_no_box_and_always_a_box():
+    assert not draw_small_boxes(5, 8, 8, prob=0.0).any()
+    assert draw_small_boxes(5, 8, 8, prob=1.0).any((1, 2)).all()
 
 
-def test_prob():
-    number = sum(len(draw_pastes(range(8), 8, 8, 0.5, prob=0.25)) for _ in range(400))
-    assert number / 3200 == pytest.approx(0.25, abs=0.03)
+def test_mix_by_hand():
+    values, mask = torch.arange(4).view(1, 2, 2), torch.tensor([[[True, False], [False, True]]])
+    assert mix_boxes(values, -values - 1, mask).tolist() == [[[-1, 1], [2, -4]]]
+    images = values[None].expand(1, 3, 2, 2)
+    assert mix_boxes(images, -images - 1, mask)[0, 2].tolist() == [[-1, 1], [2, -4]]
 
 
-@pytest.mark.parametrize('images', [[], [3]])
-def test_a_single_image_has_no_partner(images):
-    assert draw_pastes(images, 8, 8, 0.5) == []
-
-
-def test_smallest_images():
-    assert [item[2:] for item in draw_pastes([0, 1], 1, 1, 0.1)] == [(slice(0, 1), slice(0, 1))] * 2
-
-
-@pytest.mark.parametrize('channels', [(), (1,), (3,)])
-def test_paste_is_a_slow_loop(channels):
-    values = torch.randn(4, *channels, 6, 5)
-    before = values.clone()
-    pastes = [Paste(0, 2, slice(1, 4), slice(0, 5)), Paste(2, 0, slice(0, 6), slice(2, 3))]
-    expected = before.clone()
-    for target, source, rows, columns in pastes:
-        for row in range(rows.start, rows.stop):
-            for column in range(columns.start, columns.stop):
-                expected[target, ..., row, column] = before[source, ..., row, column]
-    assert torch.equal(paste(values, pastes), expected)
-    assert torch.equal(values, before)
+def test_the_same_seed_gives_the_same_boxes():
+    first = draw_boxes(3, 20, 30, boxes=2), draw_small_boxes(3, 20, 30)
+    np.random.seed(0)
+    second = draw_boxes(3, 20, 30, boxes=2), draw_small_boxes(3, 20, 30)
+    assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))

@@ -51,23 +51,6 @@ def test_is_bit_for_bit_the_published_rule(batch, gamma1, gamma2):
     assert torch.equal(loss, torch.where(weight != 0, -weight * own, 0).sum() / (label != 255).sum())
 
 
-@pytest.mark.parametrize(
-    ('threshold', 'label', 'loss'),
-    [
-        (0.69, [2, 255, 0, 0], (-math.log(0.1) - 2 * math.log(0.7)) / 3),
-        (0.71, [2, 255, 255, 255], -math.log(0.1)),
-    ],
-)
-def test_online_by_hand(threshold, label, loss):
-    logits, labels, confidences = pixels([2, 255, 255, 1], [HUMAN, HUMAN, 0.0, 0.0])
-    value, decision = dynamic_mutual_loss(logits, labels, confidences, 5, 5, 'online', threshold=threshold)
-    assert value.item() == pytest.approx(loss, rel=1e-5)
-    assert decision.label[0].tolist() == label
-    assert decision.weight[0].tolist() == [float(one != 255) for one in label]
-    assert decision.pseudo[0].tolist() == [False, False, True, True]
-    assert not decision.disagree.any() and not decision.student_wins.any()
-
-
 def test_other_ignore_index():
     logits, _, confidence = pixels([0, 0], [0.9, 0.9])
     label = torch.tensor([[-100, 1]])

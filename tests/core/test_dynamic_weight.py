@@ -7,13 +7,6 @@ from mmdmt.core.dynamic_weight import dynamic_weight, gamma_ramp, weight_from_lo
 from tests.core.reference import CONFIDENCES, LABELS, VARIANTS, pixels
 
 
-def test_online_takes_a_confidence_above_the_threshold_only():
-    logits = torch.tensor([0.5, 0.5]).log().view(1, 2, 1)
-    label, confidence = torch.tensor([[255]]), torch.zeros(1, 1)
-    kept = [dynamic_weight(logits, label, confidence, 0, 0, 'online', threshold=t).weight.item() for t in (0.49, 0.5)]
-    assert kept == [1, 0]
-
-
 def test_batch_of_the_reference_holds_every_case(batch):
     decision = dynamic_weight(*batch, 5, 5)
     label, confidence = batch[1:]

@@ -40,12 +40,19 @@ def test_chain_by_hand():
     ]
 
 
-def test_online_by_hand():
+def test_single_by_hand():
     first = Phase('00_train_a', 'train', 0, 'a', None, None, None)
-    assert plan('online', ['a'], []) == [first, Phase('01_train_a', 'train', 1, 'a', '00_train_a', None, None)]
-    assert plan('online', ['a'], [], reinitialise=True)[1].init is None
-    assert [phase.supervised for phase in plan('online', ['a'], [])] == [True, False]
-    assert plan('online', ['a'], [])[1].teacher is None
+    assert plan('single', ['a'], []) == [first, Phase('01_train_a', 'train', 1, 'a', '00_train_a', None, None)]
+    assert plan('single', ['a'], [], reinitialise=True)[1].init is None
+    assert [phase.supervised for phase in plan('single', ['a'], [])] == [True, False]
+    assert plan('single', ['a'], [])[1].teacher is None
+    assert plan('single', ['a'], [], baseline=False) == [Phase('01_train_a', 'train', 1, 'a', None, None, None)]
+
+
+@pytest.mark.parametrize('scheme', ['self', 'chain'])
+def test_other_schemes_need_a_baseline(scheme):
+    with pytest.raises(ValueError, match=f"scheme '{scheme}' needs a baseline"):
+        plan(scheme, ['a'], [1.0], baseline=False)
 
 
 def test_reinitialised_mutual_by_hand():
@@ -138,8 +145,8 @@ def test_phase_is_frozen():
         ('self', [''], [1], "got ''"),
         ('self', ['a\n'], [1], r"got 'a\\n'"),
         ('mutual', 'ab', [1], "the string 'ab'"),
-        ('online', ['a', 'b'], [], "'online' takes exactly 1 .*got 2"),
-        ('online', ['a'], [0.5], r'no label_ratios; got \[0.5\]'),
+        ('single', ['a', 'b'], [], "'single' takes exactly 1 .*got 2"),
+        ('single', ['a'], [0.5], r'no label_ratios; got \[0.5\]'),
         ('self', ['a'], [], r'at least one .*\(0, 1\]'),
         ('self', ['a'], [0, 1], r'\(0, 1\]; got 0 in'),
         ('self', ['a'], [0.5, 1.5], r'\(0, 1\]; got 1.5 in'),

@@ -65,17 +65,6 @@ def test_no_mask_leaks(image_folder):
         build('UnlabeledDataset', config, TRAIN_PIPELINE)[0]  # there is no mask to load
 
 
-def test_online_images_have_neither_label_nor_mask(image_folder):
-    config = image_folder('images', ['p', 'q'], data_prefix={'img_path': 'images', 'seg_map_path': 'masks'})
-    info = build('OnlineLabelDataset', config, LABEL_PIPELINE).get_data_info(1)
-    assert info['pseudo_label'] is None
-    assert info['sample_idx'] == 1
-    assert 'seg_map_path' not in info
-    sample = build('OnlineLabelDataset', config, TRAIN_PIPELINE)[1]['data_samples']
-    assert (sample.gt_sem_seg.data == 255).all()
-    assert (sample.gt_confidence.data == 0).all()
-
-
 def test_given_pipeline_replaces_the_wrapped_one(images):
     dataset = build('UnlabeledDataset', {**images, 'pipeline': TRAIN_PIPELINE}, [{'type': 'LoadImageFromFile'}])
     assert dataset[0]['img'].shape == (2, 3, 3)

@@ -1,18 +1,24 @@
 """One check at a time; that a run makes all of them before its first step is in test_run_data.py."""
 
+import numpy as np
 import pytest
 import torch
+from mmcv.transforms import RandomFlip
 from mmengine.model import BaseModule
+from mmseg.datasets.transforms import PackSegInputs
 from torch import nn
 
+from mmdmt.datasets.views import Views
 from mmdmt.engine.model_checks import (
+    check_method,
     check_model,
     check_optimizer,
     check_schedule,
     check_served,
     check_supervised,
-    check_variant,
+    check_views,
     check_weights,
+    stock_network,
 )
 from mmdmt.losses import DynamicMutualLoss
 
@@ -82,6 +88,7 @@ def test_schedulers_that_begin_within_a_phase(schedulers):
     [
         (dict(type='PolyLR', begin=10), r'param_scheduler\.0 \(PolyLR\) begins at step 10'),
         ([dict(type='LinearLR'), dict(type='PolyLR', begin=11)], r'param_scheduler\.1 \(PolyLR\) begins at step 11'),
+        (dict(one=[], two=dict(type='PolyLR', begin=12)), r'param_scheduler\.0 \(PolyLR\) begins at step 12'),
     ],
 )
 def test_scheduler_that_begins_after_a_phase(schedulers, message):
@@ -89,16 +96,74 @@ def test_scheduler_that_begins_after_a_phase(schedulers, message):
         check_schedule(schedulers, 10, '00_train_a')
 
 
-@pytest.mark.parametrize('variant', ['dmt', 'naive', 'flip', 'online'])
-@pytest.mark.parametrize('scheme', ['mutual', 'self', 'chain', 'online'])
-def test_online_variant_and_scheme_need_each_other(model, variant, scheme):
-    served = nn.Sequential(model, nn.ModuleList([DynamicMutualLoss(variant=variant)]))
-    if (variant == 'online') == (scheme == 'online'):
-        check_variant(served, KEY, scheme)
-    else:
-        with pytest.raises(ValueError, match=rf"variant='{variant}', but dmt\.scheme='{scheme}'"):
-            check_variant(served, KEY, scheme)
-    check_variant(model, KEY, scheme)  # without such a loss, anything goes
+class Method(nn.Module):
+    """What the engine knows of a method: its views and which network predicts."""
+
+    def __init__(self, views=('labeled', 'weak', 'strong')):
+        super().__init__()
+        self.views, self.predictor_prefix = views, 'teacher.'
+        self.student, self.teacher = nn.Linear(2, 3), nn.Linear(2, 3)
+
+
+@pytest.mark.parametrize('scheme', ['mutual', 'self', 'chain', 'single'])
+def test_a_method_and_the_scheme_single_need_each_other(model, scheme):
+    fitting, other = (Method(), model) if scheme == 'single' else (model, Method())
+    check_method(fitting, KEY, scheme)
+    message = 'needs a model that is a method.*got Linear' if scheme == 'single' else "set dmt.scheme='single', not "
+    with pytest.raises(ValueError, match=rf'^dmt\.models\.a: .*{message}'):
+        check_method(other, KEY, scheme)
+
+
+def give(*names):
+    """A transform that packs views of these names."""
+    return [lambda info: {name: dict(inputs=0, data_samples=0) for name in names}]
+
+
+LABELED = [dict(inputs=0, data_samples=0)]
+
+
+class Images(list):
+    """Images of a dataset."""
+
+    def full_init(self):
+        pass
+
+    def get_data_info(self, idx):
+        return dict(img_path=f'{idx}.png')
+
+
+@pytest.mark.parametrize(
+    ('pipeline', 'message'),
+    [
+        (give('weak'), r'Method needs the view\(s\) strong; the pipelines give labeled, weak: see dmt\.unlabeled'),
+        (give('weak', 'strong', 'other'), r'^dmt\.unlabeled\.pipeline: Method does not use the view\(s\) other; '),
+        (give('inputs', 'data_samples'), r'^dmt\.unlabeled\.pipeline must end with Views, which gives the views '),
+        ([lambda info: info['img']], r"^dmt\.unlabeled\.pipeline fails on the first unlabeled image: KeyError: 'img'"),
+        ([Views(pack=dict(type=PackSegInputs), weak=[], strong=[dict(type=RandomFlip, prob=1.0)])],
+         r"^dmt\.unlabeled\.pipeline: Views: view 'strong' moves pixels"),
+    ],
+)  # fmt: skip
+def test_views_that_do_not_fit_the_method(pipeline, message):
+    load = [lambda info: {**info, 'img': np.arange(24, dtype=np.uint8).reshape(2, 4, 3)}]
+    with pytest.raises(ValueError, match=message):
+        check_views(Method(), LABELED, Images('a'), (load if 'moves' in message else []) + pipeline)
+
+
+def test_views_that_fit_the_method():
+    check_views(Method(), LABELED, Images('a'), give('weak', 'strong'))
+    labeled = [{name: dict(inputs=0) for name in ('labeled', 'labeled_again')}]
+    check_views(Method(('labeled', 'labeled_again', 'first')), labeled, Images('a'), give('first'))
+
+
+def test_the_stock_network_of_a_method(model, save):
+    method = Method()
+    assert stock_network(method) is method.teacher
+    assert stock_network(model) is model
+    path = save(model.state_dict())
+    check_weights(dict(load_from=path, model={}), KEY, '', method)
+    check_supervised(path, KEY, method)
+    with pytest.raises(ValueError, match='none of its 1 tensors fits'):
+        check_weights(dict(load_from=save({'student.weight': torch.zeros(3, 2)}), model={}), KEY, '', method)
 
 
 @pytest.mark.parametrize('wrapped', [True, False])

@@ -167,3 +167,23 @@ def test_names_of_the_users_own_are_left_alone(tiny_config, tmp_path):
 def test_defaults_of_the_moved_options_need_no_option(make):
     old = make({'dmt.confidence_dtype': 'float32', 'dmt.rank_stride': 1})
     assert current(old).to_dict() == make().to_dict()
+
+
+@pytest.mark.parametrize(
+    ('options', 'key'),
+    [
+        ({f'{LOSS}.variant': 'online'}, "variant='online' of DynamicMutualLoss"),
+        ({f'{OVERRIDE}.variant': 'online'}, "variant='online' of DynamicMutualLoss"),
+        ({f'{LOSS}.threshold': 0.9}, 'threshold of DynamicMutualLoss'),
+        ({'dmt.scheme': 'online'}, "dmt.scheme='online'"),
+    ],
+)
+def test_online_self_training_has_moved_to_a_method(make, options, key):
+    with pytest.raises(ValueError, match=rf"^{key} has moved to a method: set dmt.scheme='single'.*type='OnlineST'"):
+        current(make(options))
+
+
+def test_the_threshold_of_a_method_is_no_old_key(make):
+    cfg = make()
+    cfg.model = dict(type='FixMatch', threshold=0.9, model=cfg.model)
+    assert current(cfg) is cfg

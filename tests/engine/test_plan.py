@@ -116,3 +116,18 @@ def test_config_that_is_no_dmt_config_is_refused(tiny_config, tmp_path):
 def test_types_of_keys_beside_dmt(tiny_config, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         RunPlan.of(tiny_config(tmp_path, options))
+
+
+def test_the_stock_model_of_a_method_owns_the_preprocessor_and_trains_alone_at_first(tiny_config, tmp_path):
+    cfg = tiny_config(tmp_path / 'run')
+    stock, preprocessor = cfg.model, cfg.data_preprocessor.to_dict()
+    stock.pop('data_preprocessor')
+    cfg.model = dict(type='FixMatch', model=stock)
+    cfg.dmt.update(scheme='single', models=dict(a=dict()), label_ratios=())
+    configs = RunPlan.of(cfg).configs['a']
+    for stage in STAGES:
+        own = configs[stage]['model']
+        assert 'data_preprocessor' not in configs[stage]
+        assert own['type'] == ('DMTEncoderDecoder' if stage == 'supervised' else 'FixMatch')
+        assert (own if stage == 'supervised' else own['model'])['data_preprocessor'] == preprocessor
+    assert 'data_preprocessor' not in own

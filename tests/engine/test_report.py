@@ -136,3 +136,12 @@ def test_one_model_without_validation(tmp_path):
     text = report.render(manifest, settings, manifest.phases[-1])
     assert 'Result: model a, without a figure' in text
     assert 'No phase has a mIoU, as without a validation set, so nothing chose.' in text
+
+
+@pytest.mark.parametrize('baseline', [True, False])
+def test_a_method_that_trains_in_one_phase(tmp_path, baseline):
+    settings = DMTSettings(models={'a': {}}, scheme='single', label_ratios=(), **SETTINGS)
+    manifest = Manifest(tmp_path, plan('single', ['a'], (), baseline=baseline))
+    text = report.render(manifest, settings, manifest.phases[-1])
+    assert '| Method   | - |' in text if baseline else '| Method | - |' in text
+    assert ('| Baseline' in text) == baseline

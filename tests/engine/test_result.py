@@ -9,7 +9,7 @@ from mmdmt.config_dicts import dicts_in
 from mmdmt.core.schedule import plan
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.plan import RunPlan
-from mmdmt.engine.result import best_phase, export
+from mmdmt.engine.result import best_phase, export, predictor_file, predictor_of
 from mmdmt.untrusted import load_checkpoint
 
 PHASES = plan('mutual', ['a', 'b'], (0.5, 1.0))
@@ -59,7 +59,7 @@ def test_the_metric_that_counts(manifest):
 
 
 def test_one_model_without_pseudo_labels_of_a_teacher(tmp_path):
-    phases = plan('online', ['a'], ())
+    phases = plan('single', ['a'], ())
     assert best_phase(Manifest(tmp_path, phases), 'mIoU').name == '01_train_a'
 
 
@@ -124,3 +124,16 @@ def test_lost_checkpoint_is_named_and_nothing_is_written(tiny_config, tmp_path):
     with pytest.raises(FileNotFoundError, match='checkpoint of phase 02_train_a not found'):
         export(Manifest(tmp_path, run.phases), run, run.phases[-1])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_network_of_a_method_that_predicts(tmp_path):
+    weights = {'student.x': torch.zeros(1), 'teacher.x': torch.ones(1), 'teacher.head.y': torch.ones(2), 'averaged': 3}
+    mark = dict(model='a', predictor_prefix='teacher.')
+    torch.save(dict(meta=dict(dmt=mark), state_dict=weights), tmp_path / 'iter_4.pth')
+    found = torch.load(predictor_file(tmp_path / 'iter_4.pth', tmp_path), weights_only=False)
+    assert list(found['state_dict']) == ['x', 'head.y']
+    assert found['state_dict']['x'].item() == 1
+    assert found['meta'] == dict(dmt=dict(model='a'))
+    assert predictor_of(found) == found
+    torch.save(found, tmp_path / 'stock.pth')
+    assert predictor_file(tmp_path / 'stock.pth', tmp_path) == tmp_path / 'stock.pth'

@@ -268,16 +268,6 @@ def test_model_that_cannot_be_built(refused, folder_config):
     refused(ValueError, 'dmt.models.a: the model cannot be built', 'invalid depth 19')
 
 
-@pytest.mark.parametrize(('variant', 'scheme'), [('online', 'mutual'), ('dmt', 'online')])
-def test_online_loss_and_scheme_need_each_other(refused, folder_config, variant, scheme):
-    folder_config.model.decode_head.loss_decode.variant = variant
-    if scheme == 'online':
-        folder_config.dmt.scheme = scheme
-        folder_config.dmt.models = dict(a=dict())
-        folder_config.dmt.pop('label_ratios')
-    refused(ValueError, f"dmt.models.a: a DynamicMutualLoss has variant='{variant}'", f"dmt.scheme='{scheme}'")
-
-
 def test_warm_up_longer_than_a_phase(refused, folder_config):
     folder_config.dmt.semi.iters = 3
     warm_up = [dict(type='LinearLR', start_factor=0.1, begin=0, end=3), dict(type='PolyLR', begin=3, end=20000)]

@@ -44,7 +44,7 @@ def test_unknown_key_is_named(tiny_config, key):
         ({'dmt.models': dict(_delete_=True, a=dict())}, r"'mutual' takes exactly 2 model name\(s\); got 1"),
         ({'dmt.models.c': dict()}, r"'mutual' takes exactly 2 model name\(s\); got 3"),
         ({'dmt.models': dict(_delete_=True)}, r'dmt\.models is missing or empty'),
-        ({'dmt.scheme': 'other'}, "dmt.scheme must be one of 'mutual', 'self', 'chain' or 'online', got 'other'"),
+        ({'dmt.scheme': 'other'}, "dmt.scheme must be one of 'mutual', 'self', 'chain' or 'single', got 'other'"),
         ({'dmt.supervised': dict(_delete_=True, epochs=None)}, r'dmt\.supervised has no length'),
         ({'dmt.semi.iters': None, 'dmt.semi.epochs': None}, r'dmt\.semi has no length'),
         ({'dmt.supervised.iters': 0}, r'dmt\.supervised\.iters must be above 0, got 0'),
@@ -56,8 +56,17 @@ def test_unknown_key_is_named(tiny_config, key):
         ({'dmt.semi.unlabeled_per_batch': None}, r'unlabeled_per_batch must be a whole number, got None'),
         ({'dmt.select': 'first'}, "dmt.select must be one of 'last', 'val' or 'holdout', got 'first'"),
         (
-            {'dmt.scheme': 'online', 'dmt.models': dict(_delete_=True, a=dict())},
-            r"'online' ranks no labels: it takes no label_ratios; got \[0.5, 1.0\]",
+            {'dmt.scheme': 'single', 'dmt.models': dict(_delete_=True, a=dict())},
+            r"'single' ranks no labels: it takes no label_ratios; got \[0.5, 1.0\]",
+        ),
+        (
+            {
+                'dmt.scheme': 'single',
+                'dmt.models': dict(_delete_=True, a=dict(supervised_checkpoint='a.pth')),
+                'dmt.label_ratios': (),
+                'dmt.supervised': dict(_delete_=True),
+            },
+            r'dmt\.models\.a\.supervised_checkpoint replaces a first phase, which this run does not have',
         ),
         ({'dmt.label_writer': dict(half='yes')}, r"dmt\.label_writer\.half must be True or False, got 'yes'"),
         ({'dmt.label_writer': dict(rank_stride=0)}, r'dmt\.label_writer\.rank_stride must be above 0, got 0'),
@@ -130,10 +139,6 @@ def test_defaults_follow_the_task(tiny_config, classification):
     [
         ({'dmt.ranking': 'image'}, r"dmt\.ranking='image' is not one of \('all', 'class'\)"),
         ({'dmt.split': dict(_delete_=True, split_id=1)}, r'dmt\.split\.num_labeled is missing'),
-        (
-            {'dmt.scheme': 'online', 'dmt.label_ratios': ()},
-            r"dmt\.scheme='online' is not one of \('mutual', 'self', 'chain'\)",
-        ),
         ({'dmt.label_writer': dict(rank_stride=16)}, r'unknown key\(s\) rank_stride; allowed are none'),
         ({'dmt.split.ratio': 8}, r'dmt\.split has unknown key\(s\) ratio; allowed are .*num_labeled'),
         ({'default_scope': 'mmdet'}, r"default_scope='mmdet' is not one of \('mmseg', 'mmpretrain'\)"),
@@ -152,3 +157,18 @@ def test_segmentation_ranks_by_class_only(tiny_config):
 def test_reinitialise(classification):
     found = classification({'dmt.scheme': 'self', 'dmt.reinitialise': True, 'dmt.label_ratios': (1.0,)})
     assert [phase.init for phase in found.phases()] == [None, '00_train_a', None]
+
+
+def test_single_works_without_baseline_and_label_pipeline(tiny_config):
+    options = {
+        'dmt.scheme': 'single',
+        'dmt.models': dict(_delete_=True, a=dict()),
+        'dmt.supervised': dict(_delete_=True),
+        'dmt.label_pipeline': [],
+        'dmt.label_ratios': (),
+    }
+    found = settings(tiny_config, options)
+    assert [phase.name for phase in found.phases()] == ['01_train_a']
+    assert found.phases()[0].init is None
+    with pytest.raises(ValueError, match=r'dmt\.label_pipeline is missing or empty'):
+        settings(tiny_config, {**options, 'dmt.scheme': 'self', 'dmt.label_ratios': (1.0,)})

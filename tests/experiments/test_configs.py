@@ -209,6 +209,34 @@ def test_the_plan_of_the_digits(root, monkeypatch):
     assert (experiment.metrics, experiment.tested) == ({'digits': 'mIoU'}, set())
 
 
+def test_the_plan_of_all_methods(root, monkeypatch):
+    """Methods start from the shared baseline of model A, and take as many steps and images as the control."""
+    monkeypatch.chdir(root)
+    experiment = check_plan(ExperimentPlan.from_file('configs/experiments/methods_digits.py'))
+    names = [job.name.removeprefix('digits/seed0/') for job in experiment.jobs if job.seed == 0]
+    assert names[:5] == ['baseline_a', 'baseline_b', 'dmt', 'cbst_a', 'online-st_a']
+    assert names[-3:] == ['control_a', 'control_b', 'oracle']
+    steps, batch = experiment.control['digits']['control']['a'].steps, 16
+    for name, method in experiment.plan.methods.items():
+        if method.config is not None:
+            cfg = job_config(experiment.plan, Job('digits', 0, 'method', name, ('a',)), BASELINES, {})
+            assert cfg.dmt.models.a.supervised_checkpoint == 'a.pth'
+            assert cfg.dmt.semi.iters == steps
+            assert cfg.dmt.semi.labeled_per_batch + cfg.dmt.semi.unlabeled_per_batch == batch
+
+
+def test_a_method_without_baseline_takes_none(read, root):
+    """Only methods that begin with labels alone are given the baseline."""
+    plan = read('configs/dmt/wrn10-1_digits.py')
+    method = plan.methods['one'].model_copy(
+        update=dict(config=str(root / 'configs/fixmatch/digits_cls.py'), loss={}, options={})
+    )
+    plan = plan.model_copy(update=dict(methods={'fixmatch': method}))
+    cfg = job_config(plan, job('method', ('a',), 'fixmatch'), BASELINES, {})
+    assert cfg.dmt.models.a.to_dict() == {}
+    assert [phase.name for phase in DMTSettings.from_config(cfg).phases()] == ['01_train_a']
+
+
 def test_labels_are_compared_only_where_there_are_masks(read):
     plan = read(data_set=dict(options=TINY, label_images=3))
     with pytest.raises(FileNotFoundError, match=r'data_sets.data.label_images: unlabeled image .* has no mask'):

@@ -53,7 +53,7 @@ def test_plan(read, tmp_path):
     assert plan.method_config('camvid', 'flip') == str(tmp_path / 'flip_camvid.py')
 
 
-@pytest.mark.parametrize('name', ['cifar10', 'digits', 'plain_camvid', 'real_images'])
+@pytest.mark.parametrize('name', ['cifar10', 'digits', 'methods_digits', 'plain_camvid', 'real_images'])
 def test_shipped_plans(root, monkeypatch, name):
     monkeypatch.chdir(root)  # paths in a plan are relative to where the tool is started
     plan = ExperimentPlan.from_file(f'configs/experiments/{name}.py')

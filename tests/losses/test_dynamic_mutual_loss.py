@@ -84,22 +84,6 @@ def test_statistics_of_a_batch_without_pseudo_labels_are_zero(confidence):
     assert figures(loss.statistics) == [0, 0, 0]
 
 
-def test_online_logs_the_share_that_it_trains_on():
-    scores = torch.tensor([[0.95, 0.05], [0.6, 0.4], [0.02, 0.98]]).log().T[None, :, None].contiguous()  # [1, 2, 1, 3]
-    loss = build(torch.zeros(1, 1, 3), variant='online', threshold=0.9)
-    value = loss(scores, torch.full((1, 1, 3), 255))
-    assert value.item() == pytest.approx(-(math.log(0.95) + math.log(0.98)) / 2, rel=1e-5)
-    assert figures(loss.statistics) == [0, 0, pytest.approx(2 / 3)]
-
-
-def test_weights_of_online_keep_the_threshold():
-    """Probabilities 0.8 and 0.65 with threshold 0.7: only the first is trained on."""
-    scores = torch.tensor([[0.8, 0.2], [0.65, 0.35]]).log()
-    loss = build(None, variant='online', threshold=0.7)
-    decision = loss.weigh(scores, torch.zeros(2, dtype=torch.int64), torch.zeros(2))
-    assert decision.weight.tolist() == [1, 0]
-
-
 def test_ignored_batch_costs_nothing_and_can_be_trained_on():
     scores = logits()
     value = build()(scores, torch.full_like(LABEL, 255))
@@ -242,8 +226,7 @@ def test_stock_head_with_ohem_trains_on_the_hardest_pixels():
         ({'variant': 'naive', 'gamma1': 1.0, 'gamma2': 2.0}, "variant 'naive' needs gamma1 = gamma2, got 1.0 and 2.0"),
         ({'ramp': 'yes'}, "ramp='yes' must be True or False"),
         ({'ramp': 1}, 'ramp=1 must be True or False'),
-        ({'threshold': 1.0}, r'threshold=1.0 must be in \[0, 1\)'),
-        ({'threshold': -0.1}, 'threshold=-0.1'),
+        ({'variant': 'online'}, "variant='online' is not one of"),
         ({'loss_name': 'dmt'}, "loss_name='dmt' must start with 'loss_'"),
     ],
 )

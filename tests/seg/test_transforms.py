@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import Compose
+from mmseg.datasets.transforms import RandomRotate
 
 from mmdmt.core.confidence import decode
 from mmdmt.errors import UserError
 from mmdmt.labels.maps import LabelMaps, PixelLabels, SelectedPixels
+from mmdmt.seg.transforms import MarkValid
 
 HEIGHT, WIDTH = 45, 60
 LABEL = np.random.default_rng(0).integers(0, 200, (HEIGHT, WIDTH)).astype(np.uint8)
@@ -56,16 +58,6 @@ def test_pseudo_labels_and_their_confidence(pseudo):
     assert results['gt_confidence'].dtype == np.float32
     expected = 1 / (1 + np.exp(6 - LABEL.astype(np.float64) * 257 / 65535 * 32))
     np.testing.assert_allclose(results['gt_confidence'], expected, rtol=1e-5)
-    assert results['seg_fields'] == ['gt_seg_map', 'gt_confidence']
-
-
-def test_images_without_a_teacher_have_no_label_and_no_confidence(image):
-    results = run({'img_path': image, 'pseudo_label': None}, 'LoadImageFromFile', 'LoadDMTAnnotations')
-    assert results['gt_seg_map'].dtype == np.uint8
-    assert results['gt_confidence'].dtype == np.float32
-    assert results['gt_seg_map'].shape == results['gt_confidence'].shape == (HEIGHT, WIDTH)
-    assert (results['gt_seg_map'] == 255).all()
-    assert not results['gt_confidence'].any()
     assert results['seg_fields'] == ['gt_seg_map', 'gt_confidence']
 
 
@@ -226,3 +218,13 @@ def test_own_size_random_resize(human):
 def test_own_size_random_resize_needs_a_range(human):
     with pytest.raises(UserError, match='ratio_range is missing'):
         run(human, dict(type='OwnSizeRandomResize'))
+
+
+def test_marked_pixels_are_valid_but_not_what_rotation_and_padding_fill():
+    results = MarkValid()(dict(img=np.ones((8, 8, 3), np.uint8), seg_fields=[]))
+    assert results['seg_fields'] == ['gt_seg_map']
+    assert (results['gt_seg_map'] == 0).all()
+    turned = RandomRotate(prob=1.0, degree=(45, 45), pad_val=0, seg_pad_val=255)(results)
+    assert set(np.unique(turned['gt_seg_map'])) == {0, 255}
+    assert turned['gt_seg_map'][0, 0] == 255
+    assert ((turned['img'][..., 0] == 0) <= (turned['gt_seg_map'] == 255)).all()

@@ -12,6 +12,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from mmdmt.engine.commit import commit
+from mmdmt.engine.hooks.progress_hook import unwrapped
 from mmdmt.errors import UserError
 
 
@@ -63,7 +64,10 @@ class DMTHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Store the model's name in the checkpoint: using it needs the overrides of that model."""
-        checkpoint['meta']['dmt'] = dict(phase=self.phase, model=self.model, seconds=self.seconds)
+        mark = checkpoint['meta']['dmt'] = dict(phase=self.phase, model=self.model, seconds=self.seconds)
+        prefix = getattr(unwrapped(runner.model), 'predictor_prefix', '')
+        if prefix:  # of a method: which of its networks predicts
+            mark['predictor_prefix'] = prefix
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Store the validated step.

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from torch import nn
 
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.hooks import DMTHook, dmt_hook
@@ -25,12 +26,19 @@ def test_time_accumulates_over_resumes_of_the_same_phase(make_hook, monkeypatch,
     first = make_hook(phase=phase)
     clock[0] += 10
     checkpoint = {'meta': {}}
-    first.before_save_checkpoint(None, checkpoint)
+    first.before_save_checkpoint(SimpleNamespace(model=nn.Linear(1, 1)), checkpoint)
     assert checkpoint['meta']['dmt'] == dict(phase=phase, model='a', seconds=10.0)
     second = make_hook()
     second.after_load_checkpoint(None, checkpoint)
     clock[0] += 7
     assert second.seconds == expected
+
+
+def test_a_checkpoint_of_a_method_names_the_network_that_predicts(make_hook):
+    model, checkpoint = nn.Linear(1, 1), {'meta': {}}
+    model.predictor_prefix = 'teacher.'
+    make_hook().before_save_checkpoint(SimpleNamespace(model=model), checkpoint)
+    assert checkpoint['meta']['dmt']['predictor_prefix'] == 'teacher.'
 
 
 def test_foreign_checkpoint(make_hook, monkeypatch):

@@ -2,9 +2,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
 from mmdmt.engine.hooks import ProgressHook
+from mmdmt.engine.hooks.progress_hook import unwrapped
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss
 
 
@@ -50,3 +52,37 @@ def test_gamma_follows(ramp, gamma):
     logits = torch.tensor([[0.8, 0.2]]).log()
     decision = loss.weigh(logits, torch.tensor([0]), torch.tensor([0.5]))
     assert decision.weight.item() == pytest.approx(0.8**gamma, rel=1e-6)
+
+
+class Counting(nn.Linear):
+    def __init__(self):
+        super().__init__(1, 1)
+        self.steps = 0
+
+    def after_step(self):
+        self.steps += 1
+
+
+def step(optim_wrapper, model, times):
+    runner = SimpleNamespace(model=model, optim_wrapper=optim_wrapper)
+    for iteration in range(times):
+        if not isinstance(optim_wrapper, OptimWrapperDict):
+            optim_wrapper.update_params(model(torch.ones(1, 1)).sum())
+        ProgressHook().after_train_iter(runner, iteration)
+
+
+@pytest.mark.parametrize(('accumulative_counts', 'steps'), [(1, 6), (3, 2)])
+def test_the_model_is_told_of_each_step_of_the_optimizer(accumulative_counts, steps):
+    model = Counting()
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), 0.1), accumulative_counts=accumulative_counts)
+    wrapper.initialize_count_status(model, 0, 6)
+    step(wrapper, model, 6)
+    assert model.steps == steps
+
+
+def test_a_stock_model_and_several_optimizers():
+    stock, model = nn.Linear(1, 1), Counting()
+    step(OptimWrapper(torch.optim.SGD(stock.parameters(), 0.1)), stock, 1)
+    step(OptimWrapperDict(one=OptimWrapper(torch.optim.SGD(model.parameters(), 0.1))), model, 2)
+    assert model.steps == 2
+    assert unwrapped(model) is model

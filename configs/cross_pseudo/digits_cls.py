@@ -1,0 +1,11 @@
+_base_ = ['../dmt/wrn10-1_digits.py', '../_base_/methods/views_cls.py']
+# CPS on images: two networks label each other's batches.
+model = dict(_delete_=True, type='CrossPseudo', weight=1.0, model=dict(_base_.model, mixup=None))
+weak = _base_.train_pipeline[:1]  # crop
+dmt = dict(
+    scheme='single',
+    models=dict(_delete_=True, a=dict()),
+    labeled=dict(pipeline=[*weak, dict(type='PackDMTInputs')]),
+    unlabeled=dict(pipeline=[dict(_base_.views, weak=weak)]),
+    supervised=dict(_delete_=True),  # one phase, from random weights
+    semi=dict(_delete_=True, iters=1500, labeled_per_batch=16, unlabeled_per_batch=48))

@@ -1,0 +1,12 @@
+_base_ = ['../dmt/efficientnet-lite0_voc-small.py', '../_base_/methods/views_seg.py']
+# CPS: two networks label each other's batches.
+model = dict(_delete_=True, type='CrossPseudo', model=_base_.model)
+geometry = [transform for transform in _base_.train_pipeline if 'DMT' not in transform.type]
+dmt = dict(
+    unlabeled=dict(
+        datasets=[
+            dict(part, pipeline=[*geometry, _base_.one_view]) for part in _base_.dmt.unlabeled.datasets
+        ]),
+    scheme='single',
+    models=dict(_delete_=True, a=dict(weights_help=_base_.weights_help)),
+    semi=dict(epochs=5))  # as many steps and images as all phases of DMT after the baseline

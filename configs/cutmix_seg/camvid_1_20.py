@@ -1,0 +1,9 @@
+_base_ = ['../dmt/efficientnet-lite0_camvid_1_20.py', '../_base_/methods/views_seg.py']
+# CutMix-Seg: the student predicts mixed images as the average teacher predicts their parts.
+model = dict(_delete_=True, type='CutMixSeg', model=_base_.model)
+geometry = [transform for transform in _base_.dmt.unlabeled.pipeline if 'DMT' not in transform.type]
+dmt = dict(
+    unlabeled=dict(pipeline=[*geometry, _base_.one_view]),
+    scheme='single',
+    models=dict(_delete_=True, a=dict(weights_help=_base_.weights_help)),
+    semi=dict(epochs=10))  # as many steps and images as all phases of DMT after the baseline

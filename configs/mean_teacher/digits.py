@@ -1,0 +1,9 @@
+_base_ = ['../dmt/fcn_digits.py', '../_base_/methods/views_seg.py']
+# Mean Teacher, in the form of PixelSSL: logits are compared.
+model = dict(_delete_=True, type='MeanTeacher', distance='logit', weight=1.0, ramp=0.15, teacher_momentum=0.99, warm=True, model=_base_.model)
+geometry = [transform for transform in _base_.dmt.unlabeled.pipeline if 'DMT' not in transform.type]
+dmt = dict(
+    unlabeled=dict(pipeline=[*geometry, _base_.teacher_student]),
+    scheme='single',
+    models=dict(_delete_=True, a=dict()),
+    semi=dict(iters=860))  # as many steps and images as all phases of DMT after the baseline

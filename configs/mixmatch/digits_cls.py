@@ -1,0 +1,12 @@
+_base_ = ['../dmt/wrn10-1_digits.py', '../_base_/methods/views_cls.py']
+# MixMatch: two views give a label, then all images are mixed.
+model = dict(_delete_=True, type='MixMatch', model=dict(_base_.model, mixup=None))
+custom_hooks = []  # the method has an average of its own
+weak = _base_.train_pipeline[:1]  # crop
+dmt = dict(
+    scheme='single',
+    models=dict(_delete_=True, a=dict()),
+    labeled=dict(pipeline=[*weak, dict(type='PackDMTInputs')]),
+    unlabeled=dict(pipeline=[dict(_base_.views, first=weak, second=weak)]),
+    supervised=dict(_delete_=True),  # one phase, from random weights
+    semi=dict(_delete_=True, iters=1500, labeled_per_batch=16, unlabeled_per_batch=48))

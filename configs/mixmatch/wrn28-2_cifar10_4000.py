@@ -1,0 +1,12 @@
+_base_ = ['../dmt/wrn28-2_cifar10_4000.py', '../_base_/methods/views_cls.py']
+# MixMatch: two views give a label, then all images are mixed.
+model = dict(_delete_=True, type='MixMatch', model=dict(_base_.model, mixup=None))
+custom_hooks = []  # the method has an average of its own
+weak = _base_.train_pipeline[:2]  # crop and flip
+dmt = dict(
+    scheme='single',
+    models=dict(_delete_=True, a=dict()),
+    labeled=dict(pipeline=[*weak, dict(type='PackDMTInputs')]),
+    unlabeled=dict(pipeline=[dict(_base_.views, first=weak, second=weak)]),
+    supervised=dict(_delete_=True),  # one phase, from random weights
+    semi=dict(epochs=750))

@@ -1,0 +1,115 @@
+"""What methods do with a stock network of mmseg or mmpretrain, whichever it is."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmdmt.errors import UserError
+
+HEADS = ('decode_head.', 'auxiliary_head.', 'head.')
+
+
+def predicts_pixels(network: nn.Module) -> bool:
+    """Whether a network is a segmentor; a classifier otherwise."""
+    return hasattr(network, 'encode_decode')
+
+
+def check_network(network: nn.Module) -> None:
+    """Refuse a network whose soft-max is not a distribution over classes, or that mixes images by itself.
+
+    Raises:
+        UserError: naming the reason.
+    """
+    name, head = type(network).__name__, _final_head(network)
+    base = 'BaseDecodeHead' if predicts_pixels(network) else 'ClsHead'
+    if head is None or not hasattr(network, 'extract_feat'):
+        raise UserError(f'model {name} cannot be wrapped: it is neither a segmentor nor a classifier with a head')
+    if not any(cls.__name__ == base for cls in type(head).__mro__):
+        raise UserError(
+            f'model {name} cannot be wrapped: its head {type(head).__name__} is not built on {base}, so it does not '
+            'give one score for each class'
+        )
+    channels = getattr(head, 'out_channels', None)
+    if predicts_pixels(network) and channels != head.num_classes:
+        raise UserError(
+            f'model {name} cannot be wrapped: its head has out_channels={channels} for {head.num_classes} classes; '
+            'methods need one channel for each class'
+        )
+    if getattr(network.data_preprocessor, 'batch_augments', None) is not None:
+        raise UserError(
+            f'model {name} cannot be wrapped: batch_augments of its data_preprocessor (or train_cfg) would mix the '
+            'images of each view differently'
+        )
+
+
+def _final_head(network: nn.Module) -> Any:
+    head = getattr(network, 'decode_head' if predicts_pixels(network) else 'head', None)
+    return head[-1] if isinstance(head, nn.ModuleList) else head
+
+
+def logits_of(network: nn.Module, images: Tensor) -> Tensor:
+    """Compute the logits [N, C, H, W] or [N, C] of images [N, 3, H, W], at the size of the images."""
+    if predicts_pixels(network):
+        size = images.shape[2:]
+        metas = [dict(img_shape=size, ori_shape=size, pad_shape=size, padding_size=[0, 0, 0, 0])] * len(images)
+        return network.encode_decode(images, metas)
+    logits = network.head(network.extract_feat(images))
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        raise UserError(f'head {type(network.head).__name__} must give logits [N, C], got {type(logits).__name__}')
+    return logits
+
+
+@contextmanager
+def features_given(network: nn.Module, features: Any) -> Iterator[None]:
+    """Make a network use these features, whatever the image: its heads see them in ``loss`` and in ``logits_of``."""
+    network.extract_feat = lambda *args, **kwargs: features
+    try:
+        yield
+    finally:
+        del network.extract_feat
+
+
+def map_features(features: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Apply a change to each tensor of the features of a network: a tensor, or lists, tuples or dicts of them."""
+    if isinstance(features, Tensor):
+        return change(features)
+    if isinstance(features, dict):
+        return {key: map_features(value, change) for key, value in features.items()}
+    if isinstance(features, list | tuple):
+        return type(features)(map_features(value, change) for value in features)
+    return features
+
+
+@contextmanager
+def no_gradient() -> Iterator[None]:
+    """Compute without gradient, also under autocast.
+
+    Autocast keeps its casts of the weights. Those made here would reach a later forward pass without their gradient.
+    """
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.clear_autocast_cache()
+
+
+@torch.no_grad()
+def average_into(average: nn.Module, network: nn.Module, momentum: float, buffers: bool) -> None:
+    """Move an average towards a network: ``average = momentum * average + (1 - momentum) * network``.
+
+    Args:
+        average: Network of the same architecture.
+        network: What is averaged.
+        momentum: Share that the average keeps of itself, in [0, 1].
+        buffers: Average buffers of floating-point numbers too, and copy the others; if not, all stay unchanged.
+    """
+    for own, new in zip(average.parameters(), network.parameters(), strict=True):
+        own.lerp_(new, 1 - momentum)
+    for own, new in zip(average.buffers(), network.buffers(), strict=True) if buffers else ():
+        if own.is_floating_point():
+            own.lerp_(new, 1 - momentum)
+        else:
+            own.copy_(new)

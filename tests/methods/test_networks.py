@@ -1,0 +1,105 @@
+import copy
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from mmdmt.methods.networks import (
+    average_into,
+    check_network,
+    features_given,
+    logits_of,
+    map_features,
+    no_gradient,
+    predicts_pixels,
+)
+from tests.methods.conftest import AUXILIARY, CLASSIFIER, SEGMENTOR, STOCK
+
+
+@pytest.mark.parametrize('task', STOCK)
+def test_stock_models_can_be_wrapped(build, view, task):
+    network = build(None, STOCK[task])
+    check_network(network)
+    assert predicts_pixels(network) == (task == 'pixels')
+    images = view(task, 2).images
+    logits = logits_of(network.eval(), images)
+    assert logits.shape == ((2, 3, 12, 16) if task == 'pixels' else (2, 3))
+    expected = network.head(network.extract_feat(images)) if task == 'images' else None
+    if task == 'pixels':
+        (first, _) = network.predict(images)
+        expected = torch.stack([sample.seg_logits.data for sample in network.predict(images)])
+        assert first.seg_logits.data.shape == (3, 12, 16)
+    torch.testing.assert_close(logits, expected)
+
+
+@pytest.mark.parametrize(
+    ('model', 'reason'),
+    [
+        (dict(SEGMENTOR, decode_head=dict(SEGMENTOR['decode_head'], num_classes=2, out_channels=1, threshold=0.5)),
+         'its head has out_channels=1 for 2 classes'),
+        (dict(CLASSIFIER, head=dict(type='MultiLabelLinearClsHead', num_classes=3, in_channels=64)),
+         'its head MultiLabelLinearClsHead is not built on ClsHead'),
+        (dict(CLASSIFIER, head=None), 'it is neither a segmentor nor a classifier with a head'),
+        (dict(CLASSIFIER, train_cfg=dict(augments=dict(type='Mixup', alpha=1.0)),
+              data_preprocessor=dict(CLASSIFIER['data_preprocessor'], num_classes=3)), 'batch_augments'),
+    ],
+)  # fmt: skip
+def test_models_that_cannot_be_wrapped(build, model, reason):
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        check_network(build(None, model))
+
+
+def test_a_module_that_is_no_model():
+    with pytest.raises(ValueError, match='neither a segmentor nor a classifier'):
+        check_network(nn.Linear(1, 1))
+
+
+def test_heads_use_the_features_given(build, view):
+    network = build(None, dict(SEGMENTOR, auxiliary_head=AUXILIARY))
+    labeled, other = view('pixels', 2, True), view('pixels', 2)
+    expected = copy.deepcopy(network).loss(labeled.images, labeled.samples)
+    features = network.extract_feat(labeled.images)
+    with features_given(network, features):
+        losses = network.loss(other.images, labeled.samples)
+    for key, value in expected.items():
+        torch.testing.assert_close(losses[key], value)
+    with pytest.raises(KeyError), features_given(network, {}):
+        raise KeyError
+    assert network.extract_feat.__func__ is type(network).extract_feat
+
+
+def test_features_of_any_form_are_changed():
+    one = torch.ones(1)
+    found = map_features({'a': (one, [one]), 'b': None}, lambda values: values + 1)
+    assert found == {'a': (torch.tensor([2.0]), [torch.tensor([2.0])]), 'b': None}
+
+
+@pytest.mark.parametrize('inside', [no_gradient, torch.no_grad])
+def test_autocast_keeps_no_casts_without_gradient(inside):
+    """The second case shows the fault that the first one prevents."""
+    layer, images = nn.Linear(2, 1), torch.ones(1, 2)
+    with torch.autocast('cpu', torch.bfloat16):
+        with inside():
+            layer(images)
+        result = layer(images).sum()
+    if inside is torch.no_grad:
+        assert not result.requires_grad or layer.weight.grad is None
+    else:
+        result.backward()
+        assert layer.weight.grad.abs().sum() > 0
+
+
+def test_average_by_hand():
+    average, network = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
+    with torch.no_grad():
+        average.weight.fill_(1.0)
+        network.weight.fill_(3.0)
+    network.running_mean.fill_(8.0)
+    network.num_batches_tracked.fill_(5)
+    average_into(average, network, 0.75, buffers=False)
+    assert (average.weight.item(), average.running_mean.item(), average.num_batches_tracked.item()) == (1.5, 0.0, 0)
+    average_into(average, network, 0.75, buffers=True)
+    assert (average.weight.item(), average.running_mean.item(), average.num_batches_tracked.item()) == (1.875, 2.0, 5)
+    average_into(average, network, 0.0, buffers=True)
+    assert average.weight.item() == 3.0

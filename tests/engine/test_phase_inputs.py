@@ -3,12 +3,15 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.divergence import MARK
 from mmdmt.errors import UserError
+from mmdmt.labels.maps import LabelMaps
 
 
 @pytest.fixture
@@ -19,6 +22,7 @@ def make(folder_config, tmp_path):
         cfg = folder_config.copy()
         cfg.merge_from_dict({**(options or {}), 'work_dir': str(tmp_path / folder)})
         runner = DMTRunner(cfg)
+        init_default_scope('mmseg')
         runner.data.prepare(tmp_path / folder / 'splits')
         runner.manifest.start(cfg)
         return runner
@@ -115,9 +119,8 @@ def test_phase_without_a_checkpoint_starts_again(make):
 def test_labels_of_an_interrupted_phase_are_not_lost_without_a_word(make):
     runner = make()
     begin(runner, '01_label_a')
-    labels = runner.manifest.folder('01_label_a') / 'labels'
-    labels.mkdir()
-    (labels / '000000_unlabeled0.png').touch()
+    store = LabelMaps(runner.manifest.folder('01_label_a'))
+    store.write('000000_unlabeled0', np.zeros((2, 3), np.uint8), np.zeros((2, 3), np.uint16))
     with pytest.raises(UserError, match=r'phase 01_label_a .* has begun .*batch_size: 1 -> 3'):
         make({'test_dataloader.batch_size': 3}).inputs.check()
 

@@ -1,5 +1,4 @@
 import pytest
-import torch
 from mmengine.runner import IterBasedTrainLoop
 
 from mmdmt.datasets import SeededDataset
@@ -34,8 +33,3 @@ def test_resumed_phase_ends_equal_and_loads_no_skipped_image(tiny_config, tmp_pa
     assert_same_weights(*(tmp_path / f'{name}/00_train_a/iter_13.pth' for name in ('whole', 'cut')))
     if workers == 0:
         assert len(loaded) == 3 * (13 - 6)
-    states = [
-        torch.load(tmp_path / f'{name}/00_train_a/iter_13.pth', weights_only=False)['optimizer']['state']
-        for name in ('whole', 'cut')
-    ]
-    assert all(torch.equal(states[0][key]['momentum_buffer'], states[1][key]['momentum_buffer']) for key in states[0])

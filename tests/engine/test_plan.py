@@ -123,7 +123,8 @@ def test_the_stock_model_of_a_method_owns_the_preprocessor_and_trains_alone_at_f
     stock, preprocessor = cfg.model, cfg.data_preprocessor.to_dict()
     stock.pop('data_preprocessor')
     cfg.model = dict(type='FixMatch', model=stock)
-    cfg.dmt.update(scheme='single', models=dict(a=dict()), label_ratios=())
+    cfg.dmt.update(scheme='single', label_ratios=())
+    cfg.dmt.models = dict(a=dict())
     configs = RunPlan.of(cfg).configs['a']
     for stage in STAGES:
         own = configs[stage]['model']

@@ -156,7 +156,7 @@ def content(work_dir: Path) -> dict[str, str]:
         key = f'{path.parent.name}/{path.name}'
         if path.name == 'phase.json':
             record = json.loads(path.read_text())
-            found[key] = str({name: value for name, value in record.items() if name != 'seconds'})
+            found[key] = str({name: value for name, value in record.items() if name not in ('seconds', 'checksum')})
             if 'checkpoint' in record:
                 found[f'{path.parent.name}/checkpoint'] = _weights(path.parent / record['checkpoint'])
         elif path.name in ('labels', 'confidence'):

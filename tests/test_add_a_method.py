@@ -27,7 +27,7 @@ def cfg(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     cfg = Config.fromfile('pi_digits.py')
-    cfg.merge_from_dict({key: value for key, value in TINY.items() if key != 'dmt.label_ratios'})
+    cfg.merge_from_dict({key: value for key, value in TINY.items() if key not in ('dmt.label_ratios', 'dmt.models.b')})
     cfg.work_dir = str(tmp_path / 'run')
     yield cfg
     for name in [name for name in sys.modules if name.split('.')[0] == 'my_methods']:

@@ -31,7 +31,7 @@ def tiny_method(tmp_path):
     def make(name, options=None, folder='run'):
         freeze_garbage()
         cfg = Config.fromfile(ROOT / name)
-        own = {key: value for key, value in TINY.items() if key != 'dmt.label_ratios'}
+        own = {key: value for key, value in TINY.items() if key not in ('dmt.label_ratios', 'dmt.models.b')}
         cfg.merge_from_dict({**own, 'work_dir': str(tmp_path / folder), **(options or {})})
         return cfg
 

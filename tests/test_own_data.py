@@ -100,7 +100,7 @@ def test_walk_through(clone, shell):
 
     shell(test)
     for name in lists['val']:
-        predicted = np.array(Image.open(result / f'predictions/{Path(name).name}.png'))
+        predicted = np.array(Image.open(result / f'predictions/{name}.png'))
         assert predicted.shape == np.array(Image.open(own / f'masks/{name}.png')).shape
         assert set(np.unique(predicted)) <= {0, 1, 2}
     printed = shell(f"python - <<'END'\n{INFERENCE}\nprint('shape', tuple(label_map.shape), model.dataset_meta)\nEND")

@@ -39,7 +39,7 @@ def diverged(folder: Path, reason: str, step: int) -> DivergedError:
     for number, path in checkpoints(folder).items():
         if number >= step:
             path.unlink(missing_ok=True)
-    good, _ = latest_checkpoint(folder)
+    good, _ = latest_checkpoint(folder, ordinary=True)
     kept = f'The last good checkpoint is {good}' if good else 'The phase has no earlier checkpoint'
     message = (
         f'{reason}. {kept}; complete phases are kept. To continue, lower the learning rate or clip gradients '

@@ -47,8 +47,7 @@ class PseudoLabelWriter(LabelWriter):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Write the labels of a batch; the samples need ``seg_logits`` [C, H, W], ``img_path`` and ``sample_idx``."""
         for sample in data_samples:
-            logits = sample['seg_logits']['data'][None].float()
-            self.check_finite(logits, sample['img_path'])
+            logits = self.check_finite(sample['seg_logits']['data'][None].float(), sample['img_path'])
             label, code = (tensor[0].cpu() for tensor in encode(logits, half=self.half))
             self._count(label, code)
             name = sample_name(sample['sample_idx'], sample['img_path'])

@@ -68,17 +68,20 @@ class LabelWriter(BaseMetric):
                 level=logging.WARNING,
             )
 
-    def check_finite(self, prediction: Tensor, img_path: str) -> None:
-        """Refuse a prediction that is not finite.
+    def check_finite(self, prediction: Tensor, img_path: str) -> Tensor:
+        """Refuse a prediction that is not finite; without a ``teacher``, return it with finite values in place.
 
         Raises:
             DivergedError: names the teacher and the image.
         """
-        if self.teacher is not None and not prediction.isfinite().all():
+        if prediction.isfinite().all():
+            return prediction
+        if self.teacher is not None:
             raise DivergedError(
                 f'{self.label_dir}: {self.teacher} predicts values that are not finite for {img_path}: its training '
                 'has diverged. Delete the folder of its phase, lower the learning rate, and --resume'
             )
+        return prediction.nan_to_num()
 
     def compute_metrics(self, results: list) -> dict:
         """Return nothing: :meth:`evaluate` needs no results of single images."""

@@ -87,7 +87,8 @@ def map_features(features: Any, change: Callable[[Tensor], Tensor]) -> Any:
 def no_gradient() -> Iterator[None]:
     """Compute without gradient, also under autocast.
 
-    Autocast keeps its casts of the weights. Those made here would reach a later forward pass without their gradient.
+    Autocast keeps its casts of the weights. In some versions of torch, those made here would reach a later forward pass
+    without their gradient.
     """
     try:
         with torch.no_grad():

@@ -25,9 +25,8 @@ def trained(runner):
     for name, resolved in runner.data.phases.items():
         if resolved.steps:
             cfg, stage = resolved.config, 'supervised' if resolved.phase.supervised else 'semi'
-            human = (
-                cfg.train_dataloader.dataset if resolved.phase.supervised else cfg.train_dataloader.dataset.datasets[0]
-            )
+            whole = cfg.train_dataloader.dataset.dataset
+            human = whole if resolved.phase.supervised else whole.datasets[0]
             assert human.to_dict() == resolved.data.labeled[stage]
             chosen = cfg.val_dataloader.dataset.to_dict()
             names[name] = [_names(runner, dataset) for dataset in (human.to_dict(), chosen)]

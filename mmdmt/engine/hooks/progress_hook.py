@@ -4,6 +4,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
@@ -28,9 +29,9 @@ class ProgressHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Report a step; a forward pass whose gradients are still accumulated is none."""
         model = unwrapped(runner.model)
-        # Several optimizers (OptimWrapperDict) step when the model says so.
-        stepped = getattr(runner.optim_wrapper, 'should_update', lambda: True)
-        if hasattr(model, 'after_step') and stepped():
+        wrapper = runner.optim_wrapper
+        # Several optimizers step when the model says so.
+        if hasattr(model, 'after_step') and (isinstance(wrapper, OptimWrapperDict) or wrapper.should_update()):
             model.after_step()
 
 

@@ -102,18 +102,18 @@ def test_best_checkpoints_of_the_user_stay(tiny_config, tmp_path, select):
 def test_phase_that_another_hook_stops(tiny_config, tmp_path, monkeypatch, select):
     """The third of 8 steps is the last one, before any validation: it is validated, saved and handed over."""
 
-    class StopHook(Hook):
+    class EndHook(Hook):
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             runner.train_loop.stop_training = runner.iter == 2
 
-    monkeypatch.setitem(HOOKS.module_dict, 'StopHook', StopHook)
+    monkeypatch.setitem(HOOKS.module_dict, 'EndHook', EndHook)
     options = {
         'dmt.scheme': 'self',
         'dmt.models': dict(_delete_=True, a=dict()),
         'dmt.label_ratios': (1.0,),
         'dmt.select': select,
         'dmt.semi.iters': 80,
-        'dmt.semi.custom_hooks': [dict(type='StopHook')],
+        'dmt.semi.custom_hooks': [dict(type='EndHook')],
     }
     runner = DMTRunner(tiny_config(tmp_path / 'run', options))
     runner.train()

@@ -60,4 +60,6 @@ def test_validation_that_was_cut_off_is_repeated(tiny_config, tmp_path, monkeypa
     cut = DMTRunner(tiny_config(tmp_path / 'cut', {**OPTIONS, 'resume': True}))
     cut.train(phase='00_train_a')
     found = cut.manifest.record('00_train_a')
-    assert {**found, 'seconds': 0} == {**expected, 'seconds': 0}
+    # A checkpoint holds the seconds, too.
+    own = dict(seconds=0, checksum=0)
+    assert {**found, **own} == {**expected, **own}

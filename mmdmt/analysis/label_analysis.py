@@ -22,6 +22,7 @@ from mmdmt.core.ranking import IGNORED
 from mmdmt.core.schedule import Phase
 from mmdmt.datasets.unlabeled import UnlabeledDataset
 from mmdmt.engine.manifest import Manifest
+from mmdmt.engine.phase_inputs import PhaseInputs
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import RunData
 from mmdmt.errors import MissingFileError, UserError
@@ -82,6 +83,7 @@ class Analysis:
             raise MissingFileError(f'{self.manifest.work_dir}: no label phase is complete yet')
         data = RunData(self.plan, self.manifest.work_dir)
         data.prepare(self.manifest.work_dir / 'splits')
+        PhaseInputs(self.manifest, data).require_same()
         where = {} if masks is None else dict(data_prefix=dict(seg_map_path=masks))
         self.datasets = {
             model: UnlabeledDataset(copy_config(merge(own.unlabeled, where)), own.label_pipeline)

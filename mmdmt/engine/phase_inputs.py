@@ -75,6 +75,20 @@ class PhaseInputs:
             for name, changes in changed.items()
         ]
 
+    def require_same(self) -> None:
+        """Compare each complete phase; change nothing.
+
+        Raises:
+            UserError: if one has begun with other settings; names the phase, the keys and both values.
+        """
+        for phase in self.manifest.phases:
+            changes = self._changes(phase.name) if self.manifest.is_complete(phase.name) else ''
+            if changes:
+                raise UserError(
+                    f'phase {phase.name} in {self.manifest.work_dir} is complete with another config ({changes}): use '
+                    'the config of the run, which its work dir holds'
+                )
+
     def store(self, name: str, cfg: Config) -> None:
         """Store the inputs of a phase that begins, and the config of the run."""
         folder = self.manifest.folder(name)

@@ -149,7 +149,7 @@ def test_tool_writes_tables_and_figures_of_a_run_in_progress(cfg, result, tmp_pa
         ({}, None, FileNotFoundError, r'digits://train/images/000040\.png has no mask \(None\).*--masks'),
         ({}, 'digits://train/none', FileNotFoundError, r'has no mask \(digits://train/none/000040\.png\)'),
         ({'work_dir': 'elsewhere'}, MASKS, FileNotFoundError, r'elsewhere holds no DMT run'),
-        ({'dmt.semi.iters': 5}, MASKS, ValueError, r'another config \(dmt\.semi\.iters: 4 -> 5\)'),
+        ({'dmt.semi.iters': 5}, MASKS, ValueError, r'another config \(train_cfg\.iters: 4 -> 5\)'),
         ({'dmt.reinitialise': True}, MASKS, ValueError, r'dmt\.reinitialise'),
         (
             {'dmt.scheme': 'single', 'dmt.models': dict(_delete_=True, a=dict()), 'dmt.label_ratios': ()},

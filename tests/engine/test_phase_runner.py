@@ -7,6 +7,7 @@ import mmengine.runner.runner
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
+from torch import nn
 
 from mmdmt.engine.phase_runner import PhaseRunner, release
 from mmdmt.errors import DiskFullError
@@ -71,7 +72,9 @@ def test_checkpoint_that_the_disk_cannot_hold(monkeypatch, tmp_path, number, exp
     monkeypatch.setattr(Runner, 'save_checkpoint', fail)
     (tmp_path / 'iter_2.pth').write_bytes(bytes(3 * 2**20))
     with pytest.raises(OSError) as error:
-        PhaseRunner.save_checkpoint(PhaseRunner.__new__(PhaseRunner), str(tmp_path), 'iter_4.pth')
+        runner = PhaseRunner.__new__(PhaseRunner)
+        runner.model = nn.Linear(1, 1)
+        runner.save_checkpoint(str(tmp_path), 'iter_4.pth')
     assert type(error.value) is expected
     if expected is DiskFullError:
         assert str(error.value).startswith(

@@ -87,7 +87,7 @@ def exported(tiny_config, tmp_path):
 def test_exported_checkpoint_holds_the_weights_only(exported):
     found = torch.load(exported / 'best.pth', weights_only=False)
     assert found.keys() == {'meta', 'state_dict'}
-    assert found['meta'] == {'dmt': {'model': 'b'}}
+    assert found['meta'] == {'dmt': {'phase': '02_train_b', 'model': 'b'}}
     assert found['state_dict']['x'].tolist() == [0, 1, 2]
 
 

@@ -1,5 +1,7 @@
 """The sets of a run against each other, whatever the toolbox; tests/engine/test_run_data.py has the rest."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -42,7 +44,7 @@ class Task:
 
 
 class Plan:
-    task = Task()
+    task, settings = Task(), SimpleNamespace(scheme='mutual')
 
     def __init__(self, sets):
         loaders = {f'{name}_dataloader': dict(dataset=name) for name in ('val', 'test') if name in sets}

@@ -94,7 +94,8 @@ def test_weights_are_those_of_the_loss_of_the_run(cfg, result, tmp_path):
     """The same run, as if it had had options: its labels are the same, the weights are others."""
     changed = cfg.copy()
     shutil.copytree(cfg.work_dir, tmp_path / 'run')
-    (tmp_path / 'run/dmt.json').unlink()
+    for path in [tmp_path / 'run/dmt.json', *(tmp_path / 'run').glob('*/inputs.json')]:
+        path.unlink()
     loss = dict(variant='naive', gamma1=0.0, gamma2=0.0)
     changed.merge_from_dict({'model.decode_head.loss_decode': loss, 'work_dir': str(tmp_path / 'run')})
     Manifest(tmp_path / 'run', RunPlan.of(changed).phases).start(changed)

@@ -82,11 +82,15 @@ def load_checkpoint(source: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError: if the file does not exist.
         DamagedFileError: if the file is cut off, or its checksums are wrong.
         RefusedFileError: if it needs code that it names.
+        UserError: if it holds no weights by name.
     """
     try:
-        return CheckpointLoader.load_checkpoint(str(source), map_location='cpu', logger='silent')
+        checkpoint = CheckpointLoader.load_checkpoint(str(source), map_location='cpu', logger='silent')
     except pickle.UnpicklingError as error:
         raise refused(source, error) from error
+    if not isinstance(checkpoint, dict):
+        raise UserError(f'{source} is no checkpoint: it holds a {type(checkpoint).__name__}, not weights by name')
+    return checkpoint
 
 
 @untrusted_files()

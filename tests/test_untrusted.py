@@ -252,3 +252,9 @@ def test_meta_is_read_without_the_weights(evil, marker, tmp_path):
         assert read_meta(tmp_path / 'y.pth') == {}
     torch.save(WEIGHTS, tmp_path / 'y.pth')
     assert read_meta(tmp_path / 'y.pth') == {}
+
+
+def test_checkpoint_without_weights_by_name(tmp_path):
+    torch.save([1, 2], tmp_path / 'x.pth')
+    with pytest.raises(UserError, match=r'x\.pth is no checkpoint: it holds a list, not weights by name'):
+        load_checkpoint(tmp_path / 'x.pth')

@@ -229,9 +229,15 @@ def _shuffled(names: Sequence[str], seed: int | str, times: int) -> list[str]:
     return shuffled
 
 
+MOST_SPLITS = 1000
+"""Each split shuffles the names once more than the one before it."""
+
+
 def _check_split_id(split_id: int) -> None:
     if isinstance(split_id, bool) or not isinstance(split_id, int) or split_id < 0:
         raise ValueError(f'split_id must be an int >= 0; got {split_id!r}')
+    if split_id >= MOST_SPLITS:
+        raise ValueError(f'split_id must be below {MOST_SPLITS}; got {split_id} (for other splits, set seed)')
 
 
 def _check_names(names: Sequence[str]) -> None:

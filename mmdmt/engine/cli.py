@@ -69,10 +69,10 @@ def read_config(path: str | Path, options: Mapping[str, Any]) -> Config:
         raise MissingFileError(f'config {path} does not exist')
     try:
         cfg = Config.fromfile(path)
-    except (SyntaxError, ImportError, KeyError, TypeError, AttributeError, NameError, OSError) as error:
-        raise UserError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     except UserError as error:
         raise UserError(f'config {path}: {error}') from error
+    except Exception as error:  # a config is code, which can fail in any way
+        raise UserError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     data_root = cfg.get('data_root')
     try:
         cfg.merge_from_dict(dict(options))

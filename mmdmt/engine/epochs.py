@@ -56,8 +56,10 @@ def to_steps(config: dict, epoch: int, steps: int, whole: tuple) -> list[str]:
             pairs = loop['dynamic_intervals']
             config['train_cfg']['dynamic_intervals'] = [tuple(epoch * number for number in pair) for pair in pairs]
     for key, scheduler in _schedulers(config.get('param_scheduler')):
-        _follow_end(scheduler, whole)
-        notes += _scheduler_to_steps(scheduler, epoch, steps, whole, key)
+        # Beside a loop in epochs, a scheduler in steps counts something else: it may last as many steps by chance.
+        end = () if by_epoch and not scheduler.get('by_epoch', True) else whole
+        _follow_end(scheduler, end)
+        notes += _scheduler_to_steps(scheduler, epoch, steps, end, key)
     for key, hook in _hooks(config):
         notes += _hook_to_steps(hook, epoch, by_epoch, key)
     if config.get('log_processor'):

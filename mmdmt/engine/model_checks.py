@@ -52,6 +52,12 @@ def check_schedule(schedulers: Any, steps: int, phase: str) -> None:
                 f'phase {phase} has {steps} steps, but param_scheduler.{index} ({scheduler.get("type")}) begins at '
                 f'step {begin}: shorten the warm-up before it, or make the phase longer'
             )
+        total = scheduler.get('total_steps')
+        if isinstance(total, int) and total < steps:
+            raise UserError(
+                f'phase {phase} has {steps} steps, but param_scheduler.{index} ({scheduler.get("type")}) has '
+                f'total_steps={total}: leave it out, so that it lasts to the end of the phase'
+            )
 
 
 def check_optimizer(optim_wrapper: Any, phase: str) -> None:

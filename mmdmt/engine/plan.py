@@ -81,7 +81,10 @@ class RunPlan:
 def _check_known_keys(cfg: Config) -> None:
     """Refuse a key at the top of a config that is nearly one that has a meaning there: it would have none."""
     for key in cfg:
-        close = () if key in TOP_KEYS else difflib.get_close_matches(key, TOP_KEYS, n=1, cutoff=0.86)
+        if key in TOP_KEYS:
+            continue
+        swapped = [known for known in TOP_KEYS if sorted(known) == sorted(key)]
+        close = swapped or difflib.get_close_matches(key, TOP_KEYS, n=1, cutoff=0.86)
         if close:
             raise UserError(f'{key} at the top of the config has no meaning: should it be {close[0]}?')
 
@@ -106,6 +109,11 @@ def _model_config(base: Mapping, settings: DMTSettings, model: str, stage: Stage
     for layer in layers:
         if 'type' in (layer.get('model') or {}):  # a new model, not a change of the base
             result.pop('model', None)
+        if 'data_preprocessor' in layer and (result.get('model') or {}).get('data_preprocessor') is not None:
+            raise UserError(
+                f'data_preprocessor in the overrides of model {model} has no effect, since its model has one of its '
+                'own: change model.data_preprocessor'
+            )
         result = merge(result, {key: value for key, value in layer.items() if key in Overrides.model_fields})
     return _of_method(result, stage)
 

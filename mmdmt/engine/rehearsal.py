@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from mmdmt.core.schedule import Phase
 from mmdmt.datasets.unlabeled import UnlabeledDataset
 from mmdmt.engine.manifest import Manifest
+from mmdmt.engine.phase_checks import hooks_with_monitor
 from mmdmt.engine.phase_config import final_config, resolve
 from mmdmt.engine.phase_runner import PhaseRunner, release, run_phase
 from mmdmt.engine.result import predictor_file
@@ -73,6 +74,9 @@ def _miniature(cfg: Config, to_label: Sequence[int]) -> Config:
     if cfg.get('train_cfg'):
         cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=1, val_interval=1)
         cfg.default_hooks.checkpoint.interval = 1
+        for hook in cfg.get('custom_hooks') or ():
+            if hook.get('begin_iter'):  # some hooks refuse to begin after the last step
+                hook['begin_iter'] = 1
         for part in cfg.train_dataloader.dataset.dataset.get('datasets', ()):
             if part.type in ('PseudoLabelDataset', 'UnlabeledDataset'):
                 part.dataset = _some(part.dataset, to_label)
@@ -116,6 +120,9 @@ def _check_metric(manifest: Manifest, phase: Phase, metric: str, cfg: Config) ->
     if phase.kind != 'train' or not cfg.get('val_dataloader'):
         return
     metrics = (manifest.record(phase.name) or {}).get('metrics', {})
+    for key, monitor in hooks_with_monitor(cfg):
+        if monitor not in metrics:
+            raise UserError(f'{key}={monitor!r} is not one that val_evaluator gives: {", ".join(sorted(metrics))}')
     if metric not in metrics:
         raise UserError(f'dmt.metric={metric!r} is not one that val_evaluator gives: {", ".join(sorted(metrics))}')
 

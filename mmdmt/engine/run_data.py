@@ -24,6 +24,7 @@ from mmdmt.engine.model_checks import (
     check_views,
     check_weights,
 )
+from mmdmt.engine.phase_checks import check_label_pipeline, check_phase
 from mmdmt.engine.phase_config import ModelData, ResolvedPhase, resolve
 from mmdmt.engine.phase_length import short_phases
 from mmdmt.engine.plan import RunPlan
@@ -166,6 +167,7 @@ class RunData:
             FileNotFoundError, ValueError: if a check fails; names the file or key, the value found and what is allowed.
         """
         for resolved in self.phases.values():
+            check_phase(resolved.config, resolved.steps, resolved.phase.name)
             if resolved.steps and not self.plan.settings.supervised_checkpoint(resolved.phase):
                 check_optimizer(resolved.config.get('optim_wrapper'), resolved.phase.name)
                 check_schedule(resolved.config.get('param_scheduler'), resolved.steps, resolved.phase.name)
@@ -188,6 +190,7 @@ class RunData:
         supervised = overrides.get('supervised_checkpoint')
         if supervised:
             check_supervised(supervised, f'{key}.supervised_checkpoint', built)
+        check_label_pipeline(data.label_pipeline, 'dmt.label_pipeline')
         self.sets.check(model)
         if self._single:
             labeled = self.dataset(data.labeled['semi'], 'dmt.labeled')

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from mmengine.config import Config
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from mmdmt.checked import Checked, NotNegativeInt
+from mmdmt.engine.cli import read_config
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.experiments.jobs import ANY_MODEL
 
@@ -152,7 +152,7 @@ class ExperimentPlan(Checked):
         if not Path(path).is_file():
             raise MissingFileError(f'plan {path} does not exist')
         # Names that begin with _ are private to the file.
-        content = {key: value for key, value in Config.fromfile(path).to_dict().items() if not key.startswith('_')}
+        content = {key: value for key, value in read_config(path, {}).to_dict().items() if not key.startswith('_')}
         try:
             plan = cls.read(content, '')
         except ValueError as error:

@@ -324,3 +324,10 @@ def test_images_whose_classes_are_not_known(number):
 def test_number_that_leaves_nothing(number):
     with pytest.raises(ValueError, match=rf'at least one of the 18 names; got {number}'):
         stratified_split(dict.fromkeys(NAMES, ()), number)
+
+
+def test_number_of_a_split_is_bounded():
+    """Each is one more shuffle than the one before."""
+    assert nested_split(NAMES, 2, 999) != nested_split(NAMES, 2, 998)
+    with pytest.raises(ValueError, match=r'split_id must be below 1000; got 20240101 \(for other splits, set seed\)'):
+        nested_split(NAMES, 2, 20240101)

@@ -144,3 +144,14 @@ def test_cosine_in_steps_after_a_warm_up():
 
 def test_hooks_that_are_no_dicts_are_left_to_mmengine():
     converted(custom_hooks=['EMAHook'], default_hooks=dict(timer=None))
+
+
+def test_steps_that_are_as_many_as_the_epochs_by_chance():
+    """A warm-up of 20 steps in a config of 20 epochs stays a warm-up; in epochs, 20 is the end."""
+    warm_up, rest = dict(type='LinearLR', end=20, by_epoch=False), dict(type='PolyLR', begin=20, end=20, by_epoch=True)
+    config, _ = converted(train_cfg=dict(LOOP), param_scheduler=[dict(warm_up), dict(rest, begin=1)])
+    assert [part['end'] for part in config['param_scheduler']] == [20, 30]
+    config, _ = converted(
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=5000), param_scheduler=dict(warm_up, end=5000)
+    )
+    assert config['param_scheduler']['end'] == 30

@@ -96,6 +96,14 @@ def test_scheduler_that_begins_after_a_phase(schedulers, message):
         check_schedule(schedulers, 10, '00_train_a')
 
 
+def test_scheduler_that_ends_within_a_phase_and_cannot_go_on():
+    check_schedule(dict(type='OneCycleLR', total_steps=10), 10, '00_train_a')
+    with pytest.raises(
+        ValueError, match=r'^phase x has 11 steps, but param_scheduler\.0 \(OneCycleLR\) has total_steps=10'
+    ):
+        check_schedule(dict(type='OneCycleLR', total_steps=10), 11, 'x')
+
+
 class Method(nn.Module):
     """What the engine knows of a method: its views and which network predicts."""
 

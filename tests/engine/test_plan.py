@@ -3,6 +3,7 @@ import copy
 import pytest
 
 from mmdmt.engine.plan import RunPlan
+from mmdmt.errors import UserError
 
 STAGES = (None, 'supervised', 'semi')
 RATE = 'optim_wrapper.optimizer.lr'
@@ -132,3 +133,10 @@ def test_the_stock_model_of_a_method_owns_the_preprocessor_and_trains_alone_at_f
         assert own['type'] == ('DMTEncoderDecoder' if stage == 'supervised' else 'FixMatch')
         assert (own if stage == 'supervised' else own['model'])['data_preprocessor'] == preprocessor
     assert 'data_preprocessor' not in own
+
+
+@pytest.mark.parametrize('place', ['dmt.models.b', 'dmt.semi'])
+def test_preprocessor_beside_that_of_the_model_is_refused(tiny_config, tmp_path, place):
+    """It would have no effect."""
+    with pytest.raises(UserError, match=r'data_preprocessor in the overrides of model . .*change model\.data_preproc'):
+        RunPlan.of(tiny_config(tmp_path, {f'{place}.data_preprocessor': dict(mean=[0, 0, 0])}))

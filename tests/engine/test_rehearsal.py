@@ -64,11 +64,12 @@ def test_nothing_is_written_by_a_dry_run(config, tmp_path):
         ({'dmt.semi.param_scheduler': [dict(type='PoliLR', end=4)]}, ['phase 01_train_a fails', 'PoliLR']),
         ({'dmt.semi.model.decode_head.loss_decode.class_weight': [1.0, 2.0]}, ['01_train_a', 'class_weight', '[3]']),
         ({'dmt.semi.optim_wrapper.clip_grad': dict(norm=1)}, ['phase 01_train_a', 'dmt.semi, dmt.models.a']),
+        ({'custom_hooks': [dict(type='EarlyStoppingHook', monitor='miou')]}, ["monitor='miou' is not one", 'mIoU']),
         ({'val_evaluator.iou_metrics': ['mIuU']}, ['phase 00_train_a fails', 'mIuU']),
         ({'dmt.metric': 'mIuO'}, ["dmt.metric='mIuO' is not one that val_evaluator gives", 'mIoU']),
         ({'test_evaluator': dict(type='IoUMetrik')}, ['the test of the result fails', 'IoUMetrik']),
     ],
-    ids=['hook', 'optimizer', 'scheduler', 'class weight', 'clipping', 'evaluator', 'metric', 'test'],
+    ids=['hook', 'optimizer', 'scheduler', 'class weight', 'clipping', 'monitor', 'evaluator', 'metric', 'test'],
 )
 def test_mistakes_of_a_later_phase_are_found_first(config, refused, options, parts):
     config.merge_from_dict(options)

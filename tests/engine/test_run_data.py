@@ -339,7 +339,7 @@ def test_validation_chooses_only_where_there_is_one(folder_config):
         DMTRunner(folder_config)
 
 
-@pytest.mark.parametrize('key', ['optim_wraper', 'val_dataloaders', 'custom_hook', 'randomnes'])
+@pytest.mark.parametrize('key', ['optim_wraper', 'val_dataloaders', 'custom_hook', 'randomnes', 'modle'])
 def test_top_level_key_that_is_nearly_a_known_one(folder_config, key):
     folder_config[key] = dict(x=1)
     with pytest.raises(ValueError, match=rf'^{key} at the top of the config has no meaning: should it be \w+\?$'):

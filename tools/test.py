@@ -44,6 +44,11 @@ def parse_args() -> argparse.Namespace:
 
 def save_predictions(cfg: Config, out: str, kind: str) -> None:
     """Make a ``test`` or ``val`` run also write predictions: label maps, or a list of those of whole images."""
+    for part in ('dataloader', 'evaluator'):
+        if not cfg.get(f'{kind}_{part}'):
+            raise UserError(f'--out: the config has no {kind}_{part}')
+    if cfg.default_scope == 'mmseg' and Path(out).is_file():
+        raise UserError(f'--out {out}: must be a folder, but is a file')
     if cfg.default_scope == 'mmseg':
         from mmdmt.seg.predicted_maps import image_root  # registers the metric
 
@@ -64,6 +69,8 @@ def main() -> None:
         raise MissingFileError(f'checkpoint {args.checkpoint} does not exist')
     load_checkpoint(args.checkpoint)  # a bad file is refused before the data is read
     cfg.load_from = args.checkpoint
+    if args.json is not None and (args.json.is_dir() or not args.json.absolute().parent.is_dir()):
+        raise UserError(f'--json {args.json}: must be a file in a folder that exists')
     if args.out is not None:
         save_predictions(cfg, args.out, 'val' if args.val else 'test')
     if args.tta and 'runner_type' not in cfg:

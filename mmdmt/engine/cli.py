@@ -50,6 +50,10 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    place = Path(cfg.work_dir).absolute()
+    blocked = next((path for path in (place, *place.parents) if path.is_file()), None)
+    if blocked is not None:
+        raise UserError(f'work dir {cfg.work_dir} cannot be a folder: {blocked} is a file')
     return cfg
 
 

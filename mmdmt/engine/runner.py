@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, init_dist, is_distributed, is_main_process
-from mmengine.fileio import isfile
 from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
@@ -21,10 +20,11 @@ from mmdmt.engine.cli import write_config
 from mmdmt.engine.discard import discard_used
 from mmdmt.engine.disk_space import check_space
 from mmdmt.engine.environment import check_package_families
+from mmdmt.engine.evaluation import Subset, evaluation_config
 from mmdmt.engine.fidelity import published_behaviours
 from mmdmt.engine.locks import claimed, planning
 from mmdmt.engine.manifest import Manifest, latest_checkpoint
-from mmdmt.engine.phase_config import ResolvedPhase, final_config
+from mmdmt.engine.phase_config import ResolvedPhase
 from mmdmt.engine.phase_inputs import PhaseInputs
 from mmdmt.engine.phase_runner import PhaseRunner, release, run_phase
 from mmdmt.engine.plan import RunPlan
@@ -34,9 +34,9 @@ from mmdmt.engine.run_data import RunData
 from mmdmt.engine.stop_signals import Stopped, listening
 from mmdmt.engine.take_over import take_over
 from mmdmt.engine.tta import enable_tta
-from mmdmt.errors import DamagedFileError, MissingFileError, UserError, own_message
+from mmdmt.errors import DamagedFileError, UserError, own_message
 from mmdmt.files import sweep, write_text
-from mmdmt.untrusted import load_checkpoint, untrusted_files
+from mmdmt.untrusted import untrusted_files
 
 # A rotten disk shows its damage bit by bit: in training the labels that are read, in labeling all of the rest.
 ATTEMPTS = 4
@@ -157,7 +157,7 @@ class DMTRunner:
     def test(self, tta: bool = False) -> dict[str, float]:
         """Test ``load_from``, or the result of the run, on the test set; ``tta`` averages several views per image."""
         self._init_dist()
-        cfg = self._with_checkpoint()
+        cfg = self._evaluation('test')
         if tta:
             enable_tta(cfg)
         return Runner.from_cfg(cfg).test()
@@ -166,7 +166,7 @@ class DMTRunner:
     def val(self) -> dict[str, float]:
         """Validate ``load_from``, or the result of the run, on the validation set."""
         self._init_dist()
-        return Runner.from_cfg(self._with_checkpoint()).val()
+        return Runner.from_cfg(self._evaluation('val')).val()
 
     # Preparation
 
@@ -317,28 +317,7 @@ class DMTRunner:
         write_text(self.work_dir / 'report.md', text)
         self._logger.info('Report, also in ' + str(self.work_dir / 'report.md') + '\n' + text)
 
-    def _with_checkpoint(self) -> Config:
-        path = self.cfg.get('load_from') or str(self.work_dir / 'best.pth')
-        if not isfile(path):
-            raise MissingFileError(f'checkpoint {path} does not exist')
-        checkpoint = load_checkpoint(path)
-        model = checkpoint.get('meta', {}).get('dmt', {}).get('model', next(iter(self.settings.models)))
-        cfg = final_config(self.plan, model)
-        cfg.merge_from_dict(
-            dict(
-                load_from=self._predictor(path, checkpoint),
-                work_dir=str(self.work_dir),
-                custom_hooks=[dict(type='FitHook')],
-            )
-        )
+    def _evaluation(self, subset: Subset) -> Config:
+        cfg = evaluation_config(self.plan, self.work_dir, subset)
         self._set_launcher(cfg)
         return cfg
-
-    def _predictor(self, path: str, checkpoint: dict) -> str:
-        """Path of a checkpoint of the model that predicts; the one of a method is taken from its checkpoint."""
-        if 'predictor_prefix' not in checkpoint.get('meta', {}).get('dmt', {}):
-            return path
-        if is_main_process():
-            result.predictor_file(path, self.work_dir)
-        barrier()
-        return str(self.work_dir / f'predictor_{Path(path).name}')

@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.dataset import Compose
 from mmengine.registry import DATASETS
 
+from mmdmt.errors import UserError
 from mmdmt.labels.store import sample_name
 from mmdmt.labels.stores import open_store
 
@@ -53,7 +54,14 @@ class UnlabeledDataset:
         return info
 
     def __getitem__(self, idx: int) -> Any:
-        return self.pipeline(self.get_data_info(idx))
+        info = self.get_data_info(idx)
+        path = info.get('img_path', idx)
+        try:
+            return self.pipeline(info)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f'image {path}: a transform fails: {type(error).__name__}: {error}') from error
 
 
 @DATASETS.register_module()

@@ -46,6 +46,8 @@ def check_schedule(schedulers: Any, steps: int, phase: str) -> None:
         ValueError: if one does not; names the phase, its length and the scheduler.
     """
     for index, scheduler in enumerate(schedulers_of(dict(param_scheduler=schedulers))):
+        if not isinstance(scheduler, Mapping):
+            raise UserError(f'phase {phase}: param_scheduler.{index} must be a dict, got {scheduler!r}')
         begin = scheduler.get('begin', 0)
         if begin >= steps:
             raise UserError(

@@ -159,5 +159,5 @@ def _sections(phase: Phase) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f'{type(error).__name__}: {text[0] if text else "(no message)"}'
+    text = (str(error).strip().splitlines() or ['(no message)'])[0]
+    return text if isinstance(error, UserError) else f'{type(error).__name__}: {text}'

@@ -10,6 +10,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 
 from mmdmt.config_dicts import merge_all
+from mmdmt.core.schedule import Phase
 from mmdmt.core.splits import difference_maximised_sampling
 from mmdmt.datasets.building import build_dataset
 from mmdmt.datasets.reading import CheckedFiles
@@ -76,9 +77,18 @@ class RunData:
             if is_main_process():
                 _write_lists(split_dir, {'holdout': '\n'.join(names) + '\n'})
             barrier()
-        self.phases = {
-            phase.name: resolve(self.plan, phase, self.models[phase.model], self.work_dir) for phase in self.plan.phases
-        }
+        self.phases = {phase.name: self._resolve(phase) for phase in self.plan.phases}
+
+    def _resolve(self, phase: Phase) -> ResolvedPhase:
+        try:
+            return resolve(self.plan, phase, self.models[phase.model], self.work_dir)
+        except UserError:
+            raise
+        except (TypeError, AttributeError, KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+            raise UserError(
+                f'the config of phase {phase.name} cannot be derived ({type(error).__name__}: {error}): look at the '
+                'types of train_cfg, param_scheduler, default_hooks and optim_wrapper'
+            ) from error
 
     def _model_data(self, model: str, lists: Mapping[str, str]) -> ModelData:
         task = self.plan.task

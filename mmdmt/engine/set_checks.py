@@ -108,6 +108,9 @@ class SetChecks:
         """Refuse classes of other names, or in another order, than those of the labeled images."""
         reference = self._reference()
         expected, found = (item.metainfo.get('classes') for item in (reference, dataset))
+        twice = {name for name in found or () if list(found).count(name) > 1}
+        if twice:
+            raise UserError(f'{key}: two of its classes are called {sorted(twice)[0]!r}')
         if expected is not None and found is not None and list(found) != list(expected):
             raise UserError(f'{key} has the classes {list(found)}, but dmt.labeled has {list(expected)}')
         expected, found = (getattr(item, 'reduce_zero_label', None) for item in (reference, dataset))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -81,6 +82,7 @@ class DynamicMutualLoss(nn.Module):
         super().__init__()
         _check_gammas(gamma1, gamma2, variant)
         _check_options(ramp, loss_name)
+        _check_factors(loss_weight, class_weight)
         self.gamma1, self.gamma2 = gamma1, gamma2
         self.variant: Variant = variant
         self.class_weight = class_weight
@@ -234,3 +236,9 @@ def _check_options(ramp: bool, loss_name: str) -> None:
         raise ValueError(f'DynamicMutualLoss: ramp={ramp!r} must be True or False')
     if not loss_name.startswith('loss_'):
         raise ValueError(f"DynamicMutualLoss: loss_name={loss_name!r} must start with 'loss_' to be trained on")
+
+
+def _check_factors(loss_weight: float, class_weight: Sequence[float] | None) -> None:
+    for name, value in (('loss_weight', loss_weight), *(('class_weight', factor) for factor in class_weight or ())):
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
+            raise ValueError(f'DynamicMutualLoss: {name} must hold finite numbers that are not negative, got {value!r}')

@@ -11,6 +11,7 @@ import mmdmt.cls  # noqa: F401  (registers the transforms)
 from mmdmt.core.ranking import ClassHistogram
 from mmdmt.datasets.labeled_unlabeled_sampler import LabeledUnlabeledSampler
 from mmdmt.datasets.unlabeled import PseudoLabelDataset, UnlabeledDataset
+from mmdmt.errors import UserError
 from mmdmt.labels.maps import LabelMaps
 from mmdmt.labels.table import LabelRow, LabelTable
 
@@ -61,7 +62,7 @@ def test_no_mask_leaks(image_folder):
         assert not any('masks' in str(value) for value in info.values())
         assert info['seg_fields'] == []
     assert 'seg_map_path' not in dataset[0]['data_samples'].metainfo
-    with pytest.raises(KeyError):
+    with pytest.raises(UserError, match='KeyError: .seg_map_path'):
         build('UnlabeledDataset', config, TRAIN_PIPELINE)[0]  # there is no mask to load
 
 

@@ -146,7 +146,7 @@ class Images(list):
         (give('weak'), r'Method needs the view\(s\) strong; the pipelines give labeled, weak: see dmt\.unlabeled'),
         (give('weak', 'strong', 'other'), r'^dmt\.unlabeled\.pipeline: Method does not use the view\(s\) other; '),
         (give('inputs', 'data_samples'), r'^dmt\.unlabeled\.pipeline must end with Views, which gives the views '),
-        ([lambda info: info['img']], r"^dmt\.unlabeled\.pipeline fails on the first unlabeled image: KeyError: 'img'"),
+        ([lambda info: info['img']], r"^dmt\.unlabeled\.pipeline: image .*: a transform fails: KeyError: 'img'"),
         ([Views(pack=dict(type=PackSegInputs), weak=[], strong=[dict(type=RandomFlip, prob=1.0)])],
          r"^dmt\.unlabeled\.pipeline: Views: view 'strong' moves pixels"),
     ],

@@ -76,6 +76,13 @@ def test_mistakes_of_a_later_phase_are_found_first(config, refused, options, par
     refused(*parts)
 
 
+def test_image_that_the_label_pipeline_cannot_change(config, refused, folder_data, write_image):
+    load, pack = dict(type='LoadImageFromFile'), dict(type='PackDMTInputs')
+    config.dmt.label_pipeline = [load, dict(type='Resize', scale=(30, 20), keep_ratio=True), pack]
+    write_image(folder_data / 'images/unlabeled3.png', np.zeros((400, 1, 3), np.uint8))
+    refused('unlabeled3.png: a transform fails: error: OpenCV')
+
+
 def test_batch_of_images_to_label_that_differ_in_size(config, refused, folder_data, write_image):
     """The pair that is tried is of the smallest and the largest image."""
     write_image(folder_data / 'images/unlabeled3.png', np.zeros((30, 40, 3), np.uint8))

@@ -508,3 +508,24 @@ def test_damaged_list_of_a_split_is_written_anew(folder_config, folder_data, con
     (folder_data / 'labeled.txt').write_text('labeled2\nlabeled1\nval0\n')
     with pytest.raises(UserError, match=r'splits/.*\.txt was created from another list of images'):
         RunData(RunPlan.of(folder_config), lists.parent).prepare(lists)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'param_scheduler': ['PolyLR']},
+        {'default_hooks.checkpoint': None},
+        {'default_hooks.checkpoint.interval': '5'},
+        {'optim_wrapper.accumulative_counts': 0},
+    ],
+    ids=str,
+)
+def test_config_of_a_phase_that_cannot_be_derived(folder_config, options):
+    folder_config.merge_from_dict(options)
+    with pytest.raises(UserError, match=r'^(the config of )?phase 00_train_a\b'):
+        DMTRunner(folder_config).dry_run()
+
+
+def test_two_classes_of_one_name(refused, folder_config):
+    folder_config.dmt.labeled.metainfo = dict(classes=('road', 'road', 'sky'))
+    refused(ValueError, "two of its classes are called 'road'")

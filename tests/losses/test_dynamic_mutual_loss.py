@@ -227,6 +227,9 @@ def test_stock_head_with_ohem_trains_on_the_hardest_pixels():
         ({'ramp': 'yes'}, "ramp='yes' must be True or False"),
         ({'ramp': 1}, 'ramp=1 must be True or False'),
         ({'variant': 'online'}, "variant='online' is not one of"),
+        ({'loss_weight': -1}, 'loss_weight must hold finite numbers that are not negative, got -1'),
+        ({'class_weight': [1.0, math.nan]}, 'class_weight must hold finite numbers that are not negative, got nan'),
+        ({'class_weight': [1, -2, 1]}, 'class_weight must hold .* got -2'),
         ({'loss_name': 'dmt'}, "loss_name='dmt' must start with 'loss_'"),
     ],
 )

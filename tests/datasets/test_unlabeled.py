@@ -62,7 +62,7 @@ def test_no_mask_leaks(image_folder):
         assert not any('masks' in str(value) for value in info.values())
         assert info['seg_fields'] == []
     assert 'seg_map_path' not in dataset[0]['data_samples'].metainfo
-    with pytest.raises(UserError, match='KeyError: .seg_map_path'):
+    with pytest.raises(UserError, match='a transform fails: KeyError'):
         build('UnlabeledDataset', config, TRAIN_PIPELINE)[0]  # there is no mask to load
 
 

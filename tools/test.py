@@ -69,8 +69,8 @@ def main() -> None:
         raise MissingFileError(f'checkpoint {args.checkpoint} does not exist')
     load_checkpoint(args.checkpoint)  # a bad file is refused before the data is read
     cfg.load_from = args.checkpoint
-    if args.json is not None and (args.json.is_dir() or not args.json.absolute().parent.is_dir()):
-        raise UserError(f'--json {args.json}: must be a file in a folder that exists')
+    if args.json is not None and (args.json.is_dir() or any(path.is_file() for path in args.json.absolute().parents)):
+        raise UserError(f'--json {args.json}: must be a file, and what is above it folders')
     if args.out is not None:
         save_predictions(cfg, args.out, 'val' if args.val else 'test')
     if args.tta and 'runner_type' not in cfg:

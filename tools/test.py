@@ -58,7 +58,9 @@ def save_predictions(cfg: Config, out: str, kind: str) -> None:
     else:
         writer = dict(type='DumpResults', out_file_path=out)
     metrics = cfg[f'{kind}_evaluator']
-    cfg[f'{kind}_evaluator'] = [*(metrics if isinstance(metrics, list | tuple) else [metrics]), writer]
+    metrics = metrics if isinstance(metrics, list | tuple) else [metrics]
+    # Without masks, `format_only` lets the stock metric write what the writer writes.
+    cfg[f'{kind}_evaluator'] = [*(metric for metric in metrics if not metric.get('format_only')), writer]
 
 
 def main() -> None:

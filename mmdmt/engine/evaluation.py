@@ -15,6 +15,9 @@ from mmdmt.engine.plan import RunPlan
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.untrusted import load_checkpoint
 
+WRITERS = frozenset({'PredictedMaps', 'DumpResults'})
+"""Metrics that only write predictions."""
+
 Subset = Literal['test', 'val']
 
 
@@ -55,7 +58,7 @@ def check_evaluation(plan: RunPlan, cfg: Mapping, model: str, subset: Subset) ->
 def _compares(evaluator: Any) -> bool:
     """Whether predictions are compared with labels, and not only written."""
     parts = evaluator if isinstance(evaluator, list | tuple) else [evaluator]
-    return not any(part.get('format_only') for part in parts if isinstance(part, Mapping))
+    return any(part.get('type') not in WRITERS and not part.get('format_only') for part in parts)
 
 
 def _predictor(path: str, checkpoint: dict, work_dir: Path) -> str:

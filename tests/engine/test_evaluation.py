@@ -38,8 +38,13 @@ def test_masks_are_checked(check, folder_data, folder_config, write_image):
     (folder_data / 'masks/val1.png').unlink()
     with pytest.raises(MissingFileError, match=r'^test_dataloader\.dataset: image .*val1\.png has no mask'):
         check()
-    folder_config.test_evaluator = dict(type='IoUMetric', format_only=True, output_dir='out')
-    check()
+    writer = dict(type='PredictedMaps', out='out')
+    for evaluator in (dict(type='IoUMetric', format_only=True), [writer]):
+        folder_config.test_evaluator = evaluator
+        check()
+    folder_config.test_evaluator = [writer, dict(type='IoUMetric')]
+    with pytest.raises(MissingFileError, match='has no mask'):
+        check()
 
 
 def test_folder_that_does_not_exist(check, folder_config):

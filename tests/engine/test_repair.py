@@ -159,7 +159,7 @@ def test_single_phase_says_which_other_one_is_damaged(manifest, reopen):
     assert reopen('00_train_a')[0] == ['00_train_a']
 
 
-@pytest.mark.parametrize('given', ['../../elsewhere.pth', '/tmp/elsewhere.pth', '../00_train_a/iter_4.pth', '', 7])
+@pytest.mark.parametrize('given', ['../../elsewhere.pth', '/elsewhere/x.pth', '../00_train_a/iter_4.pth', '', 7])
 def test_checkpoint_outside_of_the_folder_is_refused(manifest, reopen, given):
     commit(manifest.folder('01_label_a'), dict(phase='01_label_a'))
     path = manifest.folder('00_train_a') / 'phase.json'

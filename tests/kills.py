@@ -43,6 +43,7 @@ COMMON = {
     'val_dataloader.batch_size': 4,
     'test_dataloader.batch_size': 4,
 }
+MEASURED = ('seconds', 'cpu_seconds', 'memory_mib', 'checksum')  # entries of a record that may differ
 SEGMENTATION = {
     **COMMON,
     'val_dataloader.dataset.indices': 8,
@@ -156,7 +157,7 @@ def content(work_dir: Path) -> dict[str, str]:
         key = f'{path.parent.name}/{path.name}'
         if path.name == 'phase.json':
             record = json.loads(path.read_text())
-            found[key] = str({name: value for name, value in record.items() if name not in ('seconds', 'checksum')})
+            found[key] = str({name: value for name, value in record.items() if name not in MEASURED})
             if 'checkpoint' in record:
                 found[f'{path.parent.name}/checkpoint'] = _weights(path.parent / record['checkpoint'])
         elif path.name in ('labels', 'confidence'):

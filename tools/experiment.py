@@ -23,7 +23,8 @@ sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
 from mmdmt.command_line import add_debug_argument, run_tool
 from mmdmt.errors import UserError
 from mmdmt.experiments.configs import Experiment, check_plan
-from mmdmt.experiments.job_run import JobRun, collect, collect_labels
+from mmdmt.experiments.cost import render_cost
+from mmdmt.experiments.job_run import JobRun, collect, collect_costs, collect_labels
 from mmdmt.experiments.jobs import ready
 from mmdmt.experiments.paper_table import Column, render_paper
 from mmdmt.experiments.plan import ExperimentPlan
@@ -195,6 +196,9 @@ def table(experiment: Experiment, runs: list[JobRun], record: Path, published: b
         labels = collect_labels(runs, name)
         if labels:
             parts += [f'## {name}, pseudo labels', render_labels(labels, data_set.label_images)]
+        costs = collect_costs(runs, name)
+        if costs:
+            parts += [f'## {name}, cost', render_cost(costs)]
     parts = ['## As the paper prints it', render_paper(columns, plan.published if published else None), *parts]
     missing = [run.job.name for run in runs if not run.is_complete()]
     if missing:

@@ -15,6 +15,7 @@ from mmdmt.engine.manifest import Manifest, describe_changes, flatten, latest_ch
 from mmdmt.engine.plan import RunPlan
 from mmdmt.errors import UserError
 from mmdmt.experiments.configs import Experiment, job_config
+from mmdmt.experiments.cost import Cost, cost_of
 from mmdmt.experiments.jobs import Job
 from mmdmt.experiments.table import LabelAccuracies, LabelAccuracy, Scores
 from mmdmt.files import write_text
@@ -130,6 +131,12 @@ class JobRun:
             )
         return found
 
+    def cost(self) -> Cost | None:
+        """What the run itself cost; None if it is not trained or was not measured, like an Oracle."""
+        if self.job.role == 'oracle' or not self.is_trained():
+            return None
+        return cost_of(self._manifest.record(phase.name) or {} for phase in self._manifest.phases)
+
     def results(self) -> dict[str, dict[str, dict[str, float]]]:
         """Split -> model -> metrics, for completed evaluations."""
         found: dict[str, dict[str, dict[str, float]]] = {'val': {}, 'test': {}}
@@ -220,6 +227,16 @@ def collect_labels(runs: list[JobRun], data_set: str) -> LabelAccuracies:
         if run.job.data_set == data_set:
             for model, accuracy in run.label_accuracy().items():
                 found.setdefault((run.job.method, model), {})[run.job.seed] = accuracy
+    return found
+
+
+def collect_costs(runs: list[JobRun], data_set: str) -> dict[tuple[str, str], dict[int, Cost]]:
+    """Cost of each run on a data set, in the order of the first seed's runs."""
+    found: dict[tuple[str, str], dict[int, Cost]] = {}
+    for run in runs:
+        cost = run.cost() if run.job.data_set == data_set else None
+        if cost is not None:
+            found.setdefault((run.job.method, '+'.join(run.job.models)), {})[run.job.seed] = cost
     return found
 
 

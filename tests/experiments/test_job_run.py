@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from mmdmt.experiments.configs import ControlLength, Experiment
-from mmdmt.experiments.job_run import Evaluation, JobRun, collect, collect_labels
+from mmdmt.experiments.cost import Cost
+from mmdmt.experiments.job_run import Evaluation, JobRun, collect, collect_costs, collect_labels
 from mmdmt.experiments.jobs import plan_jobs
 from mmdmt.experiments.plan import ExperimentPlan
 from mmdmt.experiments.table import LabelAccuracy
@@ -48,7 +49,7 @@ def make(tmp_path, root):
 def complete(run, phase, **record):
     """Complete a phase by hand."""
     folder = run.folder / phase
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     torch.save({}, folder / 'iter_4.pth')
     (folder / 'phase.json').write_text(json.dumps(dict(checkpoint='iter_4.pth', metrics=METRICS, **record)))
 
@@ -250,3 +251,15 @@ def test_seeds_are_collected_side_by_side(runs):
     complete(other, '00_train_a')
     other.write_config()
     assert collect([run, other], 'digits', 'val') == {('baseline', 'a'): {5: METRICS, 7: METRICS}}
+
+
+def test_costs_are_collected_where_they_were_measured(runs):
+    costs = collect_costs(list(runs.values()), 'digits')
+    assert costs == {}  # the baselines were complete, but not measured
+    finish(runs['self_b'])
+    complete(runs['self_b'], '01_train_b', steps=4, cpu_seconds=2.0, memory_mib=300)
+    complete(runs['self_b'], '01_label_b', cpu_seconds=1.0, memory_mib=200)
+    assert collect_costs(list(runs.values()), 'digits') == {('self', 'b'): {5: Cost(4, 2.0, 1.0, 300, 0)}}
+    assert collect_costs(list(runs.values()), 'other') == {}
+    (runs['self_b'].folder / 'report.md').unlink()  # not complete
+    assert collect_costs(list(runs.values()), 'digits') == {}

@@ -1,5 +1,6 @@
 """The hook that commits a phase and hands over its result."""
 
+import resource
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,8 +48,8 @@ class DMTHook(Hook):
     ) -> None:
         self.phase, self.model, self.metric, self.select = phase, model, metric, select
         self.figures, self.keep_best = dict(figures or {}), keep_best
-        self._start = time.perf_counter()
-        self._seconds_before = 0.0
+        self._start, self._cpu_start = time.perf_counter(), time.process_time()
+        self._seconds_before = self._cpu_seconds_before = 0.0
         self._validated_iter: int | None = None
 
     @property
@@ -56,15 +57,23 @@ class DMTHook(Hook):
         """Seconds spent on the phase, including a killed attempt up to its last checkpoint."""
         return self._seconds_before + time.perf_counter() - self._start
 
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU seconds of this process (not of its loaders' workers), otherwise like ``seconds``."""
+        return self._cpu_seconds_before + time.process_time() - self._cpu_start
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Restore the time of an interrupted attempt of the same phase."""
         mark = checkpoint.get('meta', {}).get('dmt', {})
         if mark.get('phase') == self.phase:
             self._seconds_before = mark.get('seconds', 0.0)
+            self._cpu_seconds_before = mark.get('cpu_seconds', 0.0)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Store the model's name in the checkpoint: using it needs the overrides of that model."""
-        mark = checkpoint['meta']['dmt'] = dict(phase=self.phase, model=self.model, seconds=self.seconds)
+        mark = checkpoint['meta']['dmt'] = dict(
+            phase=self.phase, model=self.model, seconds=self.seconds, cpu_seconds=self.cpu_seconds
+        )
         prefix = getattr(unwrapped(runner.model), 'predictor_prefix', '')
         if prefix:  # of a method: which of its networks predicts
             mark['predictor_prefix'] = prefix
@@ -116,6 +125,8 @@ class DMTHook(Hook):
             model=self.model,
             select=self.select,
             seconds=round(self.seconds, 1),
+            cpu_seconds=round(self.cpu_seconds, 1),
+            memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10,  # peak of this process so far
             **self.figures,
             **record,
         )

@@ -23,15 +23,17 @@ def make_hook():
 def test_time_accumulates_over_resumes_of_the_same_phase(make_hook, monkeypatch, phase, expected):
     clock = [100.0]
     monkeypatch.setattr(dmt_hook.time, 'perf_counter', lambda: clock[0])
+    monkeypatch.setattr(dmt_hook.time, 'process_time', lambda: 2 * clock[0])
     first = make_hook(phase=phase)
     clock[0] += 10
     checkpoint = {'meta': {}}
     first.before_save_checkpoint(SimpleNamespace(model=nn.Linear(1, 1)), checkpoint)
-    assert checkpoint['meta']['dmt'] == dict(phase=phase, model='a', seconds=10.0)
+    assert checkpoint['meta']['dmt'] == dict(phase=phase, model='a', seconds=10.0, cpu_seconds=20.0)
     second = make_hook()
     second.after_load_checkpoint(None, checkpoint)
     clock[0] += 7
     assert second.seconds == expected
+    assert second.cpu_seconds == 2 * expected
 
 
 def test_a_checkpoint_of_a_method_names_the_network_that_predicts(make_hook):
@@ -57,6 +59,7 @@ def test_commit_of_a_label_phase(make_hook, tmp_path):
     record = json.loads((tmp_path / 'phase.json').read_text())
     assert (record['phase'], record['model'], record['select']) == ('01_label_a', 'a', 'last')
     assert (record['coverage'], record['images']) == (0.25, 6)
+    assert 50 < record['memory_mib'] < 2**20
     assert not list(tmp_path.glob('*.pth'))
     assert not list(tmp_path.glob('.*'))
 

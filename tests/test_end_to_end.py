@@ -20,6 +20,7 @@ from mmseg.registry import MODELS
 from mmdmt.engine import DMTRunner, report
 from mmdmt.engine.result import best_phase
 from mmdmt.labels.maps import LabelMaps
+from mmdmt.seg.digits import DigitScenesDataset
 from tests.runs import TRAIN_STEP, VAL_STEP, assert_same_weights, killed, mtimes, on_two_processes, run, state_dict
 
 SELF = {
@@ -364,3 +365,20 @@ def test_checkpoint_that_does_not_fit(complete, tiny_config, tmp_path, root, mon
     assert re.search(r'error: checkpoint .*part\.pth does not fit the model: \d tensors fit, \d+ are missing',
                      capsys.readouterr().err)  # fmt: skip
     test('parallel.pth')
+
+
+def test_classes_in_another_order_than_in_training(complete, tmp_path, root, monkeypatch, capsys):
+    """Every tensor fits, but each prediction would be taken for another class."""
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    classes = list(DigitScenesDataset.METAINFO['classes'])
+    cfg = Config.fromfile(complete.work_dir / 'best.py')
+    cfg.test_dataloader.dataset.metainfo = dict(classes=classes[::-1])
+    cfg.dump(tmp_path / 'reversed.py')
+    arguments = [tmp_path / 'reversed.py', complete.work_dir / 'best.pth', '--work-dir', tmp_path / 'out']
+    monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(root / 'tools/test.py'), run_name='__main__')
+    assert caught.value.code == 2
+    assert re.search(
+        r'error: checkpoint .*best\.pth was trained with the classes .* another order', capsys.readouterr().err
+    )

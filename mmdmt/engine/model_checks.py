@@ -40,10 +40,10 @@ def check_model(config: Mapping, key: str) -> Any:
 
 
 def check_schedule(schedulers: Any, steps: int, phase: str) -> None:
-    """Check that every scheduler of a phase begins before the phase ends.
+    """Check that every scheduler of a phase begins, and takes its first step, before the phase ends.
 
     Raises:
-        ValueError: if one does not; names the phase, its length and the scheduler.
+        UserError: if one does not; names the phase, its length and the scheduler.
     """
     for index, scheduler in enumerate(schedulers_of(dict(param_scheduler=schedulers))):
         if not isinstance(scheduler, Mapping):
@@ -53,6 +53,14 @@ def check_schedule(schedulers: Any, steps: int, phase: str) -> None:
             raise UserError(
                 f'phase {phase} has {steps} steps, but param_scheduler.{index} ({scheduler.get("type")}) begins at '
                 f'step {begin}: shorten the warm-up before it, or make the phase longer'
+            )
+        first = min(scheduler.get('milestones') or [scheduler.get('step_size') or 0])
+        if begin + first >= steps:
+            key = 'milestones' if scheduler.get('milestones') else 'step_size'
+            raise UserError(
+                f'phase {phase} has {steps} steps, but param_scheduler.{index} ({scheduler.get("type")}) has '
+                f'{key}={scheduler[key]!r}, so it would never change anything: choose steps of this phase, in dmt.'
+                'supervised or dmt.semi, or a scheduler that lasts to its end, such as PolyLR'
             )
         total = scheduler.get('total_steps')
         if isinstance(total, int) and total < steps:

@@ -237,6 +237,12 @@ class DMTSettings(Checked):
                     raise UserError(
                         f'dmt.{stage}{own} has no length: set `epochs` (number of passes) or `iters` (optimizer steps)'
                     )
+                least = getattr(found, 'min_iters', None)
+                if found.iters is not None and least is not None:
+                    raise UserError(
+                        f'dmt.{stage}{own}: min_iters={least} belongs to `epochs`, but the length is '
+                        f'iters={found.iters}: set only one of the two (None unsets a key)'
+                    )
 
 
 def stage_of(phase: Phase) -> Stage:

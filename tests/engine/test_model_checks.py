@@ -20,6 +20,7 @@ from mmdmt.engine.model_checks import (
     check_weights,
     stock_network,
 )
+from mmdmt.errors import UserError
 from mmdmt.losses import DynamicMutualLoss
 
 KEY = 'dmt.models.a'
@@ -94,6 +95,21 @@ def test_schedulers_that_begin_within_a_phase(schedulers):
 def test_scheduler_that_begins_after_a_phase(schedulers, message):
     with pytest.raises(ValueError, match=f'^phase 00_train_a has 10 steps, but {message}: shorten the warm-up'):
         check_schedule(schedulers, 10, '00_train_a')
+
+
+@pytest.mark.parametrize(
+    ('scheduler', 'shown'),
+    [
+        (dict(type='MultiStepLR', milestones=[10, 90]), r'milestones=\[10, 90\]'),
+        (dict(type='MultiStepLR', milestones=[6], begin=4), r'milestones=\[6\]'),
+        (dict(type='StepLR', step_size=10), 'step_size=10'),
+    ],
+    ids=str,
+)
+def test_scheduler_whose_steps_are_all_after_a_phase(scheduler, shown):
+    with pytest.raises(UserError, match=rf'^phase x has 10 steps, but param_scheduler\.0 \(\w+\) has {shown}, so it'):
+        check_schedule(scheduler, 10, 'x')
+    check_schedule(scheduler, 11, 'x')
 
 
 def test_scheduler_that_ends_within_a_phase_and_cannot_go_on():

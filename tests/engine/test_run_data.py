@@ -390,7 +390,7 @@ def test_given_baseline_is_not_compared(folder_config, tmp_path):
         weights = MODELS.build(copy.deepcopy(folder_config.model.to_dict())).state_dict()
     torch.save({'state_dict': weights}, tmp_path / 'given.pth')
     given = dict(supervised_checkpoint=str(tmp_path / 'given.pth'))
-    folder_config.dmt.models = dict(a=given, b=dict(given, semi=dict(min_iters=9)))
+    folder_config.dmt.models = dict(a=given, b=dict(given, semi=dict(iters=None, epochs=1, min_iters=2)))
     assert 'min_iters' not in DMTRunner(folder_config).dry_run()
 
 

@@ -47,6 +47,11 @@ def test_unknown_key_is_named(tiny_config, key):
         ({'dmt.scheme': 'other'}, "dmt.scheme must be one of 'mutual', 'self', 'chain' or 'single', got 'other'"),
         ({'dmt.supervised': dict(_delete_=True, epochs=None)}, r'dmt\.supervised has no length'),
         ({'dmt.semi.iters': None, 'dmt.semi.epochs': None}, r'dmt\.semi has no length'),
+        ({'dmt.semi.min_iters': 9}, r'dmt\.semi: min_iters=9 belongs to `epochs`, but the length is iters='),
+        (
+            {'dmt.semi.iters': None, 'dmt.semi.epochs': 1, 'dmt.semi.min_iters': 9, 'dmt.models.a.semi': dict(iters=3)},
+            r'dmt\.semi \(merged with dmt\.models\.a\): min_iters=9 .* iters=3',
+        ),
         ({'dmt.supervised.iters': 0}, r'dmt\.supervised\.iters must be above 0, got 0'),
         ({'dmt.supervised.iters': 2.5}, r'dmt\.supervised\.iters must be a whole number, got 2\.5'),
         ({'dmt.supervised.iters': True}, r'dmt\.supervised\.iters must be a whole number, got True'),

@@ -1,6 +1,6 @@
 """The metric that writes pseudo labels of pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +11,33 @@ from mmengine.registry import METRICS
 
 from mmdmt.core.confidence import encode
 from mmdmt.core.ranking import ClassHistogram
-from mmdmt.errors import DamagedFileError
+from mmdmt.errors import DamagedFileError, UserError
 from mmdmt.labels.maps import LabelMaps
 from mmdmt.labels.store import sample_name
 from mmdmt.labels.writer import LabelWriter
+
+
+def check_whole(sample: Mapping) -> None:
+    """Refuse an image that was cut or padded: its logits would be stretched over the whole image.
+
+    Args:
+        sample: Meta data of a segmented image: ``img_path``, ``ori_shape``, ``img_shape`` and, if it was resized,
+            ``scale_factor`` (width, height). What is missing is not compared.
+
+    Raises:
+        UserError: naming the image and its sizes.
+    """
+    if 'img_shape' not in sample or 'ori_shape' not in sample:
+        return
+    found, original = tuple(sample['img_shape'][:2]), tuple(sample['ori_shape'][:2])
+    factors = tuple(sample.get('scale_factor') or (1, 1))[::-1]
+    resized = [size * factor for size, factor in zip(original, factors, strict=True)]
+    if found != original and any(abs(size - other) > 1 for size, other in zip(found, resized, strict=True)):
+        raise UserError(
+            f'dmt.label_pipeline turns {sample.get("img_path")} of {original[0]} x {original[1]} pixels into '
+            f'{found[0]} x {found[1]} by other means than resizing, but each pixel needs a label: remove what crops or '
+            'pads (data_preprocessor.test_cfg pads, and the padding is cut off again)'
+        )
 
 
 @METRICS.register_module()
@@ -47,6 +70,7 @@ class PseudoLabelWriter(LabelWriter):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Write the labels of a batch; the samples need ``seg_logits`` [C, H, W], ``img_path`` and ``sample_idx``."""
         for sample in data_samples:
+            check_whole(sample)
             logits = self.check_finite(sample['seg_logits']['data'][None].float(), sample['img_path'])
             label, code = (tensor[0].cpu() for tensor in encode(logits, half=self.half))
             self._count(label, code)

@@ -25,6 +25,7 @@ from mmdmt.datasets.image_checks import (
 from mmdmt.datasets.image_files import missing_image
 from mmdmt.datasets.reading import CheckedFiles, describe
 from mmdmt.errors import MissingFileError, UserError
+from mmdmt.labels.map_writer import check_whole
 from mmdmt.labels.maps import PixelLabels
 from mmdmt.seg.transforms import IGNORE_INDEX, REFUSED_TRANSFORMS
 
@@ -253,6 +254,11 @@ def check_pipeline(pipeline: Sequence[Any] | Mapping, key: str) -> None:
         name = type_name(transform) if isinstance(transform, Mapping) else type(transform).__name__
         if name in REFUSED_TRANSFORMS:
             raise UserError(f'{key}: transform {name} cannot be used with DMT: {REFUSED_TRANSFORMS[name]}')
+        if isinstance(transform, Mapping) and transform.get('seg_pad_val', IGNORE_INDEX) != IGNORE_INDEX:
+            raise UserError(
+                f'{key}: transform {name} has seg_pad_val={transform["seg_pad_val"]}, which would be learned as a '
+                f'class: ignored pixels are {IGNORE_INDEX}'
+            )
         if isinstance(transform, Mapping) and transform.get('backend') == 'pillow':
             raise UserError(f"{key}: transform {name} needs backend='cv2': pillow cannot resize confidences")
         if isinstance(transform, Mapping):
@@ -279,6 +285,7 @@ def check_unlabeled_sample(dataset: Any, label_pipeline: Sequence, train_pipelin
     sample = load_unlabeled(dataset, label_pipeline, 'dmt.label_pipeline')
     if 'sample_idx' not in sample.metainfo:
         raise UserError('dmt.label_pipeline must end with PackDMTInputs')
+    check_whole(sample.metainfo)
     label, confidence = (np.zeros(sample.ori_shape, dtype) for dtype in (np.uint8, np.float32))
     empty = PixelLabels(label, confidence, '(sized by dmt.label_pipeline)')
     sample = load_unlabeled(dataset, train_pipeline, 'dmt.unlabeled.pipeline', pseudo_label=empty)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmdmt.errors import DamagedFileError
-from mmdmt.labels.map_writer import PseudoLabelWriter
+from mmdmt.errors import DamagedFileError, UserError
+from mmdmt.labels.map_writer import PseudoLabelWriter, check_whole
 from mmdmt.labels.maps import LabelMaps
 
 
@@ -86,3 +86,42 @@ def test_rotten_image_of_an_interrupted_run_is_not_counted(write, tmp_path):
         writer.evaluate(1)
     assert not writer.store.complete
     assert LabelMaps(tmp_path / 'store').names() == set()
+
+
+@pytest.mark.parametrize(
+    'sample',
+    [
+        dict(ori_shape=(40, 60), img_shape=(40, 60)),
+        dict(ori_shape=(40, 60, 3), img_shape=(20, 30), scale_factor=(0.5, 0.5)),
+        dict(ori_shape=(40, 60), img_shape=(13, 30), scale_factor=(0.5, 1 / 3)),  # rounded
+        dict(ori_shape=(20, 30), img_shape=(20, 30), scale_factor=(0.5, 0.5)),  # labeled at the size it was resized to
+        dict(ori_shape=(40, 60)),
+    ],
+    ids=str,
+)
+def test_whole_images(sample):
+    check_whole(dict(sample, img_path='x.png'))
+
+
+@pytest.mark.parametrize(
+    'sample',
+    [
+        dict(ori_shape=(40, 60), img_shape=(32, 32)),
+        dict(ori_shape=(40, 60), img_shape=(64, 64), scale_factor=None),
+        dict(ori_shape=(40, 60), img_shape=(32, 32), scale_factor=(1.0, 1.0)),
+        dict(ori_shape=(40, 60), img_shape=(80, 80), scale_factor=(2.0, 2.0)),
+    ],
+    ids=str,
+)
+def test_images_that_were_cut_or_padded(sample):
+    shown = '{} x {}'.format(*sample['img_shape'])
+    with pytest.raises(UserError, match=rf'^dmt\.label_pipeline turns x\.png of 40 x 60 pixels into {shown} by other'):
+        check_whole(dict(sample, img_path='x.png'))
+
+
+def test_writer_checks_each_image(tmp_path):
+    writer = PseudoLabelWriter(num_classes=2, label_dir=str(tmp_path / 'store'), label_ratio=0.5)
+    sample = dict(seg_logits=dict(data=LOGITS), sample_idx=0, img_path='x.png', ori_shape=(2, 4), img_shape=(2, 2))
+    with pytest.raises(UserError, match=r'turns x\.png'):
+        writer.process(None, [sample])
+    assert not list((tmp_path / 'store').glob('*/*'))

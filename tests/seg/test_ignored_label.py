@@ -36,3 +36,13 @@ def test_255(build, heads):
 def test_other_labels(build, heads, name):
     with pytest.raises(ValueError, match=rf'^dmt\.models\.a: {name}'):
         check_ignored_label(build(**heads), 'dmt.models.a')
+
+
+@pytest.mark.parametrize('value', [0, 254])
+def test_padding_that_would_be_learned(backbone, fcn, value):
+    preprocessor = dict(type='SegDataPreProcessor', size=(8, 8), seg_pad_val=value)
+    model = MODELS.build(
+        dict(type='EncoderDecoder', backbone=backbone, decode_head=fcn(), data_preprocessor=preprocessor)
+    )
+    with pytest.raises(ValueError, match=rf'^dmt\.models\.a: data_preprocessor\.seg_pad_val={value}, so padding would'):
+        check_ignored_label(model, 'dmt.models.a')

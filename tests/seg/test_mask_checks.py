@@ -11,6 +11,7 @@ from mmseg.datasets.transforms import LoadAnnotations, RandomRotFlip
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
+from mmdmt.errors import UserError
 from mmdmt.seg.digits import DigitScenesDataset
 from mmdmt.seg.mask_checks import (
     check_labeled,
@@ -160,6 +161,23 @@ def test_unlabeled_sample_gets_a_label_of_the_size_that_it_is_labeled_at(make):
     assert seen == [((4, 6), np.float32, np.uint8), ((2, 3), np.float32, np.uint8)]
     with pytest.raises(ValueError, match=r'^dmt\.unlabeled\.pipeline fails .*\(sized by dmt\.label_pipeline\)'):
         check_unlabeled_sample(make(mask()), half, TRAIN)
+
+
+@pytest.mark.parametrize(
+    'transform',
+    [dict(type='CenterCrop', crop_size=(2, 2)), dict(type='Pad', size=(8, 8)), dict(type='Pad', size_divisor=4)],
+    ids=str,
+)
+def test_unlabeled_image_that_is_cut_or_padded_to_label_it(make, transform):
+    with pytest.raises(UserError, match=r'^dmt\.label_pipeline turns .* of 4 x 6 pixels into \d x \d by other means'):
+        check_unlabeled_sample(make(mask()), [LOAD, transform, PACK], TRAIN)
+
+
+def test_padding_that_would_be_learned():
+    transform = dict(type='RandomRotate', prob=0.5, degree=10, seg_pad_val=0)
+    with pytest.raises(UserError, match=r'^x: transform RandomRotate has seg_pad_val=0, which would be learned'):
+        check_pipeline([LOAD, dict(type='RandomApply', transforms=[transform]), PACK], 'x')
+    check_pipeline([LOAD, dict(transform, seg_pad_val=255), PACK], 'x')
 
 
 def test_unlabeled_sample_that_is_not_packed(make):

@@ -1,6 +1,7 @@
 """Mistakes of the user's, told from errors of the program."""
 
 import re
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -49,3 +50,13 @@ def own_message(error: Exception) -> str:
     if message.startswith('Caught ') and 'Original Traceback' in message:
         message = re.split(r'^(?:\w+\.)*\w+Error: ', message, flags=re.MULTILINE)[-1]
     return message.strip()
+
+
+def listed(names: Iterable[object], shown: int = 20) -> str:
+    """Names for a message, the first ``shown`` of them.
+
+    >>> listed(['cat', 'dog', 'owl'], 2)
+    'cat, dog, ...'
+    """
+    texts = [str(name) for name in names]
+    return ', '.join(texts[:shown] + ['...'] * (len(texts) > shown))

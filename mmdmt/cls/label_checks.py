@@ -9,7 +9,7 @@ from mmengine.dataset import default_collate
 
 from mmdmt.datasets.image_checks import check_infos, concatenated, load_transforms, load_unlabeled
 from mmdmt.datasets.reading import CheckedFiles
-from mmdmt.errors import UserError
+from mmdmt.errors import UserError, listed
 from mmdmt.labels.table import SelectedImages
 
 
@@ -29,7 +29,7 @@ def check_labeled(dataset: Any, key: str, classes: int, files: CheckedFiles | No
     if isinstance(names, str):
         raise UserError(f'{key}: classes={names!r} is a text, not a list of names; write ({names!r},) for one class')
     if names is not None and len(names) != classes:
-        raise UserError(f'{key} has {len(names)} classes, but the model has num_classes={classes}')
+        raise UserError(f'{key} has {len(names)} classes ({listed(names)}), but the model has num_classes={classes}')
     counts: np.ndarray = np.zeros(classes, np.int64)
     infos = [dataset.get_data_info(idx) for idx in range(len(dataset))]
     for idx, info in enumerate(infos):

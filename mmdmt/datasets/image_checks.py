@@ -130,7 +130,7 @@ def load(info: dict, loaders: Sequence[Any], key: str) -> dict:
             of_mask = 'Annotation' in type(loader).__name__
             path = f'mask {info.get("seg_map_path")}' if of_mask else info['img_path']
             what = path + (' cannot be read' if of_mask else ' cannot be read as an image')
-            raise UserError(f'{key}: {what} ({type(error).__name__}: {error})') from error
+            raise UserError(f'{key}: {what} ({type(error).__name__}: {" ".join(str(error).split())})') from error
     _check_end(info['img_path'], key)
     image = results['img']
     if image.dtype.kind == 'f' and not np.isfinite(image).all():

@@ -12,6 +12,8 @@ from mmdmt.errors import MissingFileError, UserError
 IMAGE_SUFFIXES = frozenset(
     {'.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp', '.gif', '.jp2', '.npy'}
 )
+# Formats of cameras and browsers that OpenCV does not read everywhere.
+SIMILAR_SUFFIXES = frozenset({'.heic', '.heif', '.avif', '.jfif', '.jxl', '.dng', '.cr2', '.nef', '.arw'})
 # With an encoding, what a text editor puts in front of the first line.
 BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, 'utf-8-sig'), (codecs.BOM_UTF16_LE, 'utf-16'), (codecs.BOM_UTF16_BE, 'utf-16'))
 
@@ -24,17 +26,23 @@ def is_image(path: str | os.PathLike[str]) -> bool:
 
 def image_files(folder: Path) -> Iterator[Path]:
     """All images of a folder and its subfolders, behind links too, in order; hidden folders are skipped."""
-    return _below(folder, ())
+    return (path for path in _below(folder, ()) if is_image(path))
+
+
+def image_and_similar_files(folder: str) -> Iterator[str]:
+    """Paths of all files of a folder and its subfolders that are images by their name, in whatever format."""
+    for path in _below(Path(folder), ()):
+        if is_image(path) or (path.suffix.lower() in SIMILAR_SUFFIXES and not path.name.startswith('.')):
+            yield str(path)
 
 
 def _below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
     above = (*above, os.path.realpath(folder))
     for path in sorted(folder.iterdir()):
-        if path.is_dir():
-            if not path.name.startswith('.') and os.path.realpath(path) not in above:  # a link may lead upwards
-                yield from _below(path, above)
-        elif is_image(path):
+        if not path.is_dir():
             yield path
+        elif not path.name.startswith('.') and os.path.realpath(path) not in above:  # a link may lead upwards
+            yield from _below(path, above)
 
 
 def list_encoding(content: bytes) -> str:

@@ -98,6 +98,7 @@ class RunData:
             if stage in lists:
                 config.update(task.from_list(lists[stage], self._pool))
         if 'unlabeled' in lists:
+            _check_same_images(labeled['semi'], unlabeled)
             unlabeled.update(task.from_list(lists['unlabeled'], self._pool))
         train_pipeline = _pop_pipeline(unlabeled)
         return ModelData(
@@ -231,6 +232,25 @@ def _pop_pipeline(dataset: dict) -> list:
         pipelines = [_pop_pipeline(part) for part in parts]
         return pipelines[0]
     return dataset.pop('pipeline', [])
+
+
+def _check_same_images(labeled: Mapping, unlabeled: Mapping) -> None:
+    """Refuse unlabeled images in another place than the labeled ones, from whose names a split draws them."""
+    found, expected = _place(unlabeled), _place(labeled)
+    for name, value in found.items():
+        if value != expected[name]:
+            raise UserError(
+                f'dmt.split draws the unlabeled images from dmt.labeled, but dmt.unlabeled.{name} is {value!r} in '
+                f'place of {expected[name]!r}: remove dmt.split if dmt.unlabeled has images of its own, or make '
+                'dmt.unlabeled the data set of dmt.labeled'
+            )
+
+
+def _place(config: Mapping) -> dict[str, Any]:
+    """The keys of a dataset config that say where its images are."""
+    prefix = config.get('data_prefix')
+    images = prefix.get('img_path') if isinstance(prefix, Mapping) else prefix
+    return dict(data_root=config.get('data_root'), data_prefix=images, subset=config.get('subset'))
 
 
 def _check_split(list_file: str | None, found: int, key: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from mmdmt.core.ranking import IGNORED
 from mmdmt.datasets.building import image_paths
 from mmdmt.datasets.image_checks import check_disjoint, check_images, check_once, identity
+from mmdmt.datasets.left_out import left_out
 from mmdmt.datasets.reading import CheckedFiles
 from mmdmt.engine.phase_config import ModelData
 from mmdmt.engine.plan import RunPlan
@@ -90,6 +91,7 @@ class SetChecks:
         if mark in self._checked:
             return
         self._checked.add(mark)
+        self._warn_of_left_out(dataset, key)
         self._check_names(dataset, key)
         try:
             counts = self._plan.task.check_labeled(dataset, key, classes, self._files)
@@ -103,6 +105,10 @@ class SetChecks:
             check_once(_known_paths(dataset), key)
             self._check_evaluator(title, counts)
         self._note_classes(title, counts, classes)
+
+    def _warn_of_left_out(self, dataset: Any, key: str) -> None:
+        for line in left_out(dataset):
+            self._warn(f'{key}: {line}')
 
     def _check_names(self, dataset: Any, key: str) -> None:
         """Refuse classes of other names, or in another order, than those of the labeled images."""
@@ -135,6 +141,7 @@ class SetChecks:
         if mark in self._checked:
             return
         self._checked.add(mark)
+        self._warn_of_left_out(dataset, 'dmt.unlabeled')
         counts = self._plan.task.count_unlabeled(dataset, data.train_pipeline, classes, self._files)
         if counts.any():
             self._note_classes('unlabeled', counts, classes)

@@ -24,7 +24,7 @@ from mmdmt.datasets.image_checks import (
 )
 from mmdmt.datasets.image_files import missing_image
 from mmdmt.datasets.reading import CheckedFiles, describe
-from mmdmt.errors import MissingFileError, UserError
+from mmdmt.errors import MissingFileError, UserError, listed
 from mmdmt.labels.map_writer import check_whole
 from mmdmt.labels.maps import PixelLabels
 from mmdmt.seg.transforms import IGNORE_INDEX, REFUSED_TRANSFORMS
@@ -48,7 +48,7 @@ def check_labeled(dataset: Any, key: str, classes: int, files: CheckedFiles | No
     if isinstance(names, str):
         raise UserError(f'{key}: classes={names!r} is a text, not a list of names; write ({names!r},) for one class')
     if names is not None and len(names) != classes:
-        raise UserError(f'{key} has {len(names)} classes, but the model has num_classes={classes}')
+        raise UserError(f'{key} has {len(names)} classes ({listed(names)}), but the model has num_classes={classes}')
     infos, found = [], []
     for part in concatenated(dataset):
         own = [part.get_data_info(idx) for idx in range(len(part))]

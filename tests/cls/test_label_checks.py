@@ -103,7 +103,8 @@ def test_only_some_missing_classes_are_shown():
 @pytest.mark.parametrize('key', KEYS)
 @pytest.mark.parametrize('classes', [2, 4])
 def test_number_of_classes(make, key, classes):
-    with pytest.raises(ValueError, match=rf'{key} has 3 classes, but the model has num_classes={classes}'):
+    shown = r'\(cat, dog, owl\)'
+    with pytest.raises(ValueError, match=rf'{key} has 3 classes {shown}, but the model has num_classes={classes}'):
         check_labeled(make(), key, classes)
 
 

@@ -3,6 +3,7 @@
 import copy
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,7 @@ def test_missing_data_root(refused, folder_config):
 
 def test_other_number_of_classes(refused, folder_config):
     folder_config.model.decode_head.num_classes = 5
-    refused(ValueError, 'dmt.labeled has 3 classes, but the model has num_classes=5')
+    refused(ValueError, 'dmt.labeled has 3 classes (road, wall, sky), but the model has num_classes=5')
 
 
 def test_missing_weights(refused, folder_config):
@@ -273,6 +274,26 @@ def test_warm_up_longer_than_a_phase(refused, folder_config):
     warm_up = [dict(type='LinearLR', start_factor=0.1, begin=0, end=3), dict(type='PolyLR', begin=3, end=20000)]
     folder_config.dmt.models.b = dict(param_scheduler=[dict(one, by_epoch=False) for one in warm_up])
     refused(ValueError, 'phase 01_train_b has 3 steps, but param_scheduler.1 (PolyLR) begins at step 3')
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [('data_root', '/elsewhere'), ('data_prefix', dict(img_path='other', seg_map_path='masks'))],
+)
+def test_split_of_images_in_two_places(refused, folder_config, key, value):
+    folder_config.dmt.split = dict(ratio=2)
+    folder_config.dmt.unlabeled[key] = value
+    refused(UserError, f'dmt.split draws the unlabeled images from dmt.labeled, but dmt.unlabeled.{key} is ')
+
+
+def test_images_that_a_data_set_does_not_read(folder_config, folder_data):
+    (folder_data / 'more').mkdir()
+    for path in folder_data.glob('images/unlabeled*.png'):
+        shutil.move(path, folder_data / 'more')
+    (folder_data / 'more/photo.heic').touch()
+    folder_config.dmt.unlabeled.update(ann_file='', data_prefix=dict(img_path='more'))
+    text = DMTRunner(folder_config).dry_run()
+    assert f'warning: dmt.unlabeled: {folder_data / "more"} holds 1 images that are not read (1 with the suffix' in text
 
 
 def test_split_that_leaves_nothing(refused, folder_config):

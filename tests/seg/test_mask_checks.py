@@ -83,7 +83,7 @@ def test_masks_behind_a_file_backend():
 
 
 def test_number_of_classes(make):
-    with pytest.raises(ValueError, match=r'^dmt\.labeled has 3 classes, but the model has num_classes=2$'):
+    with pytest.raises(ValueError, match=r'^dmt\.labeled has 3 classes \(a, b, c\), but the model has num_classes=2$'):
         check_labeled(make(mask()), 'dmt.labeled', 2)
     dataset = make(mask(1))
     dataset._metainfo.pop('classes')

@@ -1,5 +1,6 @@
 # Your own images: data_root/labeled/CLASS/* and data_root/val/CLASS/*, one folder per class, and data_root/unlabeled/*.
 data_root = 'data/images'
+extensions = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='RandomResizedCrop', scale=224),
@@ -21,7 +22,8 @@ test_pipeline = [
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs'),
 ]
-labeled = dict(type='CustomDataset', data_root=data_root, data_prefix='labeled', pipeline=train_pipeline)
+folder = dict(type='CustomDataset', data_root=data_root, extensions=extensions)
+labeled = dict(folder, data_prefix='labeled', pipeline=train_pipeline)
 train_dataloader = dict(
     batch_size=64,
     num_workers=4,
@@ -35,10 +37,9 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
-    dataset=dict(type='CustomDataset', data_root=data_root, data_prefix='val', pipeline=test_pipeline, test_mode=True))
+    dataset=dict(folder, data_prefix='val', pipeline=test_pipeline, test_mode=True))
 test_dataloader = val_dataloader
 dmt = dict(
     labeled=labeled,
-    unlabeled=dict(
-        type='CustomDataset', data_root=data_root, data_prefix='unlabeled', with_label=False, pipeline=train_pipeline),
+    unlabeled=dict(folder, data_prefix='unlabeled', with_label=False, pipeline=train_pipeline),
     label_pipeline=label_pipeline)

@@ -1,0 +1,63 @@
+from types import SimpleNamespace
+
+import pytest
+
+from mmdmt.datasets.left_out import left_out
+
+
+@pytest.fixture
+def make(tmp_path):
+    """A dataset of the images of a folder with one suffix, which may also hold other files."""
+
+    def make(*names, suffix='.jpg', ann_file='', prefix=None):
+        folder = tmp_path / 'images'
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
+        read = [str(path) for path in sorted(folder.rglob(f'*{suffix}')) if path.is_file()]
+        return SimpleNamespace(
+            data_prefix=dict(img_path=str(folder)) if prefix is None else prefix,
+            ann_file=ann_file,
+            get_data_info=lambda index: dict(img_path=read[index]),
+            number=len(read),
+        )
+
+    class Sized:
+        def __init__(self, found):
+            vars(self).update(vars(found))
+
+        def __len__(self):
+            return self.number
+
+    return lambda *args, **kwargs: Sized(make(*args, **kwargs))
+
+
+def test_images_of_other_suffixes(make, tmp_path):
+    (found,) = left_out(make('1.jpg', '2.JPG', 'a/3.webp', 'a/4.webp', '5.HEIC', 'notes.txt', '.6.webp', '.b/7.webp'))
+    assert found.startswith(f'{tmp_path / "images"} holds 4 images that are not read (2 with the suffix .webp, ')
+    assert '1 with the suffix .JPG, 1 with the suffix .HEIC, a format that must be converted)' in found
+    assert found.endswith(', ...')
+
+
+def test_broken_link(make, tmp_path):
+    dataset = make('1.jpg')
+    (tmp_path / 'images/2.jpg').symlink_to('nowhere')
+    assert left_out(dataset) == [
+        f'{tmp_path / "images"} holds 1 images that are not read (1 broken links): {tmp_path / "images/2.jpg"}'
+    ]
+
+
+def test_nothing_is_left_out(make):
+    assert left_out(make('1.jpg', 'a/2.jpg', 'notes.txt')) == []
+
+
+@pytest.mark.parametrize('options', [dict(ann_file='some.txt'), dict(prefix={}), dict(prefix=dict(img_path='nowhere'))])
+def test_only_folders_that_are_read_whole(make, options):
+    assert left_out(make('1.jpg', '2.webp', **options)) == []
+
+
+def test_each_part_of_a_concatenation():
+    class Parts:
+        datasets = (SimpleNamespace(), SimpleNamespace())
+
+    assert left_out(Parts()) == []

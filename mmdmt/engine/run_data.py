@@ -175,17 +175,25 @@ class RunData:
         """Check data, pipelines, models and weights of all phases before the first step.
 
         Raises:
-            FileNotFoundError, ValueError: if a check fails; names the file or key, the value found and what is allowed.
+            MissingFileError, UserError: if a check fails; names the file or key, the value found and what is allowed.
+        """
+        self.check_phases()
+        for warning in short_phases(self.plan.settings, self.phases.values()):
+            self._warn(warning)
+        for model, data in self.models.items():
+            self._check_model(model, data)
+
+    def check_phases(self) -> None:
+        """Check hooks, loops, loaders, optimizers and schedulers of all phases, without their data and models.
+
+        Raises:
+            UserError: naming the phase, the key, the value and what is allowed.
         """
         for resolved in self.phases.values():
             check_phase(resolved.config, resolved.steps, resolved.phase.name)
             if resolved.steps and not self.plan.settings.supervised_checkpoint(resolved.phase):
                 check_optimizer(resolved.config.get('optim_wrapper'), resolved.phase.name)
                 check_schedule(resolved.config.get('param_scheduler'), resolved.steps, resolved.phase.name)
-        for warning in short_phases(self.plan.settings, self.phases.values()):
-            self._warn(warning)
-        for model, data in self.models.items():
-            self._check_model(model, data)
 
     def _check_model(self, model: str, data: ModelData) -> None:
         """Check a model and its data."""

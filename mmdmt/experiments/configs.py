@@ -181,6 +181,10 @@ def _check_method(plan: ExperimentPlan, data_set: str, method: str, known: list[
                 config = run.configs[model][None]['model']
                 _check_loss(config, own.loss)
                 check_model(config, f'dmt.models.{model}')
+            with tempfile.TemporaryDirectory() as folder:
+                data = RunData(run, Path(folder))
+                data.prepare(Path(folder))
+                data.check_phases()
     except ValueError as error:
         raise UserError(f'{key} on {data_set}: {error}') from error
     return runs

@@ -173,6 +173,15 @@ def test_control_goes_on_from_the_baseline(read, tmp_path):
         (dict(loss=dict(gama1=1.0)), r'methods.new on data: .*gama1'),
         (dict(loss=dict(gamma1=-1.0)), 'methods.new on data: dmt.models.a: the model cannot be built: .*gamma1'),
         (dict(options={'dmt.labelratios': (1.0,)}), 'methods.new on data: dmt has unknown key.* labelratios'),
+        (
+            dict(options={'dmt.semi.optim_wrapper': dict(optimizer=dict(lr='1e-3'))}),
+            r"methods.new on data: phase 01_tr.*\.lr='1e-3'",
+        ),
+        (
+            dict(options={'dmt.semi.param_scheduler': [dict(type='StepLR', step_size=10**6, by_epoch=False)]}),
+            'methods.new on data: phase 01_',
+        ),
+        (dict(options={'dmt.split': dict(ratio=1)}), 'methods.new on data: dmt.split.ratio=1.0 leaves none'),
         (dict(self_training=('a', 'c')), r"methods.new on data: 'c' is not a model of .*: \['a', 'b'\]"),
     ],
 )

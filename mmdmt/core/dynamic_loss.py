@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmdmt.core.cross_entropy import cross_entropy_from
 from mmdmt.core.dynamic_weight import (
     DynamicWeight,
     Variant,
     check_shape,
     check_variant,
-    gather_class,
     weight_from_log_prob,
 )
 
@@ -68,22 +68,25 @@ def dynamic_mutual_loss(
     check_shape('label', label, logits)
     _check_weights(logits, class_weight, pixel_weight)
     _check_reduction(reduction)
-    log_prob = F.log_softmax(logits, dim=1, dtype=torch.float32)
-    decision = None
-    if confidence is not None:
-        decision = weight_from_log_prob(log_prob, label, confidence, gamma1, gamma2, variant, ignore_index)
-        label = decision.label
+    log_prob = F.log_softmax(logits.detach(), dim=1, dtype=torch.float32)
+    loss = cross_entropy_from(log_prob, logits, label, ignore_index)
     valid = label != ignore_index
-    class_index = torch.where(valid, label, 0)
-    weight = valid.float() if decision is None else decision.weight
+    weight, decision = valid.float(), None
+    if confidence is not None:
+        own = -loss.detach()
+        decision = weight_from_log_prob(log_prob, label, confidence, gamma1, gamma2, variant, ignore_index, own)
+        weight = decision.weight
+        if variant == 'flip':
+            label = decision.label
+            loss = cross_entropy_from(log_prob, logits, label, ignore_index)
     denominator = valid
     if class_weight is not None:
-        factor = class_weight.float()[class_index]
+        factor = class_weight.float()[torch.where(valid, label, 0)]
         weight, denominator = weight * factor, denominator * factor
     if pixel_weight is not None:
         weight = weight * pixel_weight.float()
     # A class of probability 0 has infinite cross-entropy. The limit of p ** gamma * -log p is 0, but 0 * inf is NaN.
-    loss = torch.where(weight != 0, -weight * gather_class(log_prob, class_index), 0)
+    loss = torch.where(weight != 0, weight * loss, 0)
     return _reduce(loss, denominator, reduction), decision
 
 

@@ -24,8 +24,8 @@ class DynamicWeight(NamedTuple):
 
     ``weight`` float32: 1 on human-labeled pixels, 0 on ignored ones. ``label`` int64: as given, unless variant 'flip'
     changes it. ``pseudo`` bool: pixels that no human labeled and that are not ignored. ``disagree`` bool: the part of
-    ``pseudo`` where the label is not the student's argmax. ``student_wins`` bool: the part of ``disagree`` where the
-    student is more confident (``c_A < c_B``).
+    ``pseudo`` where the student prefers another class to the label. ``student_wins`` bool: the part of ``disagree``
+    where the student is more confident (``c_A < c_B``).
     """
 
     weight: Tensor
@@ -53,6 +53,9 @@ def dynamic_weight(
     ``y_A != y_B`` and ``c_A >= c_B``       p_B**gamma2   p_B**gamma1   p_B**gamma2
     ``y_A != y_B`` and ``c_A < c_B``        0             p_B**gamma1   (1-c_A)**gamma2, on y_B
     ======================================  ============  ============  ===================
+
+    If several classes share the student's highest probability, any of them counts as ``y_B``: the student agrees with a
+    label among them.
 
     ``gamma1 == gamma2 == 0`` disables the weighting of these variants: every valid pixel has weight 1 and keeps its
     label (plain cross-entropy; iterated, it is CBST).
@@ -91,10 +94,12 @@ def weight_from_log_prob(
     gamma2: float,
     variant: Variant = 'dmt',
     ignore_index: int = 255,
+    own: Tensor | None = None,
 ) -> DynamicWeight:
     """Do what ``dynamic_weight`` does, from the float32 log-softmax [N, C, ...] that the loss already has.
 
-    Shapes, dtypes and errors are those of ``dynamic_weight``.
+    ``own``, float32 [N, ...], is the log-softmax at the label, if the caller has it. Other shapes, dtypes and errors
+    are those of ``dynamic_weight``.
 
     Example:
         >>> log_prob = torch.tensor([[0.8, 0.2]]).log()
@@ -104,18 +109,19 @@ def weight_from_log_prob(
     check_variant(gamma1, gamma2, variant)
     check_shape('label', label, log_prob)
     check_shape('confidence', confidence, log_prob)
+    if own is None:
+        own = -F.nll_loss(log_prob, label, ignore_index=ignore_index, reduction='none')
+    # The index of the maximum costs as much as the rest of the loss, so only 'flip' asks for it.
+    best, student_label = log_prob.max(dim=1) if variant == 'flip' else (log_prob.amax(dim=1), label)
     confidence = confidence.float()
-    student_log_confidence, student_label = log_prob.max(dim=1)
     valid = label != ignore_index
     pseudo = valid & (confidence <= 1)
-    disagree = pseudo & (student_label != label)
-    student_wins = disagree & (confidence < student_log_confidence.exp())
-    class_index = torch.where(valid, label, 0)
-    label_log_prob = gather_class(log_prob, class_index)
-    weight = _power(label_log_prob, gamma1)
+    disagree = pseudo & (own < best)
+    student_wins = disagree & (confidence < best.exp())
+    weight = _power(own, gamma1)
     if variant != 'naive':
         if gamma1 != gamma2:
-            weight = torch.where(disagree, _power(label_log_prob, gamma2), weight)
+            weight = torch.where(disagree, _power(own, gamma2), weight)
         overruled = student_wins & (gamma1 > 0 or gamma2 > 0)
         won = (1 - confidence).clamp(min=0) ** gamma2 if variant == 'flip' else torch.zeros_like(weight)
         weight = torch.where(overruled, won, weight)
@@ -146,16 +152,6 @@ def gamma_ramp(gamma_max: float, t: float, t_max: float) -> float:
     if t_max == 0:
         return float(gamma_max)
     return gamma_max * math.exp(-5 * (1 - t / t_max) ** 2)
-
-
-def gather_class(log_prob: Tensor, class_index: Tensor) -> Tensor:
-    """Pick from ``log_prob`` [N, C, ...] each pixel's value [N, ...] at its ``class_index``, int64 [N, ...].
-
-    Example:
-        >>> gather_class(torch.tensor([[0.1, 0.9], [0.3, 0.7]]), torch.tensor([1, 0]))
-        tensor([0.9000, 0.3000])
-    """
-    return log_prob.gather(1, class_index.unsqueeze(1)).squeeze(1)
 
 
 def _power(log_prob: Tensor, gamma: float) -> Tensor:

@@ -148,14 +148,15 @@ def test_other_dtypes_are_computed_in_float32(batch, dtype, variant):
     assert logits.grad.isfinite().all()
 
 
-def test_bfloat16_autocast():
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_autocast(dtype):
     torch.manual_seed(0)
     head = torch.nn.Conv2d(3, 4, 1)
     label, confidence = torch.randint(0, 4, (2, 5, 5)), torch.rand(2, 5, 5)
-    with torch.autocast('cpu', dtype=torch.bfloat16):
+    with torch.autocast('cpu', dtype=dtype):
         logits = head(torch.randn(2, 3, 5, 5))
         loss, decision = dynamic_mutual_loss(logits, label, confidence, 2, 3)
-    assert logits.dtype == torch.bfloat16
+    assert logits.dtype == dtype
     assert loss.dtype == decision.weight.dtype == torch.float32
     expected, _ = dynamic_mutual_loss(logits.detach().float(), label, confidence, 2, 3)
     torch.testing.assert_close(loss.detach(), expected, atol=1e-7, rtol=0)
@@ -191,6 +192,22 @@ def test_gradient_does_not_flow_through_the_weight():
     loss.backward()
     probability = 1 / (1 + math.exp(-1))
     assert logits.grad[0, 0].item() == pytest.approx(probability**2 * (probability - 1), abs=1e-6)
+
+
+def test_two_backward_passes_give_the_same_gradient(batch):
+    logits, label, confidence = batch
+    logits = logits.clone().requires_grad_()
+    loss, _ = dynamic_mutual_loss(logits, label, confidence, 2, 3)
+    gradients = [torch.autograd.grad(loss, logits, retain_graph=keep)[0] for keep in (True, False)]
+    assert torch.equal(*gradients)
+
+
+def test_gradient_reaches_a_weight_that_is_learned(batch):
+    logits, label, _ = batch
+    factor = torch.ones(label.shape, requires_grad=True)
+    loss, _ = dynamic_mutual_loss(logits, label, None, 5, 5, pixel_weight=factor, reduction='sum')
+    loss.backward()
+    torch.testing.assert_close(factor.grad, F.cross_entropy(logits, label, ignore_index=255, reduction='none'))
 
 
 @pytest.mark.parametrize(

@@ -106,3 +106,13 @@ def test_gamma_ramp(gamma_max, t, t_max, expected):
 def test_gamma_ramp_refuses(gamma_max, t, t_max, message):
     with pytest.raises(ValueError, match=message):
         gamma_ramp(gamma_max, t, t_max)
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_a_label_among_the_two_best_classes_agrees(variant):
+    logits = torch.tensor([[0.4, 0.4, 0.2]] * 3).log()
+    decision = dynamic_weight(logits, torch.tensor([0, 1, 2]), torch.tensor([0.1, 0.1, 0.1]), 2, 2, variant)
+    assert decision.disagree.tolist() == [False, False, True]
+    assert decision.student_wins.tolist() == [False, False, True]
+    third = {'dmt': 0.0, 'naive': 0.04, 'flip': 0.81}[variant]
+    torch.testing.assert_close(decision.weight, torch.tensor([0.16, 0.16, third]))

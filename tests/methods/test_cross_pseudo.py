@@ -26,7 +26,7 @@ def by_hand(logits, valid, weighting):
             if not counts:
                 continue
             label, weight = other.index(max(other)), 1.0
-            agree = own.index(max(own)) == label
+            agree = own[label] == max(own)  # any class of a tie
             differ += not agree
             if weighting == 'dmt':
                 weight = own[label] ** GAMMAS[0 if agree else 1]

@@ -38,9 +38,9 @@ def add_pickle_argument(parser: argparse.ArgumentParser) -> None:
 def run_tool(main: Callable[[], int | None]) -> None:
     """Run the main function of a tool and exit with its status.
 
-    A :class:`~mmdmt.errors.UserError` is printed on stderr, in at most three lines, with status 2. With ``--debug``
-    its traceback is shown instead. ``IRRELEVANT_WARNINGS`` are not shown. Files cannot run code, unless
-    ``--allow-pickle`` is given.
+    A :class:`~mmdmt.errors.UserError` is printed on stderr, in at most three lines, and its status is that of the tool.
+    With ``--debug``, its traceback is shown instead. ``IRRELEVANT_WARNINGS`` are not shown. Files cannot run code,
+    unless ``--allow-pickle`` is given.
     """
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings('ignore', message=message)
@@ -52,6 +52,6 @@ def run_tool(main: Callable[[], int | None]) -> None:
             raise
         shown: Exception = refused('a file', error) if isinstance(error, pickle.UnpicklingError) else error
         print('error: ' + '\n'.join(own_message(shown).splitlines()[:MESSAGE_LINES]), file=sys.stderr)
-        sys.exit(2)
+        sys.exit(getattr(error, 'status', 2))
     if status:
         sys.exit(status)

@@ -11,6 +11,9 @@ class UserError(ValueError):
     traceback.
     """
 
+    status = 2
+    """What a tool ends with."""
+
 
 class MissingFileError(UserError, FileNotFoundError):
     """A file that is needed does not exist."""
@@ -38,6 +41,12 @@ class DiskFullError(UserError, OSError):
 
 class InstallationError(UserError, RuntimeError):
     """The installed packages do not fit together."""
+
+
+class LostProcessError(UserError, RuntimeError):
+    """Another process of the run has ended, or does not answer; started again, the run goes on."""
+
+    status = 75  # EX_TEMPFAIL
 
 
 class DivergedError(UserError, FloatingPointError):

@@ -17,7 +17,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -30,10 +29,13 @@ from mmengine.config import Config
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
 
+from ranks import on_ranks  # beside this script
+
 import mmdmt.cls
 import mmdmt.seg  # noqa: F401
 from mmdmt.engine import DMTRunner
-from mmdmt.engine.stop_signals import EXIT_CODE
+from mmdmt.engine.stop_signals import EXIT_CODE, SIGNALS
+from mmdmt.errors import UserError
 
 COMMON = {
     'dmt.rehearse': False,
@@ -118,29 +120,35 @@ def train(kind: str, workers: int, work_dir: Path, launcher: str = 'none') -> in
         DMTRunner(cfg).train()
     except SystemExit as stopped:
         return int(stopped.code or 0)
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr, flush=True)
+        return error.status
     except BaseException:
         traceback.print_exc()
         return 1
     return 0
 
 
+def train_on_ranks(ranks: int, kind: str, workers: int, work_dir: Path) -> int:
+    """Run or resume a run on several processes, which signals shall reach, not this one; return the largest status."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    found = on_ranks(ranks, train, kind, workers, work_dir, 'pytorch', timeout=600)
+    return max(1 if status is None else status for status in found)
+
+
 def attempt(case: Case, kind: str, workers: int, work_dir: Path, kill_after: float | None = None) -> int:
     """Run or resume a run in processes of its own, and signal these after some seconds; return its status."""
     log = work_dir.parent / f'{work_dir.name}.log'
-    if case.ranks > 1:
-        launch = ['-m', 'torch.distributed.run', f'--nproc_per_node={case.ranks}', '--rdzv-backend=c10d',
-                  '--rdzv-endpoint=localhost:0', __file__, work_dir, '--run', kind, '--workers', workers]  # fmt: skip
-        with log.open('a') as file:
-            command = [sys.executable, *map(str, launch)]
-            child = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True).pid
-    else:
-        child = os.fork()
+    child = os.fork()
     if child == 0:
         os.setsid()
         with log.open('a') as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-        status = train(kind, workers, work_dir)
+        status = (
+            train(kind, workers, work_dir) if case.ranks == 1 else train_on_ranks(case.ranks, kind, workers, work_dir)
+        )
         sys.stderr.flush()
         os._exit(status)
     if kill_after is not None:
@@ -205,7 +213,7 @@ def differences(
     status = attempt(case, kind, workers, work_dir, delay)
     if status == 0:
         return None
-    if status != case.status and case.ranks == 1:  # torchrun has a status of its own
+    if status != case.status:
         return [f'killed run ended with {status}']
     status = attempt(case, kind, workers, work_dir)
     if status != 0:
@@ -246,12 +254,8 @@ def main() -> None:
     parser.add_argument('--kinds', nargs='+', choices=KINDS, default=list(KINDS))
     parser.add_argument('--signal', default='KILL')
     parser.add_argument('--ranks', type=int, default=1)
-    parser.add_argument('--run', choices=KINDS, help='only train one run in FOLDER, as one of several processes')
-    parser.add_argument('--workers', type=int, default=0, help='workers of that run')
     args = parser.parse_args()
     torch.set_num_threads(1)
-    if args.run:
-        sys.exit(train(args.run, args.workers, args.folder, launcher='pytorch'))
     case = Case(signal.Signals[f'SIG{args.signal}'], args.ranks)
     wrong = kill_runs(args.folder, args.kills, args.kinds, args.seed, case)
     print(f'{args.kills - len(wrong)} of {args.kills} killed runs ended equal')

@@ -1,5 +1,6 @@
 """The dynamic loss of DMT: cross-entropy scaled by the dynamic weight (arXiv 2004.08514)."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -30,6 +31,7 @@ def dynamic_mutual_loss(
     class_weight: Tensor | None = None,
     pixel_weight: Tensor | None = None,
     reduction: Reduction = 'mean',
+    average: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, DynamicWeight | None]:
     """Compute the cross-entropy ``sum(w * CE) / N`` with dynamic weights w (arXiv 2004.08514, dynamic loss).
 
@@ -48,6 +50,8 @@ def dynamic_mutual_loss(
             ``torch.nn.functional.cross_entropy`` does).
         pixel_weight: float [N, ...]; scales each pixel but not N (for a hard-example sampler).
         reduction: 'mean', 'sum' or 'none'.
+        average: if several processes share a batch, gives the average of a scalar over them. The mean divides by the
+            average N. The mean of these losses over the processes is then the loss of the whole batch.
 
     Returns:
         The float32 loss (a scalar, or [N, ...] for 'none') and the ``DynamicWeight`` used (None without confidence).
@@ -87,15 +91,19 @@ def dynamic_mutual_loss(
         weight = weight * pixel_weight.float()
     # A class of probability 0 has infinite cross-entropy. The limit of p ** gamma * -log p is 0, but 0 * inf is NaN.
     loss = torch.where(weight != 0, weight * loss, 0)
-    return _reduce(loss, denominator, reduction), decision
+    return _reduce(loss, denominator, reduction, average), decision
 
 
-def _reduce(loss: Tensor, denominator: Tensor, reduction: Reduction) -> Tensor:
+def _reduce(
+    loss: Tensor, denominator: Tensor, reduction: Reduction, average: Callable[[Tensor], Tensor] | None
+) -> Tensor:
     if reduction == 'none':
         return loss
     if reduction == 'sum':
         return loss.sum()
     total = denominator.sum()
+    if average is not None:
+        total = average(total)
     return loss.sum() / torch.where(total > 0, total, 1)
 
 

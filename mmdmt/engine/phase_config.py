@@ -19,7 +19,9 @@ from mmdmt.engine.settings import DMTSettings, Stage, stage_of
 from mmdmt.engine.task import Task
 
 # Hooks that every phase has; their settings follow from the rest of its config.
-OWN_HOOKS = frozenset('StepSeedHook ProgressHook FiniteLossHook WeightedHook ResumeHook DMTHook StopHook'.split())
+OWN_HOOKS = frozenset(
+    'StepSeedHook ProgressHook WholeBatchHook FiniteLossHook WeightedHook ResumeHook DMTHook StopHook'.split()
+)
 # A phase may combine datasets of different types (own images and a public set), so their classes need not match.
 DATASET_META = ['classes', 'palette', 'label_map', 'reduce_zero_label']
 
@@ -142,6 +144,7 @@ def _train_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path, 
         *(result.get('custom_hooks') or []),
         dict(type='StepSeedHook', seed=seed),
         dict(type='ProgressHook'),
+        dict(type='WholeBatchHook'),
         dict(type='FiniteLossHook', phase=phase.name),
         *([dict(type='WeightedHook', phase=phase.name)] if phase.labels else []),
         dict(type='ResumeHook'),

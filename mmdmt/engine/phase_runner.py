@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -98,6 +99,10 @@ def run_phase(cfg: Config, phase: Phase) -> None:
                 runner.train()
             else:
                 runner.test()
+        except BaseException as error:
+            # Python would wait at exit for the workers of a loader that the traceback holds; they ignore its SIGTERM.
+            traceback.clear_frames(error.__traceback__)
+            raise
         finally:
             release(runner)
 

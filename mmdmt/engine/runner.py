@@ -3,13 +3,15 @@
 import copy
 import gc
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import barrier, init_dist, is_distributed, is_main_process
+from mmengine.dist import barrier, is_distributed, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
@@ -28,6 +30,7 @@ from mmdmt.engine.phase_config import ResolvedPhase
 from mmdmt.engine.phase_inputs import PhaseInputs
 from mmdmt.engine.phase_runner import PhaseRunner, release, run_phase
 from mmdmt.engine.plan import RunPlan
+from mmdmt.engine.processes import first_alone, join_processes, lost_processes_named, use_processes
 from mmdmt.engine.rehearsal import rehearse
 from mmdmt.engine.repair import Repair
 from mmdmt.engine.run_data import RunData
@@ -86,9 +89,10 @@ class DMTRunner:
             FileExistsError: if the work dir holds a run and the config does not set ``resume``.
             FileNotFoundError, ValueError: if data, weights or the config are missing or not valid.
             FloatingPointError: if a loss or weights are not finite.
+            LostProcessError: if another process of the run has ended, or does not answer.
             Stopped: if a signal asks for it, after the state was saved.
         """
-        with listening():
+        with listening(), self._processes():
             try:
                 self._train(phase, accept_changes)
             except Stopped as stopped:
@@ -97,7 +101,6 @@ class DMTRunner:
 
     def _train(self, phase: str | None, accept_changes: bool) -> None:
         chosen = self._chosen(phase)
-        self._init_dist()
         resume = bool(self.cfg.get('resume'))
         self.manifest.check(self.cfg, resume=resume or phase is not None)
         if resume and not self.manifest.path.is_file():
@@ -111,11 +114,7 @@ class DMTRunner:
         for line in self.inputs.check(accept_changes):
             self._logger.warning(line)
         todo = self._todo(chosen)
-        if is_main_process():
-            sweep(self.work_dir)
-            if todo:
-                self._prepare()
-        barrier()
+        first_alone(lambda: self._prepare(todo))
         self._logger.info(f'{len(self.manifest.phases)} phases, {len(todo)} of them to run, in {self.work_dir}')
         for behaviour in published_behaviours(self.plan):
             self._logger.info(f'Behavior of the published code: {behaviour}')
@@ -125,13 +124,15 @@ class DMTRunner:
 
     def _todo(self, chosen: list[Phase]) -> list[Phase]:
         """The chosen phases that are not complete, those with damaged files included."""
-        if is_main_process():
-            Repair(self.manifest, self.plan.task.store, self._logger.warning).reopen(chosen)
-        barrier()
+        repair = Repair(self.manifest, self.plan.task.store, self._logger.warning)
+        first_alone(lambda: repair.reopen(chosen))
         return [item for item in chosen if not self.manifest.is_complete(item.name)]
 
-    def _prepare(self) -> None:
+    def _prepare(self, todo: list[Phase]) -> None:
         """Check all that can be checked before the first step, then write what run this is."""
+        sweep(self.work_dir)
+        if not todo:
+            return
         self.data.check()
         for warning in self.data.warnings:
             self._logger.warning(warning)
@@ -156,17 +157,17 @@ class DMTRunner:
     @untrusted_files()
     def test(self, tta: bool = False) -> dict[str, float]:
         """Test ``load_from``, or the result of the run, on the test set; ``tta`` averages several views per image."""
-        self._init_dist()
-        cfg = self._evaluation('test')
-        if tta:
-            enable_tta(cfg)
-        return Runner.from_cfg(cfg).test()
+        with self._processes():
+            cfg = self._evaluation('test')
+            if tta:
+                enable_tta(cfg)
+            return Runner.from_cfg(cfg).test()
 
     @untrusted_files()
     def val(self) -> dict[str, float]:
         """Validate ``load_from``, or the result of the run, on the validation set."""
-        self._init_dist()
-        return Runner.from_cfg(self._evaluation('val')).val()
+        with self._processes():
+            return Runner.from_cfg(self._evaluation('val')).val()
 
     # Preparation
 
@@ -192,24 +193,13 @@ class DMTRunner:
             raise UserError(f'phase {name} needs phase(s) {" and ".join(missing)} to be complete in {self.work_dir}')
         return found
 
-    def _init_dist(self) -> None:
+    @contextmanager
+    def _processes(self) -> Iterator[None]:
+        """Within a block, work together with the other processes of the launcher, if there is one."""
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
-        launcher = self.cfg.get('launcher', 'none')
-        if launcher == 'none' or is_distributed():
-            return
-        if torch.cuda.is_available():
-            init_dist(launcher, **self.cfg.get('env_cfg', {}).get('dist_cfg', dict(backend='nccl')))
-        else:  # mmengine's init_dist requires a GPU
-            torch.distributed.init_process_group('gloo')
-
-    def _set_launcher(self, cfg: Config) -> None:
-        """Make ``cfg`` use the processes of this run."""
-        cfg.launcher = self.cfg.get('launcher', 'none')
-        if is_distributed() and not torch.cuda.is_available() and not cfg.get('model_wrapper_cfg'):
-            cfg.model_wrapper_cfg = dict(
-                type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
-                find_unused_parameters=cfg.get('find_unused_parameters', False),
-            )  # fmt: skip
+        with lost_processes_named(self.cfg):
+            join_processes(self.cfg)
+            yield
 
     @cached_property
     def _logger(self) -> MMLogger:
@@ -266,7 +256,7 @@ class DMTRunner:
             cfg.load_from = str(self.manifest.checkpoint(phase.init))
         if phase.kind == 'train':
             self._continue(cfg)
-        self._set_launcher(cfg)
+        use_processes(cfg, self.cfg)
         return cfg
 
     def _continue(self, cfg: Config) -> None:
@@ -319,5 +309,5 @@ class DMTRunner:
 
     def _evaluation(self, subset: Subset) -> Config:
         cfg = evaluation_config(self.plan, self.work_dir, subset)
-        self._set_launcher(cfg)
+        use_processes(cfg, self.cfg)
         return cfg

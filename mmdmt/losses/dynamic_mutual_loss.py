@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.dist import all_reduce
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -53,6 +54,11 @@ class DynamicMutualLoss(nn.Module):
     ``ClsHead``. Both models pass it the confidence of each pixel or image (:func:`teacher_confidence`). Without
     confidence, it is the cross-entropy over the pixels that are not ignored, or over the images.
 
+    The mean is over the valid pixels or images of the batch. If ``whole_batch`` is True, this includes the parts of the
+    batch that other processes have: the average of the processes' losses, whose gradient distributed training computes,
+    is the loss of the whole batch. All processes must then compute the loss. In a train phase,
+    :class:`~mmdmt.engine.hooks.WholeBatchHook` sets it.
+
     After a batch with confidence, ``statistics`` holds its :class:`Statistics`.
 
     Args:
@@ -89,6 +95,7 @@ class DynamicMutualLoss(nn.Module):
         self.loss_weight = loss_weight
         self.loss_name = loss_name
         self.ramp = ramp
+        self.whole_batch = False
         self.statistics: Statistics | None = None
         self._gamma_scale = 1.0
         self._batch: ServedBatch | None = None
@@ -178,6 +185,7 @@ class DynamicMutualLoss(nn.Module):
         loss, decision = dynamic_mutual_loss(
             cls_score, label, confidence, *self._gammas, self.variant,
             ignore_index=ignore_index, class_weight=class_weight, pixel_weight=weight, reduction=reduction,
+            average=_average if self.whole_batch else None,
         )  # fmt: skip
         if decision is not None:
             self.statistics = Statistics.of(decision)
@@ -210,6 +218,13 @@ def teacher_confidence(losses: Iterable[tuple[str, DynamicMutualLoss]], confiden
     finally:
         for _, loss in losses:
             loss._batch = None
+
+
+def _average(value: Tensor) -> Tensor:
+    """Average of a scalar over all processes."""
+    average = value.float()  # a mean of counts is not whole
+    all_reduce(average, 'mean')
+    return average
 
 
 def _soft_loss(

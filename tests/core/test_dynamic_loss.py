@@ -76,6 +76,16 @@ def test_reductions_by_hand():
     assert dynamic_mutual_loss(*arguments)[0].item() == pytest.approx(sum(each) / 4, abs=1e-6)
 
 
+def test_divisor_of_several_processes_by_hand():
+    """This process has 4 valid pixels, the average is 2.5."""
+    given = []
+    arguments = (*pixels(LABELS, CONFIDENCES), 2, 3)
+    loss, _ = dynamic_mutual_loss(*arguments, average=lambda total: given.append(total.item()) or torch.tensor(2.5))
+    total = -0.49 * math.log(0.7) - 0.008 * math.log(0.2) - math.log(0.1)
+    assert given == [4]
+    assert loss.item() == pytest.approx(total / 2.5, abs=1e-6)
+
+
 def test_class_and_pixel_weight_by_hand():
     arguments = (*pixels(LABELS, CONFIDENCES), 2, 3)
     each = [-0.49 * math.log(0.7), -0.008 * math.log(0.2), 0, -math.log(0.1), 0, 0]

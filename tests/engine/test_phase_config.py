@@ -160,7 +160,7 @@ def test_label_writer_options_reach_the_writer(derive):
 
 def test_hooks_of_the_phases(derive):
     cfg = derive('01_train_a', {'custom_hooks': [dict(type='EMAHook')], 'dmt.select': 'val'})
-    own = ['StepSeedHook', 'ProgressHook', 'FiniteLossHook', 'WeightedHook', 'ResumeHook', 'DMTHook', 'StopHook']
+    own = 'StepSeedHook ProgressHook WholeBatchHook FiniteLossHook WeightedHook ResumeHook DMTHook StopHook'.split()
     assert [hook.type for hook in cfg.custom_hooks] == ['EMAHook', *own]
     assert 'WeightedHook' not in [hook.type for hook in derive('00_train_a').custom_hooks]
     assert set(own) == OWN_HOOKS

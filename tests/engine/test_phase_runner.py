@@ -9,8 +9,11 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import nn
 
+from mmdmt.datasets import SeededDataset
+from mmdmt.engine import DMTRunner
 from mmdmt.engine.phase_runner import PhaseRunner, release
-from mmdmt.errors import DiskFullError
+from mmdmt.errors import DiskFullError, UserError
+from tests.ranks import ranks
 from tests.steps import LOSS
 
 
@@ -81,3 +84,22 @@ def test_checkpoint_that_the_disk_cannot_hold(monkeypatch, tmp_path, number, exp
             f'{tmp_path}/iter_4.pth cannot be written: the disk is full. It needs 3.0 MiB or more, '
         )
     assert (tmp_path / 'iter_4.pth').exists() == (expected is OSError)
+
+
+def fail_in_a_worker(cfg):
+    def fail(self, indices):
+        raise UserError('an image is missing')
+
+    SeededDataset.__getitems__ = fail
+    DMTRunner(cfg).train(phase='00_train_a')
+
+
+@pytest.mark.parametrize('persistent', [True, False])
+def test_process_ends_after_an_error_in_a_worker(tiny_config, tmp_path, persistent):
+    """At its exit, Python waits for workers that are still there; they ignore its SIGTERM, once."""
+    loader = {'train_dataloader.num_workers': 2, 'train_dataloader.persistent_workers': persistent}
+    with ranks(1, fail_in_a_worker, tiny_config(tmp_path, loader)) as (only,):
+        error = only.result(60)
+        assert 'an image is missing' in str(error)
+        only.process.join(10)
+        assert only.process.exitcode == 0

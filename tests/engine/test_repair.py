@@ -14,6 +14,7 @@ from mmdmt.engine.repair import Repair
 from mmdmt.errors import DamagedFileError, RefusedFileError, UserError
 from mmdmt.labels.maps import LabelMaps
 from mmdmt.labels.table import LabelRow, LabelTable
+from mmdmt.untrusted import read_meta
 
 PHASES = {phase.name: phase for phase in plan('self', ['a'], (0.5, 1.0))}
 NAMES = ['000000_x', '000001_y', '000002_z']
@@ -135,10 +136,7 @@ def test_used_labels_that_were_deleted_are_made_again_only_if_they_are_needed(ma
     assert todo == LABELS
     assert 'checksums.csv' in lines[0]
     commit(manifest.folder('01_label_a'), dict(phase='01_label_a', coverage=0.5))
-    folder = manifest.folder('01_train_a')
-    folder.mkdir()
-    torch.save(dict(state_dict={}), folder / 'iter_4.pth')
-    commit(folder, dict(phase='01_train_a', checkpoint='iter_4.pth'))
+    complete(manifest, '01_train_a')
     assert reopen() == (['02_label_a', '02_train_a'], [])
     assert reopen('01_label_a') == ([], [])  # by a job that comes twice
 
@@ -149,6 +147,50 @@ def test_teacher_of_lost_labels_is_needed_too(manifest, reopen):
     todo, lines = reopen()
     assert todo == ['00_train_a', *LABELS]
     assert len(lines) == 2
+
+
+def complete(manifest, name):
+    folder = manifest.folder(name)
+    folder.mkdir()
+    if PHASES[name].kind == 'train':
+        torch.save(dict(state_dict={}), folder / 'iter_4.pth')
+        commit(folder, dict(phase=name, checkpoint='iter_4.pth'))
+    else:
+        commit(folder, dict(phase=name))
+
+
+@pytest.mark.parametrize('teacher_is_lost', [True, False])
+def test_what_a_damaged_phase_was_made_from_is_needed_again(manifest, reopen, teacher_is_lost):
+    """Its labels were deleted when they were used; no phase that is left to run needs them, or their teacher."""
+    complete(manifest, '01_train_a')
+    LabelMaps(manifest.folder('01_label_a')).discard()
+    if teacher_is_lost:
+        (manifest.folder('00_train_a') / 'iter_4.pth').unlink()
+        assert reopen() == (['02_label_a', '02_train_a'], [])
+    (manifest.folder('01_train_a') / 'iter_4.pth').unlink()
+    todo, lines = reopen()
+    assert todo == [*(['00_train_a'] if teacher_is_lost else []), *LABELS]
+    assert len(lines) == 2 + teacher_is_lost
+
+
+def test_complete_run_needs_its_last_models_only(manifest, reopen):
+    for name in NEXT:
+        complete(manifest, name)
+    for name in ('00_train_a', '01_train_a'):
+        (manifest.folder(name) / 'iter_4.pth').unlink()
+    LabelMaps(manifest.folder('01_label_a')).discard()
+    assert reopen() == ([], [])
+    (manifest.folder('02_train_a') / 'iter_4.pth').unlink()
+    assert '02_train_a' in reopen()[0]
+
+
+def test_lost_record_is_not_written_anew_from_a_damaged_checkpoint(manifest, reopen):
+    """Its metadata can be read: what is zeroed are weights."""
+    folder = manifest.folder('00_train_a')
+    damage(folder / 'iter_4.pth', 'zeroed', None)
+    assert read_meta(folder / 'iter_4.pth')['dmt']['record']['checkpoint'] == 'iter_4.pth'
+    (folder / 'phase.json').unlink()
+    assert reopen()[0] == BASELINE
 
 
 def test_single_phase_says_which_other_one_is_damaged(manifest, reopen):

@@ -1,4 +1,5 @@
 import math
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from mmpretrain.structures import DataSample
 from torch.nn import functional as F
 
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss, Statistics, teacher_confidence
+from tests.ranks import on_ranks
 
 # Five pixels, two classes. In order: human; both agree; teacher wins; student wins; ignored.
 PROBABILITY = [[0.5, 0.5], [0.8, 0.2], [0.25, 0.75], [0.25, 0.75], [0.9, 0.1]]
@@ -588,3 +590,68 @@ def test_confidence_of_another_batch_of_images_is_refused():
         pytest.raises(ValueError, match=r'head LinearClsHead.*\(3,\).*\(4,\)'),
     ):
         loss(image_logits()[:3], IMAGE_LABEL[:3])
+
+
+def shared_batch(pixels):
+    """Four images of 3 classes; the last has no label at all, the others have 11, 6 and 1 of 12."""
+    generator = torch.Generator().manual_seed(3)
+    shape = (4, 3, 4) if pixels else (4,)
+    features = torch.randn(shape[0], 5, *shape[1:], generator=generator)
+    label = torch.randint(0, 3, shape, generator=generator)
+    for number, valid in enumerate((11, 6, 1, 0) if pixels else ()):
+        label[number].view(-1)[valid:] = 255
+    confidence = torch.rand(shape, generator=generator)
+    return features, label, torch.where(confidence > 0.5, 2.0, confidence)
+
+
+def share(batch, kwargs):
+    """Loss of the part of a batch that this process has, and the gradient that all processes get."""
+    number, rank = int(os.environ['WORLD_SIZE']), int(os.environ['RANK'])
+    torch.distributed.init_process_group('gloo')
+    features, label, confidence = (part[rank * 4 // number : (rank + 1) * 4 // number] for part in batch)
+    torch.manual_seed(0)
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Conv2d(5, 3, 1) if label.ndim > 1 else
+                                                      torch.nn.Linear(5, 3))  # fmt: skip
+    loss = build(confidence, gamma1=2.0, gamma2=1.0, **kwargs)
+    loss.whole_batch = True
+    value = loss(model(features), label)
+    value.backward()
+    return value.item(), [parameter.grad.tolist() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize('kwargs', [{}, {'class_weight': [0.5, 1.0, 3.0]}, {'variant': 'flip'}], ids=str)
+@pytest.mark.parametrize('pixels', [True, False])
+def test_loss_of_a_batch_does_not_depend_on_the_number_of_processes(pixels, kwargs):
+    """N is the number of valid pixels of the whole batch; a process without any gives 0, and takes part."""
+    batch = shared_batch(pixels)
+    ((whole, gradient),) = on_ranks(1, share, batch, kwargs)
+    assert whole > 0.1
+    for number in (2, 4):
+        found = on_ranks(number, share, batch, kwargs)
+        assert sum(value for value, _ in found) / number == pytest.approx(whole, rel=1e-6)
+        for _, shared in found:
+            for part, expected in zip(shared, gradient, strict=True):
+                torch.testing.assert_close(torch.tensor(part), torch.tensor(expected), rtol=1e-5, atol=1e-7)
+    if pixels:
+        assert found[-1][0] == 0
+
+
+def no_labels(batch):
+    features, label, confidence = batch
+    return share((features, torch.full_like(label, 255), confidence), {})
+
+
+def test_batch_without_any_label_on_two_processes():
+    for value, gradient in on_ranks(2, no_labels, shared_batch(pixels=True)):
+        assert value == 0
+        assert not any(torch.tensor(part).any() for part in gradient)
+
+
+def test_mean_of_one_process_is_its_own():
+    """Without a phase, such as for an analysis, other processes are not asked."""
+    loss = build(None)
+    assert not loss.whole_batch
+    scores, label, _ = random_batch()
+    alone = loss(scores, label)
+    loss.whole_batch = True
+    assert torch.equal(loss(scores, label), alone)

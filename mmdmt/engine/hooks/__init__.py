@@ -11,6 +11,7 @@ from mmdmt.engine.hooks.step_seed_hook import StepSeedHook
 from mmdmt.engine.hooks.stop_hook import StopHook
 from mmdmt.engine.hooks.time_left_hook import TimeLeftHook
 from mmdmt.engine.hooks.weighted_hook import WeightedHook
+from mmdmt.engine.hooks.whole_batch_hook import WholeBatchHook
 
 __all__ = [
     'ChannelsLastHook',
@@ -24,4 +25,5 @@ __all__ = [
     'StopHook',
     'TimeLeftHook',
     'WeightedHook',
+    'WholeBatchHook',
 ]

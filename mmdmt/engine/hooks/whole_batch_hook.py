@@ -1,0 +1,21 @@
+"""A hook that lets the losses of several processes be those of one batch."""
+
+from mmengine.dist import is_distributed
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+
+@HOOKS.register_module()
+class WholeBatchHook(Hook):
+    """Let the mean of each ``DynamicMutualLoss`` be that of the whole batch, as in the paper, not of each process.
+
+    Each process would otherwise divide by its own valid pixels, so those of a process with few of them would count
+    more. Any other module with the attribute ``whole_batch`` is treated alike.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Set ``whole_batch`` where several processes train."""
+        for module in runner.model.modules():
+            if hasattr(module, 'whole_batch'):
+                module.whole_batch = is_distributed()

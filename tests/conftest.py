@@ -125,6 +125,7 @@ def folder_config(tmp_path: Path, folder_data: Path, tiny_config: Callable):
             pipeline=copy.deepcopy(pipeline),
         )
 
+    cfg.dmt.label_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackDMTInputs')]
     cfg.dmt.labeled = dataset('labeled', cfg.train_pipeline)
     cfg.dmt.unlabeled = dataset('unlabeled', cfg.train_pipeline)
     cfg.val_dataloader.dataset = cfg.test_dataloader.dataset = dataset('val', cfg.test_pipeline)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DATA_SAMPLERS, DATASETS, MODELS, TRANSFORMS, DefaultScope
 
-from mmdmt.config_dicts import stock_model
+from mmdmt.config_dicts import dicts_in, stock_model
 from mmdmt.engine.phase_config import final_config
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import _pop_pipeline
@@ -62,6 +62,12 @@ def levels(path):
     return max((1 + levels(base) for base in bases(path)), default=0)
 
 
+def without_types_and_losses(model):
+    """What a stock model and the one of DMT have in common."""
+    head = {key: value for key, value in model['decode_head'].items() if key != 'loss_decode'}
+    return {**{key: value for key, value in model.items() if key != 'type'}, 'decode_head': head}
+
+
 def walk(node):
     """All keys and all values in a config."""
     if isinstance(node, dict):
@@ -109,6 +115,27 @@ def test_bases_stand_alone_and_are_used(name):
     assert any((ROOT / name).resolve() in [base.resolve() for base in bases(ROOT / config)] for config in CONFIGS)
 
 
+# What no toolbox has: a network, data in memory or behind lists, sizes as the paper's.
+OWN_TYPES = {
+    'DeepLabV2Head', 'WideResNet', 'ChannelsLastHook', 'DigitScenesDataset', 'DigitsDataset', 'DMTCIFAR10',
+    'ImageMaskDataset', 'SmallImageRandAugment', 'SetOriginalShape', 'ResizeLabels',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', [name for name in BASES if name.startswith(('_base_/models', '_base_/datasets'))])
+def test_models_and_data_sets_are_stock(name):
+    """Their types are those of the toolboxes, so that any method, and an ordinary run, can use them."""
+    scope = 'mmpretrain' if set(walk(load(name).to_dict())) & {'ClsDataPreprocessor', 'PackInputs'} else 'mmseg'
+    with DefaultScope.overwrite_default_scope(scope):
+        for node in dicts_in(load(name).to_dict()):
+            kind = node.get('type')
+            if kind is None or kind in ('Pretrained', 'default_collate') or kind in OWN_TYPES:
+                continue
+            found = [registry.get(kind) for registry in (MODELS, DATASETS, TRANSFORMS, DATA_SAMPLERS)]
+            modules = {cls.__module__.split('.')[0] for cls in found if cls is not None}
+            assert modules and modules <= {'mmseg', 'mmpretrain', 'mmcv', 'mmengine', 'torch'}, kind
+
+
 @pytest.mark.parametrize('name', CONFIGS)
 def test_nothing_is_left_unresolved(name):
     cfg = load(name)
@@ -141,7 +168,7 @@ def test_dmt_config(name, build):
     for model in settings.models:
         own = RunPlan.of(cfg).configs[model][None]
         kinds = {type(module).__name__ for module in build(own).modules()}
-        assert 'DynamicMutualLoss' in kinds
+        assert single or 'DynamicMutualLoss' in kinds
         stock = {type(module).__name__ for module in build(final_config(RunPlan.of(cfg), model).to_dict()).modules()}
         assert not {kind for kind in stock if kind.startswith(('DMT', 'Dynamic'))}
     labeled, unlabeled = (_pop_pipeline(copy.deepcopy(data)) for data in (settings.labeled, settings.unlabeled))
@@ -228,11 +255,11 @@ def test_voc_1464_takes_the_masks_of_voc_and_the_images_of_sbd():
 
 @pytest.mark.parametrize('name', [name for name in PUBLISHED if 'cityscapes' in name])
 def test_cityscapes_is_labeled_at_the_size_it_is_trained_at(name):
-    dmt = load(name).dmt
+    settings = DMTSettings.from_config(load(name))
     for pipeline, order in (
-        (dmt.label_pipeline, ['LoadImageFromFile', 'Resize', 'SetOriginalShape', 'PackDMTInputs']),
-        (dmt.unlabeled.pipeline, ['LoadImageFromFile', 'Resize', 'LoadDMTAnnotations', 'RandomResize']),
-        (dmt.labeled.pipeline, ['LoadImageFromFile', 'LoadDMTAnnotations', 'RandomResize']),
+        (settings.label_pipeline, ['LoadImageFromFile', 'Resize', 'SetOriginalShape', 'PackDMTInputs']),
+        (settings.unlabeled['pipeline'], ['LoadImageFromFile', 'Resize', 'LoadDMTAnnotations', 'RandomResize']),
+        (settings.labeled['pipeline'], ['LoadImageFromFile', 'LoadDMTAnnotations', 'RandomResize']),
     ):
         assert [transform['type'] for transform in pipeline][: len(order)] == order
         assert all(tuple(t['scale']) == (1024, 512) for t in pipeline if t['type'] in ('Resize', 'RandomResize'))
@@ -393,7 +420,12 @@ def test_efficientnet_oracle_learns_from_the_pool_of_dmt(data):
     assert oracle.train_dataloader.dataset == dmt.train_dataloader.dataset
     if data == 'camvid':
         assert oracle.train_dataloader.dataset == dmt.dmt.labeled == dmt.dmt.unlabeled
-    for key in ('model', 'optim_wrapper', 'custom_hooks', 'val_dataloader', 'test_dataloader'):
+    assert without_types_and_losses(oracle.model) == without_types_and_losses(first['model'])
+    # mmsegmentation divides by the weights of the valid pixels; with avg_non_ignore=True, it fails with class weights.
+    loss = oracle.model.decode_head.loss_decode
+    assert (loss.type, loss.avg_non_ignore) == ('CrossEntropyLoss', False)
+    assert loss.class_weight == first['model']['decode_head']['loss_decode']['class_weight']
+    for key in ('optim_wrapper', 'custom_hooks', 'val_dataloader', 'test_dataloader'):
         assert oracle.to_dict()[key] == first.get(key, dmt.to_dict()[key])
     assert oracle.train_cfg.max_iters == oracle.param_scheduler[0].end
 
@@ -431,13 +463,11 @@ def test_segmentation_baseline_is_the_first_phase(name):
     own, dmt = load(name.replace('dmt/', 'baselines/baseline_')), load(name)
     settings = DMTSettings.from_config(dmt)
     first = RunPlan.of(dmt).configs['a']['supervised']
-    for key in ('model', 'optim_wrapper', 'load_from'):
-        kept = own.to_dict()[key]
-        # Without pseudo labels, gamma has no meaning; one base serves all.
-        for model in [part for part in (kept, first[key]) if key == 'model']:
-            model['decode_head'].pop('loss_decode')
-        assert kept == first[key]
-    labeled = dict(settings.labeled)
+    for key in ('optim_wrapper', 'load_from'):
+        assert own.to_dict()[key] == first[key]
+    assert without_types_and_losses(own.model) == without_types_and_losses(first['model'])
+    assert own.model.decode_head.loss_decode == dict(type='CrossEntropyLoss', avg_non_ignore=True)
+    labeled = dmt.dmt.labeled.to_dict()
     if settings.split is not None:
         file = name.removesuffix('.py').split('_1_')[-1]
         labeled['ann_file'] = f'splits/{file}_labeled_0.txt'

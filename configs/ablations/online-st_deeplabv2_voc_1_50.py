@@ -1,7 +1,7 @@
 _base_ = ['../dmt/deeplabv2_voc_1_20.py', '../_base_/methods/views_seg.py']
 # Online ST: one model trains on its own confident labels of each batch, for as many steps as CBST.
 model = dict(_delete_=True, type='OnlineST', threshold=0.9, model=_base_.model)
-geometry = [transform for transform in _base_.dmt.unlabeled.pipeline if 'DMT' not in transform.type]
+geometry = [transform for transform in _base_.dmt.unlabeled.pipeline if transform.type not in _base_.of_labels]
 dmt = dict(
     split=dict(ratio=50, split_id=2),  # 211 labeled images, the split of Table 7
     supervised=dict(epochs=212),

@@ -16,5 +16,5 @@ data_preprocessor = dict(size=crop_size, size_divisor=None)
 # have IoU 0 after 600 steps.
 class_weight = [0.4, 0.3, 1.7, 0.3, 0.7, 0.7, 1.6, 1.9, 1.0, 1.6, 3.2]
 model = dict(
-    data_preprocessor=data_preprocessor, decode_head=dict(loss_decode=dict(class_weight=class_weight)))
+    data_preprocessor=data_preprocessor, decode_head=dict(loss_decode=dict(class_weight=class_weight, avg_non_ignore=False)))
 optim_wrapper = dict(optimizer=dict(lr=3e-4))

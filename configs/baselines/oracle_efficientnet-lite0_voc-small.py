@@ -10,5 +10,5 @@ data_preprocessor = dict(size=_base_.crop_size, size_divisor=None)
 class_weight = [0.3] + [1.0] * 20
 model = dict(
     data_preprocessor=data_preprocessor,
-    decode_head=dict(num_classes=21, loss_decode=dict(class_weight=class_weight)))
+    decode_head=dict(num_classes=21, loss_decode=dict(class_weight=class_weight, avg_non_ignore=False)))
 optim_wrapper = dict(optimizer=dict(lr=3e-4))

@@ -3,9 +3,14 @@ _base_ = [
     '../_base_/datasets/cifar10.py',  # all training images are labeled
     '../_base_/schedules/sgd_cosine.py',
     '../_base_/default_runtime_cls.py',
+    '../_base_/methods/dmt_cls.py',  # mixup
 ]
 # The Oracle of wrn10-1_cifar10_400.
-model = dict(backbone=dict(depth=10, width=1), head=dict(in_channels=64), mixup=dict(dominant=False))
+model = dict(
+    _base_.dynamic,
+    backbone=dict(depth=10, width=1),
+    head=dict(_base_.dynamic.head, in_channels=64),
+    mixup=dict(alpha=0.75, dominant=False))
 train_dataloader = dict(
     batch_size=64, num_workers=0, persistent_workers=False, dataset=dict(pipeline=_base_.mild_pipeline))
 val_dataloader = dict(num_workers=0, persistent_workers=False)

@@ -3,12 +3,15 @@ _base_ = [
     '../_base_/datasets/cityscapes.py',
     '../_base_/schedules/sgd_poly.py',
     '../_base_/default_runtime_seg.py',
+    '../_base_/methods/dmt_seg.py',
 ]
 runner_type = 'DMTRunner'
 data_preprocessor = dict(size=(256, 512))
+loss = dict(_base_.dynamic_loss, gamma1=3.0, gamma2=3.0)
 model = dict(
+    type='DMTEncoderDecoder',
     data_preprocessor=data_preprocessor,
-    decode_head=dict(num_classes=19, loss_decode=dict(gamma1=3.0, gamma2=3.0)))
+    decode_head=dict(num_classes=19, loss_decode=dict(loss, _delete_=True)))
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
 dmt = dict(
     split=dict(ratio=8),  # 371 labeled images

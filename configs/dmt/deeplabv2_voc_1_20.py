@@ -3,8 +3,10 @@ _base_ = [
     '../_base_/datasets/voc12.py',
     '../_base_/schedules/sgd_poly.py',  # lr 1e-3
     '../_base_/default_runtime_seg.py',
+    '../_base_/methods/dmt_seg.py',
 ]
 runner_type = 'DMTRunner'
+model = dict(type='DMTEncoderDecoder', decode_head=dict(loss_decode=dict(_delete_=True, **_base_.dynamic_loss)))
 dmt = dict(
     split=dict(ratio=20),  # 530 labeled images
     models=dict(

@@ -1,11 +1,5 @@
-_base_ = ['./deeplabv3plus_r101_voc_1_8.py']
-# The "original" split: 92 of VOC's own 1,464 training images are labeled, in data_root/splits/pascal.
-pool = dict(
-    type='VOCImageMaskList',
-    data_root=_base_.data_root,
-    pipeline=_base_.train_pipeline)
+_base_ = ['./deeplabv3plus_r101_voc_original_1464.py']
 dmt = dict(
-    split=None,  # with given lists, both models see all labeled images: they differ by their heads and batches
-    labeled=dict(_delete_=True, ann_file='splits/pascal/92/labeled.txt', **pool),
-    unlabeled=dict(_delete_=True, ann_file='splits/pascal/92/unlabeled.txt', **pool),
+    labeled=dict(ann_file='splits/pascal/92/labeled.txt'),
+    unlabeled=dict(ann_file='splits/pascal/92/unlabeled.txt'),
     supervised=dict(epochs=322))

@@ -3,8 +3,11 @@ _base_ = [
     '../_base_/datasets/digits.py',  # 40 labeled, 600 unlabeled, 200 validation scenes
     '../_base_/schedules/sgd_poly.py',
     '../_base_/default_runtime_seg.py',
+    '../_base_/methods/dmt_seg.py',
 ]
 runner_type = 'DMTRunner'
+loss = dict(_base_.dynamic_loss, gamma1=2.0, gamma2=2.0)
+model = dict(type='DMTEncoderDecoder', decode_head=dict(loss_decode=dict(loss, _delete_=True)))
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.1))
 dmt = dict(
     # The two models differ only by their seeds: different initial weights, different batches.

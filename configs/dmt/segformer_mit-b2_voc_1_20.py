@@ -3,13 +3,15 @@ _base_ = [
     '../_base_/datasets/voc12.py',
     '../_base_/schedules/sgd_poly.py',  # the optimizer is replaced, the schedule gets a warm-up
     '../_base_/default_runtime_seg.py',
+    '../_base_/methods/dmt_seg.py',
 ]
 runner_type = 'DMTRunner'
 # MiT-B2 instead of B0.
 checkpoint = 'https://mmassets.onedl.ai/mmsegmentation/v0.5/pretrain/segformer/mit_b2_20220624-66e8bf70.pth'
 model = dict(
+    type='DMTEncoderDecoder',
     backbone=dict(embed_dims=64, num_layers=[3, 4, 6, 3], init_cfg=dict(checkpoint=checkpoint)),
-    decode_head=dict(in_channels=[64, 128, 320, 512]))
+    decode_head=dict(in_channels=[64, 128, 320, 512], loss_decode=dict(_delete_=True, **_base_.dynamic_loss)))
 # The optimizer of SegFormer. With pseudo labels, half the learning rate of the baseline, as in the paper.
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=3e-5, betas=(0.9, 0.999), weight_decay=0.01),

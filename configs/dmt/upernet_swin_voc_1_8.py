@@ -3,8 +3,14 @@ _base_ = [
     '../_base_/datasets/voc12.py',
     '../_base_/schedules/sgd_poly.py',  # the optimizer is replaced, the schedule gets a warm-up
     '../_base_/default_runtime_seg.py',
+    '../_base_/methods/dmt_seg.py',
 ]
 runner_type = 'DMTRunner'
+loss = _base_.dynamic_loss
+model = dict(
+    type='DMTEncoderDecoder',
+    decode_head=dict(loss_decode=dict(loss, _delete_=True)),
+    auxiliary_head=dict(loss_decode=dict(loss, _delete_=True, loss_weight=0.4)))
 # The optimizer of Swin. With pseudo labels, half the learning rate of the baseline, as in the paper.
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=3e-5, betas=(0.9, 0.999), weight_decay=0.01),

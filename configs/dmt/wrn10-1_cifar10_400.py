@@ -3,11 +3,13 @@ _base_ = [
     '../_base_/datasets/cifar10.py',  # a part of CIFAR-10 is enough
     '../_base_/schedules/sgd_cosine.py',
     '../_base_/default_runtime_cls.py',
+    '../_base_/methods/dmt_cls.py',
 ]
 runner_type = 'DMTRunner'
 # For CPUs: a small network, 400 labels, short phases. Each phase continues the model of the last one (`self`). A new
 # model in each phase (`chain`, as in the paper) needs as many steps as the first phase.
-model = dict(backbone=dict(depth=10, width=1), head=dict(in_channels=64))
+model = dict(
+    _base_.dynamic, backbone=dict(depth=10, width=1), head=dict(_base_.dynamic.head, in_channels=64))
 train_dataloader = dict(batch_size=64, num_workers=0, dataset=dict(pipeline=_base_.mild_pipeline))
 val_dataloader = dict(num_workers=0)
 test_dataloader = dict(num_workers=0)

@@ -3,8 +3,10 @@ _base_ = [
     '../_base_/datasets/digits_cls.py',  # 1,078 images to train on, 270 for validation, 449 to test
     '../_base_/schedules/sgd_cosine.py',
     '../_base_/default_runtime_cls.py',
+    '../_base_/methods/dmt_cls.py',
 ]
 runner_type = 'DMTRunner'
+model = _base_.dynamic
 custom_hooks = [dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.02, update_buffers=True)]
 dmt = dict(
     split=dict(num_labeled=50),

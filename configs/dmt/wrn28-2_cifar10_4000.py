@@ -3,8 +3,10 @@ _base_ = [
     '../_base_/datasets/cifar10.py',
     '../_base_/schedules/sgd_cosine.py',  # lr 0.1
     '../_base_/default_runtime_cls.py',
+    '../_base_/methods/dmt_cls.py',
 ]
 runner_type = 'DMTRunner'
+model = _base_.dynamic
 dmt = dict(
     split=dict(num_labeled=4000),
     scheme='chain',

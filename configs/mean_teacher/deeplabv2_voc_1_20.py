@@ -1,14 +1,25 @@
-_base_ = ['../dmt/deeplabv2_voc_1_20.py', '../_base_/methods/views_seg.py']
+_base_ = [
+    '../_base_/models/deeplabv2_r101-d8.py',
+    '../_base_/datasets/voc12.py',
+    '../_base_/schedules/sgd_poly.py',
+    '../_base_/default_runtime_seg.py',
+    '../_base_/methods/views_seg.py',
+]
+runner_type = 'DMTRunner'
 # Mean Teacher, in the form of PixelSSL: logits are compared.
-model = dict(_delete_=True, type='MeanTeacher', distance='logit', weight=1.0, ramp=0.15, teacher_momentum=0.99, warm=True, model=_base_.model)
-geometry = [transform for transform in _base_.dmt.unlabeled.pipeline if 'DMT' not in transform.type]
+model = dict(
+    _delete_=True, type='MeanTeacher', distance='logit', weight=1.0, ramp=0.15, teacher_momentum=0.99, warm=True,
+    model=_base_.model)
+geometry = [transform for transform in _base_.dmt.unlabeled.pipeline if transform.type not in _base_.of_labels]
 dmt = dict(
+    split=dict(ratio=20),  # 530 labeled images
     unlabeled=dict(pipeline=[*geometry, _base_.teacher_student]),
     scheme='single',
     models=dict(
-        _delete_=True,
         a=dict(
             load_from='pretrained/deeplabv2_r101_coco_voc.pth',
             weights_help=_base_.coco_weights.weights_help,
             model=dict(model=_base_.coco_weights.model))),
-    semi=dict(epochs=20))  # as many steps and images as all phases of DMT after the baseline
+    supervised=dict(epochs=134, optim_wrapper=dict(optimizer=dict(lr=2e-3))),
+    # As many steps and images as all phases of DMT after the baseline.
+    semi=dict(epochs=20, labeled_per_batch=1, unlabeled_per_batch=7))

@@ -1,16 +1,5 @@
-_base_ = ['../dmt/deeplabv2_voc_1_20.py', '../_base_/methods/views_seg.py']
-# Mean Teacher, in the form of PixelSSL: logits are compared.
-model = dict(_delete_=True, type='MeanTeacher', distance='logit', weight=1.0, ramp=0.15, teacher_momentum=0.99, warm=True, model=_base_.model)
-geometry = [transform for transform in _base_.dmt.unlabeled.pipeline if 'DMT' not in transform.type]
+_base_ = ['./deeplabv2_voc_1_20.py']
 dmt = dict(
     split=dict(ratio=8),  # 1,322 labeled images
-    unlabeled=dict(pipeline=[*geometry, _base_.teacher_student]),
-    scheme='single',
-    models=dict(
-        _delete_=True,
-        a=dict(
-            load_from='pretrained/deeplabv2_r101_coco_voc.pth',
-            weights_help=_base_.coco_weights.weights_help,
-            model=dict(model=_base_.coco_weights.model))),
     supervised=dict(epochs=85),
-    semi=dict(epochs=25))  # as many steps and images as all phases of DMT after the baseline
+    semi=dict(epochs=25))

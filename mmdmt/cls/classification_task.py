@@ -30,6 +30,13 @@ class ClassificationTask:
         'DynamicMutualLoss': dict(type='CrossEntropyLoss'),
     }
     own_arguments = frozenset({'mixup'})
+    scope = 'mmpretrain'
+    transforms = {'PackInputs': 'PackDMTInputs'}
+    packing = 'PackDMTInputs'
+    heads = ('head',)
+    loss_key = 'loss'
+    loss: Mapping[str, Any] = dict(gamma1=4.0, gamma2=4.0, ramp=True)  # of the paper
+    other_heads: tuple[str, ...] = ()
 
     check_labeled = staticmethod(label_checks.check_labeled)
     classes_shown = staticmethod(label_checks.classes_shown)

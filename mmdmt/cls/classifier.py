@@ -83,7 +83,7 @@ class DMTImageClassifier(KnowsOrigin, ImageClassifier):
         """Compute the losses of a batch of images [N, ...]; add statistics of its pseudo labels for the log.
 
         Raises:
-            ValueError: if an image has no confidence, or not exactly one label.
+            ValueError: if only some images have a confidence, or if one has not exactly one label.
         """
         label, confidence = _stack_labels(data_samples)
         if self.mixup is None:
@@ -154,12 +154,15 @@ class DMTImageClassifier(KnowsOrigin, ImageClassifier):
 
 
 def _stack_labels(data_samples: list[DataSample]) -> tuple[Tensor, Tensor]:
-    """Stack labels int64 [N] and confidences float32 [N] of a batch."""
+    """Stack labels int64 [N] and confidences float32 [N] of a batch; if no image has a confidence, all are human."""
+    human = not any('gt_confidence' in sample for sample in data_samples)
     for sample in data_samples:
-        if 'gt_confidence' not in sample or sample.gt_label.numel() != 1:
+        if not (human or 'gt_confidence' in sample) or sample.get('gt_label') is None or sample.gt_label.numel() != 1:
             raise ValueError(
                 f'image {sample.get("img_path", "")!r} needs gt_confidence and exactly one gt_label: use PackDMTInputs '
                 'in the pipelines of both the labeled and the unlabeled dataset'
             )
     label = torch.cat([sample.gt_label for sample in data_samples])
+    if human:
+        return label, torch.full_like(label, HUMAN, dtype=torch.float32)
     return label, torch.stack([sample.gt_confidence for sample in data_samples])

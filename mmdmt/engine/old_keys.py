@@ -90,7 +90,8 @@ def _move_ramp(cfg: Config) -> None:
     if not isinstance(ramp, bool):
         raise UserError(f'dmt.gamma_ramp must be True or False, got {ramp!r}')
     _say('dmt.gamma_ramp', f'ramp={ramp} of DynamicMutualLoss')
-    for loss in dicts_of_type(cfg._cfg_dict, 'DynamicMutualLoss'):
+    losses = list(dicts_of_type([cfg.get('model'), cfg.dmt], 'DynamicMutualLoss'))
+    for loss in losses or [cfg.dmt.setdefault('loss', {})]:
         loss['ramp'] = ramp
 
 

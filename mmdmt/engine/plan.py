@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmdmt.config_dicts import merge, stock_model
 from mmdmt.core.schedule import Phase
 from mmdmt.engine import old_keys
+from mmdmt.engine.from_stock import with_dynamic_loss
 from mmdmt.engine.settings import STAGES, DMTSettings, Overrides, Stage
 from mmdmt.engine.task import Task, task_of
 from mmdmt.errors import UserError
@@ -59,6 +60,10 @@ class RunPlan:
         configs = {
             model: {stage: _model_config(base, settings, model, stage) for stage in stages} for model in settings.models
         }
+        if settings.scheme != 'single':
+            _use_dynamic_losses(configs, settings.loss, task_of(cfg))
+        elif settings.loss:
+            raise UserError("dmt.loss has no effect with dmt.scheme='single': set the arguments of the method")
         _check_known_keys(cfg)
         for model, config in configs.items():
             _check_batch(config['supervised'], model)
@@ -116,6 +121,20 @@ def _model_config(base: Mapping, settings: DMTSettings, model: str, stage: Stage
             )
         result = merge(result, {key: value for key, value in layer.items() if key in Overrides.model_fields})
     return _of_method(result, stage)
+
+
+def _use_dynamic_losses(configs: Mapping[str, Mapping[Stage | None, dict]], arguments: Mapping, task: Task) -> None:
+    """Turn the stock models into those of DMT, in place."""
+    stock = False
+    for config in [config for stages in configs.values() for config in stages.values()]:
+        model = with_dynamic_loss(config.get('model') or {}, arguments, task)
+        if model is not None:
+            stock, config['model'] = True, model
+    if arguments and not stock:
+        raise UserError(
+            f'dmt.loss={dict(arguments)!r} has no effect, since no model is a stock model: set these arguments in the '
+            'DynamicMutualLoss of the models'
+        )
 
 
 def _of_method(config: dict, stage: Stage | None) -> dict:

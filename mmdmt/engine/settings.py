@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from mmdmt.checked import Checked, NotNegativeInt, Positive, PositiveInt, check_keys
 from mmdmt.config_dicts import merge
 from mmdmt.core.schedule import Phase, Scheme, plan
+from mmdmt.engine.from_stock import DATA_KEYS, with_data
 from mmdmt.engine.task import Task, task_of
 from mmdmt.errors import UserError
 
@@ -96,7 +97,6 @@ class ModelOverrides(Overrides):
     """A checkpoint of this model, trained on labeled data; replaces the training of the first phase."""
 
 
-DATA_KEYS = ('labeled', 'unlabeled', 'label_pipeline')
 LENGTH_KEYS = frozenset(SemiStage.model_fields) - frozenset(Overrides.model_fields) - frozenset(DATA_KEYS)
 STAGES: dict[Stage, type[SupervisedStage]] = {'supervised': SupervisedStage, 'semi': SemiStage}
 
@@ -125,11 +125,13 @@ class DMTSettings(Checked):
     models: dict[str, dict]
     """Name -> :class:`ModelOverrides`; a ``model`` with a ``type`` replaces the config's, others are merged into it."""
     labeled: dict
-    """Dataset config of the labeled images, with their training pipeline."""
+    """Dataset config of the labeled images, with their training pipeline; default: ``train_dataloader.dataset``."""
     unlabeled: dict
-    """Dataset config of the unlabeled images, with their training pipeline."""
+    """Dataset config of the unlabeled images, with their training pipeline; default with ``split``: ``labeled``."""
     label_pipeline: SequenceOf = []
-    """Transforms that load the images to label; not used by ``single``."""
+    """Transforms that load the images to label, by default as test images are loaded; not used by ``single``."""
+    loss: dict = {}
+    """Arguments of the ``DynamicMutualLoss`` of stock models (:mod:`mmdmt.engine.from_stock`)."""
     supervised: dict = {}
     """See :class:`SupervisedStage`; ``single`` works without: it then has one phase only."""
     semi: dict
@@ -172,7 +174,8 @@ class DMTSettings(Checked):
         """
         if not isinstance(cfg.get('dmt'), Mapping):
             raise UserError('the config has no `dmt` dict: it is not a DMT config')
-        task, dmt = task_of(cfg), copy.deepcopy(cfg.dmt.to_dict())
+        task = task_of(cfg)
+        dmt = with_data(copy.deepcopy(cfg.dmt.to_dict()), copy.deepcopy(cfg.to_dict()), task)
         single = dmt.get('scheme') == 'single'
         for name in ('models', 'labeled', 'unlabeled', 'semi', *(() if single else ('label_pipeline', 'supervised'))):
             if dmt.get(name) in (None, {}, [], ()):

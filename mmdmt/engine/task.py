@@ -28,6 +28,13 @@ class Task(Protocol):
     ``store``: name of its label store, see :mod:`mmdmt.labels.stores`.
     ``stock_types``: type of a model or loss of this package -> stock type with the same predictions.
     ``own_arguments``: arguments that these stock models do not have.
+    ``scope``: the ``default_scope`` of its configs.
+    ``transforms``: stock transform -> the one that also carries the confidence of labels.
+    ``packing``: the one of these that packs.
+    ``heads``: keys of a model with its heads.
+    ``loss_key``: key of a head with its loss.
+    ``loss``: arguments of the dynamic loss of a stock model.
+    ``other_heads``: stock heads whose cross-entropy does not compare classes.
     """
 
     metric: str
@@ -38,6 +45,13 @@ class Task(Protocol):
     store: str
     stock_types: Mapping[str, Mapping[str, Any]]
     own_arguments: frozenset[str]
+    scope: str
+    transforms: Mapping[str, str]
+    packing: str
+    heads: tuple[str, ...]
+    loss_key: str
+    loss: Mapping[str, Any]
+    other_heads: tuple[str, ...]
 
     def num_classes(self, model: Mapping) -> int:
         """Number of classes of a model config; ValueError if the config does not set it."""

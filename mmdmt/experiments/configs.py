@@ -59,11 +59,19 @@ def dmt_config(plan: ExperimentPlan, data_set: str, seed: int, method: str | Non
     cfg = _read(path, own.data_root, own.options)
     if method is not None:
         cfg.merge_from_dict(dict(plan.methods[method].options))
-        for loss in dicts_of_type(cfg._cfg_dict, 'DynamicMutualLoss'):
-            loss.update(plan.methods[method].loss)
+        _set_loss(cfg, plan.methods[method].loss)
     keys = plan.seed_keys or ('randomness.seed', *(['dmt.split.split_id'] if cfg.dmt.get('split') else []))
     cfg.merge_from_dict(dict.fromkeys(keys, seed))
     return cfg
+
+
+def _set_loss(cfg: Config, arguments: Mapping[str, Any]) -> None:
+    """Set arguments of every dynamic loss, also of those that stock models get."""
+    losses = list(dicts_of_type([cfg.get('model'), cfg.dmt], 'DynamicMutualLoss'))
+    for loss in losses:
+        loss.update(arguments)
+    if arguments and not losses:
+        cfg.merge_from_dict({'dmt.loss': dict(arguments)})
 
 
 def job_config(

@@ -39,6 +39,13 @@ class SegmentationTask:
         'DynamicMutualLoss': dict(type='CrossEntropyLoss', avg_non_ignore=True),
     }
     own_arguments: frozenset[str] = frozenset()
+    scope = 'mmseg'
+    transforms = {'LoadAnnotations': 'LoadDMTAnnotations', 'PackSegInputs': 'PackDMTInputs'}
+    packing = 'PackDMTInputs'
+    heads = ('decode_head', 'auxiliary_head')
+    loss_key = 'loss_decode'
+    loss: Mapping[str, Any] = {}
+    other_heads = ('STDCHead',)  # learns boundaries
 
     check_pipeline = staticmethod(mask_checks.check_pipeline)
     check_labeled = staticmethod(mask_checks.check_labeled)

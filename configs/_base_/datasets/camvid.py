@@ -7,13 +7,12 @@ metainfo = dict(
              [192, 128, 128], [64, 64, 128], [64, 0, 128], [64, 64, 0], [0, 128, 192]])
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadDMTAnnotations'),
+    dict(type='LoadAnnotations'),
     dict(type='RandomResize', scale=(240, 180), ratio_range=(0.75, 1.5), keep_ratio=True),
     dict(type='RandomCrop', crop_size=(160, 160)),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDMTInputs'),
+    dict(type='PackSegInputs'),
 ]
-label_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackDMTInputs')]
 test_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
 pool = dict(
     type='BaseSegDataset',
@@ -47,4 +46,4 @@ test_dataloader = dict(
         val_dataloader['dataset'],
         ann_file='test.txt',
         data_prefix=dict(img_path='images/test', seg_map_path='annotations/test')))
-dmt = dict(labeled=pool, unlabeled=pool, label_pipeline=label_pipeline)
+dmt = dict(labeled=pool, unlabeled=pool)

@@ -6,16 +6,15 @@ train_pipeline = [
     dict(type='RandomCrop', crop_size=32, padding=4, pad_val=(128, 128, 128)),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='SmallImageRandAugment', ranges='published'),
-    dict(type='PackDMTInputs'),
+    dict(type='PackInputs'),
 ]
 # The milder ranges of mmpretrain, for configs that are not the paper's.
 mild_pipeline = [
     dict(type='RandomCrop', crop_size=32, padding=4),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='SmallImageRandAugment', ranges='mild'),
-    dict(type='PackDMTInputs'),
+    dict(type='PackInputs'),
 ]
-label_pipeline = [dict(type='PackDMTInputs')]
 test_pipeline = [dict(type='PackInputs')]
 train_dataloader = dict(
     batch_size=512,
@@ -40,5 +39,4 @@ test_dataloader = dict(
     dataset=dict(type=dataset_type, data_root=data_root, subset='test', pipeline=test_pipeline, test_mode=True))
 dmt = dict(
     labeled=dict(type=dataset_type, data_root=data_root, subset='train', pipeline=train_pipeline),
-    unlabeled=dict(type=dataset_type, data_root=data_root, subset='train', pipeline=train_pipeline),
-    label_pipeline=label_pipeline)
+    unlabeled=dict(type=dataset_type, data_root=data_root, subset='train', pipeline=train_pipeline))

@@ -5,21 +5,15 @@ augmentation = [
     dict(type='RandomResize', scale=(1024, 512), ratio_range=(0.5, 1.5), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDMTInputs'),
+    dict(type='PackSegInputs'),
 ]
 # Human labels have the size of the files, pseudo labels the size at which images are labeled.
-train_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadDMTAnnotations'), *augmentation]
+train_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), *augmentation]
 pseudo_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(1024, 512), keep_ratio=True),
-    dict(type='LoadDMTAnnotations'),
+    dict(type='LoadAnnotations'),
     *augmentation,
-]
-label_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(1024, 512), keep_ratio=True),
-    dict(type='SetOriginalShape'),
-    dict(type='PackDMTInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -52,4 +46,4 @@ val_dataloader = dict(
         pipeline=test_pipeline,
         test_mode=True))
 test_dataloader = val_dataloader
-dmt = dict(labeled=pool, unlabeled=dict(pool, pipeline=pseudo_pipeline), label_pipeline=label_pipeline)
+dmt = dict(labeled=pool, unlabeled=dict(pool, pipeline=pseudo_pipeline))

@@ -1,13 +1,12 @@
 # The embedded demo data: scenes of scikit-learn's handwritten digits, rendered in memory.
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadDMTAnnotations'),
+    dict(type='LoadAnnotations'),
     # No flip: a mirrored digit is not a digit.
     dict(type='RandomResize', scale=(64, 64), ratio_range=(1.0, 1.3), keep_ratio=True),
     dict(type='RandomCrop', crop_size=(64, 64)),
-    dict(type='PackDMTInputs'),
+    dict(type='PackSegInputs'),
 ]
-label_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackDMTInputs')]
 test_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
 labeled = dict(type='DigitScenesDataset', subset='labeled', pipeline=train_pipeline)
 train_dataloader = dict(
@@ -20,5 +19,4 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 dmt = dict(
     labeled=labeled,
-    unlabeled=dict(type='DigitScenesDataset', subset='unlabeled', pipeline=train_pipeline),
-    label_pipeline=label_pipeline)
+    unlabeled=dict(type='DigitScenesDataset', subset='unlabeled', pipeline=train_pipeline))

@@ -14,9 +14,8 @@ train_pipeline = [
     dict(
         type='RandAugment', policies=operations, num_policies=1, magnitude_level=10, magnitude_std='inf',
         hparams=dict(pad_val=0)),
-    dict(type='PackDMTInputs'),
+    dict(type='PackInputs'),
 ]
-label_pipeline = [dict(type='PackDMTInputs')]
 test_pipeline = [dict(type='PackInputs')]
 train_dataloader = dict(
     batch_size=64,
@@ -38,5 +37,4 @@ test_dataloader = dict(
     dataset=dict(type='DigitsDataset', subset='test', pipeline=test_pipeline, test_mode=True))
 dmt = dict(
     labeled=dict(type='DigitsDataset', subset='train', pipeline=train_pipeline),
-    unlabeled=dict(type='DigitsDataset', subset='train', pipeline=train_pipeline),
-    label_pipeline=label_pipeline)
+    unlabeled=dict(type='DigitsDataset', subset='train', pipeline=train_pipeline))

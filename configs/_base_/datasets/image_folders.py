@@ -8,13 +8,7 @@ train_pipeline = [
     dict(
         type='RandAugment', policies='timm_increasing', num_policies=1, magnitude_level=10, magnitude_std='inf',
         hparams=dict(pad_val=(128, 128, 128))),
-    dict(type='PackDMTInputs'),
-]
-label_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='ResizeEdge', scale=256, edge='short'),
-    dict(type='CenterCrop', crop_size=224),
-    dict(type='PackDMTInputs'),
+    dict(type='PackInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -41,5 +35,4 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 dmt = dict(
     labeled=labeled,
-    unlabeled=dict(folder, data_prefix='unlabeled', with_label=False, pipeline=train_pipeline),
-    label_pipeline=label_pipeline)
+    unlabeled=dict(folder, data_prefix='unlabeled', with_label=False, pipeline=train_pipeline))

@@ -7,13 +7,12 @@ data_prefix = dict(img_path='images', seg_map_path='masks')
 resize = dict(scale=(512, 512), keep_ratio=True)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadDMTAnnotations'),
+    dict(type='LoadAnnotations'),
     dict(type='RandomResize', ratio_range=(0.5, 1.5), **resize),
     dict(type='RandomCrop', crop_size=(321, 321)),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDMTInputs'),
+    dict(type='PackSegInputs'),
 ]
-label_pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', **resize), dict(type='PackDMTInputs')]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', **resize),
@@ -47,5 +46,4 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 dmt = dict(
     labeled=labeled,
-    unlabeled=dict(labeled, ann_file='splits/unlabeled.txt'),
-    label_pipeline=label_pipeline)
+    unlabeled=dict(labeled, ann_file='splits/unlabeled.txt'))

@@ -3,14 +3,13 @@ data_root = 'data/VOCdevkit/VOC2012'
 crop_size = (321, 321)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadDMTAnnotations'),
+    dict(type='LoadAnnotations'),
     # Nearly all images are 500 pixels long, so this equals the paper's random scale 0.5-1.5.
     dict(type='RandomResize', scale=(500, 500), ratio_range=(0.5, 1.5), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDMTInputs'),
+    dict(type='PackSegInputs'),
 ]
-label_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackDMTInputs')]
 test_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
 pool = dict(
     type='PascalVOCDataset',
@@ -37,4 +36,4 @@ val_dataloader = dict(
         pipeline=test_pipeline,
         test_mode=True))
 test_dataloader = val_dataloader
-dmt = dict(labeled=pool, unlabeled=pool, label_pipeline=label_pipeline)
+dmt = dict(labeled=pool, unlabeled=pool)

@@ -3,13 +3,12 @@ data_root = 'data/voc_small'
 crop_size = (128, 128)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadDMTAnnotations'),
+    dict(type='LoadAnnotations'),
     dict(type='RandomResize', scale=(160, 160), ratio_range=(0.75, 1.5), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDMTInputs'),
+    dict(type='PackSegInputs'),
 ]
-label_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackDMTInputs')]
 test_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
 # Every fourth image of `train` is labeled; the others and every sixth of `aug` (masks of SBD) are not.
 train = dict(
@@ -49,5 +48,4 @@ dmt = dict(
     labeled=dict(train, indices=list(range(0, 437, 4))),
     unlabeled=dict(
         type='ConcatDataset',
-        datasets=[dict(train, indices=[number for number in range(437) if number % 4]), aug]),
-    label_pipeline=label_pipeline)
+        datasets=[dict(train, indices=[number for number in range(437) if number % 4]), aug]))

@@ -1,4 +1,5 @@
 # Views of unlabeled images for the methods of mmdmt.methods: the last transform of their pipeline, after the geometry.
+of_labels = ('LoadAnnotations', 'PackSegInputs')  # transforms that these images do not have
 pack = dict(type='PackSegInputs')
 one_view = dict(type='Views', pack=pack, weak=[])
 weak_strong = dict(one_view, strong=[dict(type='StrongColor')])

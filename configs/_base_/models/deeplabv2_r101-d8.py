@@ -17,7 +17,7 @@ coco_weights = dict(
 imagenet_weights = dict(
     model=dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101'))))
 model = dict(
-    type='DMTEncoderDecoder',
+    type='EncoderDecoder',
     data_preprocessor=data_preprocessor,
     backbone=dict(
         type='ResNet',
@@ -35,6 +35,6 @@ model = dict(
         in_index=0,
         num_classes=21,
         align_corners=True,  # 321 = 8 * 40 + 1: the corners of logits and image coincide
-        loss_decode=dict(type='DynamicMutualLoss', gamma1=5.0, gamma2=5.0)),
+        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

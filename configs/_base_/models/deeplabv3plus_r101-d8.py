@@ -10,7 +10,7 @@ data_preprocessor = dict(
 weights_help = (
     'open-mmlab://resnet101_v1c is https://mmassets.onedl.ai/pretrain/third_party/resnet101_v1c-e67eebb6.pth.')
 model = dict(
-    type='DMTEncoderDecoder',
+    type='EncoderDecoder',
     data_preprocessor=data_preprocessor,
     backbone=dict(
         type='ResNetV1c',
@@ -36,7 +36,7 @@ model = dict(
         num_classes=21,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=dict(type='DynamicMutualLoss', gamma1=5.0, gamma2=5.0)),
+        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
     auxiliary_head=dict(
         type='FCNHead',
         in_channels=1024,
@@ -48,6 +48,6 @@ model = dict(
         num_classes=21,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=dict(type='DynamicMutualLoss', gamma1=5.0, gamma2=5.0, loss_weight=0.4)),
+        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True, loss_weight=0.4)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

@@ -18,7 +18,7 @@ lite1 = dict(
         backbone=dict(
             model_name='tf_efficientnet_lite1', init_cfg=dict(checkpoint='pretrained/efficientnet_lite1.pth'))))
 model = dict(
-    type='DMTEncoderDecoder',
+    type='EncoderDecoder',
     data_preprocessor=data_preprocessor,
     backbone=dict(
         type='TIMMBackbone',
@@ -36,7 +36,7 @@ model = dict(
         num_classes=11,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=dict(type='DynamicMutualLoss', gamma1=2.0, gamma2=2.0)),
+        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
 # This makes a step about a fifth shorter (one CPU thread).

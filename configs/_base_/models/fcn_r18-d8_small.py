@@ -8,7 +8,7 @@ data_preprocessor = dict(
     seg_pad_val=255,
     size_divisor=1)
 model = dict(
-    type='DMTEncoderDecoder',
+    type='EncoderDecoder',
     data_preprocessor=data_preprocessor,
     backbone=dict(
         type='ResNet',
@@ -33,6 +33,6 @@ model = dict(
         num_classes=11,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=dict(type='DynamicMutualLoss', gamma1=2.0, gamma2=2.0)),
+        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

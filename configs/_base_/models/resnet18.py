@@ -1,9 +1,8 @@
-# A stock model of mmpretrain; DMT only needs its own model type and loss of the head.
+# ResNet-18 (arXiv 1512.03385).
 model = dict(
-    type='DMTImageClassifier',
+    type='ImageClassifier',
     data_preprocessor=dict(
         type='ClsDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True),
-    mixup=dict(alpha=0.75, dominant=True),
     backbone=dict(
         type='ResNet', depth=18, num_stages=4, out_indices=(3,),
         init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18')),
@@ -12,4 +11,4 @@ model = dict(
         type='LinearClsHead',
         num_classes=10,
         in_channels=512,
-        loss=dict(type='DynamicMutualLoss', gamma1=4.0, gamma2=4.0, ramp=True)))
+        loss=dict(type='CrossEntropyLoss')))

@@ -8,7 +8,7 @@ data_preprocessor = dict(
     seg_pad_val=255,
     size=(321, 321))
 model = dict(
-    type='DMTEncoderDecoder',
+    type='EncoderDecoder',
     data_preprocessor=data_preprocessor,
     backbone=dict(
         type='MixVisionTransformer',
@@ -34,6 +34,6 @@ model = dict(
         num_classes=21,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=dict(type='DynamicMutualLoss', gamma1=5.0, gamma2=5.0)),
+        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

@@ -8,7 +8,7 @@ data_preprocessor = dict(
     seg_pad_val=255,
     size=(321, 321))
 model = dict(
-    type='DMTEncoderDecoder',
+    type='EncoderDecoder',
     data_preprocessor=data_preprocessor,
     backbone=dict(
         type='SwinTransformer',
@@ -34,7 +34,7 @@ model = dict(
         num_classes=21,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=dict(type='DynamicMutualLoss', gamma1=5.0, gamma2=5.0)),
+        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
     auxiliary_head=dict(
         type='FCNHead',
         in_channels=384,
@@ -46,6 +46,6 @@ model = dict(
         num_classes=21,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=dict(type='DynamicMutualLoss', gamma1=5.0, gamma2=5.0, loss_weight=0.4)),
+        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True, loss_weight=0.4)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
+from mmseg.datasets.transforms import PackSegInputs
 from mmseg.models import SegDataPreProcessor  # noqa: F401  registers the models that the configs name
+from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from mmdmt.engine import DMTRunner
@@ -217,13 +219,15 @@ def test_refused_transform(refused, folder_config, subset, transform, reason):
 
 
 def test_labeled_pipeline_without_confidence(refused, folder_config):
-    folder_config.dmt.labeled.pipeline[1].type = 'LoadAnnotations'
+    del folder_config.dmt.labeled.pipeline[1]
     refused(ValueError, 'dmt.labeled.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')
 
 
 @pytest.mark.parametrize('subset', ['labeled', 'unlabeled'])
 def test_pipeline_that_drops_confidence(refused, folder_config, subset):
-    folder_config.dmt[subset].pipeline[-1].type = 'PackSegInputs'
+    """The stock transform is replaced, one of the user's is not."""
+    TRANSFORMS.register_module(module=type('OwnPacking', (PackSegInputs,), {}), force=True)
+    folder_config.dmt[subset].pipeline[-1].type = 'OwnPacking'
     refused(ValueError, f'dmt.{subset}.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')
 
 

@@ -34,6 +34,7 @@ MOVED = {
     'mmdmt.engine.hook': 'mmdmt.engine.hooks',
     'mmdmt.engine.pseudo_label_writer': 'mmdmt.labels',
     'mmdmt.seg.checks': 'mmdmt.seg.mask_checks',
+    'mmdmt.seg.image_mask_list': 'mmdmt.seg.image_masks',
     'mmdmt.seg.task': 'mmdmt.seg.segmentation_task',
 }
 

@@ -1,5 +1,6 @@
 import ast
 import copy
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -125,15 +126,17 @@ OWN_TYPES = {
 @pytest.mark.parametrize('name', [name for name in BASES if name.startswith(('_base_/models', '_base_/datasets'))])
 def test_models_and_data_sets_are_stock(name):
     """Their types are those of the toolboxes, so that any method, and an ordinary run, can use them."""
-    scope = 'mmpretrain' if set(walk(load(name).to_dict())) & {'ClsDataPreprocessor', 'PackInputs'} else 'mmseg'
-    with DefaultScope.overwrite_default_scope(scope):
-        for node in dicts_in(load(name).to_dict()):
-            kind = node.get('type')
-            if kind is None or kind in ('Pretrained', 'default_collate') or kind in OWN_TYPES:
-                continue
-            found = [registry.get(kind) for registry in (MODELS, DATASETS, TRANSFORMS, DATA_SAMPLERS)]
-            modules = {cls.__module__.split('.')[0] for cls in found if cls is not None}
-            assert modules and modules <= {'mmseg', 'mmpretrain', 'mmcv', 'mmengine', 'torch'}, kind
+    config = load(name).to_dict()
+    scope = 'mmpretrain' if {'ClsDataPreprocessor', 'PackInputs'} & set(walk(config)) else 'mmseg'
+    import_module({'mmseg': 'mmdmt.seg', 'mmpretrain': 'mmdmt.cls'}[scope])
+    kinds = {node['type'] for node in dicts_in(config) if 'type' in node} - {'Pretrained', 'default_collate'}
+    assert kinds
+    for kind in kinds - OWN_TYPES:
+        packages = set()
+        for registry in (MODELS, DATASETS, TRANSFORMS, DATA_SAMPLERS):
+            with registry.switch_scope_and_registry(scope) as own:
+                packages.update([own.get(kind).__module__.split('.')[0]] if own.get(kind) else [])
+        assert packages and packages <= {'mmseg', 'mmpretrain', 'mmcv', 'mmengine', 'torch'}, kind
 
 
 @pytest.mark.parametrize('name', CONFIGS)

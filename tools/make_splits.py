@@ -232,7 +232,7 @@ def classes_shown(masks: Mapping[str, Path]) -> dict[str, list[int]]:
     elif shown and 0 not in shown:
         print('warning: no mask holds 0: if they count from 1, set reduce_zero_label=True in all data sets')
     suffixes = {path.name.removeprefix(Path(name).name) for name, path in masks.items()}
-    if suffixes != {'.png'}:
+    if not all(suffix.lower() in IMAGE_SUFFIXES for suffix in suffixes):  # ImageMaskDataset finds these
         print(f'set seg_map_suffix in the config: the masks end with {" or ".join(sorted(suffixes))}')
     return {name: [value for value in own or () if value != IGNORED] for name, own in values.items()}
 

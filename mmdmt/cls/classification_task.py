@@ -91,6 +91,10 @@ class ClassificationTask:
         """Load a first sample in each way that a run does."""
         label_checks.check_samples(labeled, unlabeled, label_pipeline, train_pipeline)
 
+    def list_family(self, labeled: Any, unlabeled: Any) -> tuple[str, str] | None:
+        """Return None: lists of classification are drawn by class, in one way."""
+        return None
+
     def label_bytes(self, unlabeled: Any, label_pipeline: Sequence) -> int:
         """Estimate the bytes of a table of labels."""
         return len(unlabeled) * BYTES_PER_IMAGE

@@ -87,10 +87,12 @@ class ImageFinder:
 
     Args:
         folders: Where to look, the first one first.
+        kind: What the images are, for messages: ``image`` or ``mask``.
     """
 
-    def __init__(self, folders: Sequence[str]) -> None:
+    def __init__(self, folders: Sequence[str], kind: str = 'image') -> None:
         self.folders = list(dict.fromkeys(folders))
+        self.kind, self._option = kind, {'image': 'img_suffix', 'mask': 'seg_map_suffix'}[kind]
         self._by_stem: dict[str, dict[str, list[str]]] = {}
 
     def find(self, name: str) -> str | None:
@@ -109,8 +111,8 @@ class ImageFinder:
             found = self._by_stem[parent].get(stem, ())
             if len(found) > 1:
                 raise UserError(
-                    f'several images are called {path}: {", ".join(found)}; list them with their suffix, or set '
-                    'img_suffix'
+                    f'several {self.kind}s are called {path}: {", ".join(found)}; list them with their suffix, or set '
+                    f'{self._option}'
                 )
             if found:
                 return os.path.join(parent, found[0])

@@ -163,6 +163,7 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
                 f'{own.num_unlabeled} unlabeled images' + _held_out(own)
                 for model, own in data.models.items()
             ),
+            *dict.fromkeys(f'labeled images: {family[1]}' for family in map(data.list_family, data.models) if family),
             f'{sum(steps.values())} optimizer steps, {sum(to_label.values())} images to label in {len(labels)} label '
             'phases',
             f'pseudo labels: at most {max(each, default=0) / 2**20:,.1f} MiB per label phase (before compression), '

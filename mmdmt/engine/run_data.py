@@ -227,6 +227,13 @@ class RunData:
         if warning not in self.warnings:
             self.warnings.append(warning)
 
+    def list_family(self, model: str) -> tuple[str, str] | None:
+        """Family of published lists that the labeled images of a model are of, empty for none, and a sentence."""
+        data = self.models[model]
+        return self.plan.task.list_family(
+            self.dataset(data.labeled['semi'], 'dmt.labeled'), self.dataset(data.unlabeled, 'dmt.unlabeled')
+        )
+
     def label_bytes(self, model: str) -> int:
         """Maximum size of the labels of one teacher, in bytes."""
         data = self.models[model]

@@ -105,6 +105,17 @@ class SetChecks:
             check_once(_known_paths(dataset), key)
             self._check_evaluator(title, counts)
         self._note_classes(title, counts, classes)
+        self._check_masks(dataset, key)
+
+    def _check_masks(self, dataset: Any, key: str) -> None:
+        """Warn of a mask that is that of two images."""
+        shared, images = [], {}
+        for info in (dataset.get_data_info(idx) for idx in range(len(dataset))):
+            mask, image = info.get('seg_map_path'), info.get('img_path')
+            if mask is not None and images.setdefault(identity(mask), image) != image:
+                shared.append(f'{mask} is that of {images[identity(mask)]} and of {image}')
+        if shared:
+            self._warn(f'{key}: {len(shared)} of its images have the mask of another one: {"; ".join(shared[:3])}')
 
     def _warn_of_left_out(self, dataset: Any, key: str) -> None:
         for line in left_out(dataset):

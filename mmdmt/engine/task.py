@@ -88,6 +88,9 @@ class Task(Protocol):
     def check_forward(self, model: Any, dataset: Any, key: str, classes: int) -> None:
         """Run a model on a first image."""
 
+    def list_family(self, labeled: Any, unlabeled: Any) -> tuple[str, str] | None:
+        """Family of published lists that the labeled images are of, empty for none, and a sentence; None if unknown."""
+
     def label_bytes(self, unlabeled: Any, label_pipeline: Sequence) -> int:
         """Maximum disk space of the labels of one teacher, in bytes."""
 

@@ -132,6 +132,7 @@ def check_plan(plan: ExperimentPlan) -> Experiment:
         FileNotFoundError, ValueError: if a check fails; names the key, the value found and what is allowed.
     """
     models, methods, baselines, control, metrics, classes, tested = {}, {}, {}, {}, {}, {}, set()
+    families: dict[str, tuple[str, str]] = {}
     labels_only = [name for name, method in plan.methods.items() if method.labels_only]
     for name, data_set in plan.data_sets.items():
         key = f'data_sets.{name}'
@@ -147,6 +148,7 @@ def check_plan(plan: ExperimentPlan) -> Experiment:
             if data_set.label_images:
                 _check_masks(data, key)
             control[name] = {'control': _control_lengths(data)}
+            families[name] = next(filter(None, map(data.list_family, data.models)), ('', ''))
         classes[name] = _classes(cfg)
         _check_frequent(data_set.frequent_classes, classes[name], key)
         unknown = sorted(data_set.oracle.keys() - {*models[name], ANY_MODEL})
@@ -164,10 +166,21 @@ def check_plan(plan: ExperimentPlan) -> Experiment:
             if not isinstance((oracle.get('train_cfg') or {}).get('max_iters'), int) or 'runner_type' in oracle:
                 raise UserError(f'{key}.oracle: {path} must be an ordinary config with train_cfg.max_iters')
             check_model(oracle.model, f'{key}.oracle.{model}')
+    _check_families(families)
     oracles = {name: list(data_set.oracle) for name, data_set in plan.data_sets.items()}
     supervised_only = [name for name, method in plan.methods.items() if method.supervised_only]
     jobs = plan_jobs(plan.seeds, models, methods, oracles, plan.control, labels_only, supervised_only, baselines)
     return Experiment(plan, jobs, control, metrics, classes, tested)
+
+
+def _check_families(families: Mapping[str, tuple[str, str]]) -> None:
+    """Refuse lists of several families: as columns of one table, they would be compared."""
+    known = {family: name for name, (family, _) in families.items() if family}
+    if len(known) > 1:
+        texts = '; '.join(f'{name}: {families[name][1]}' for name in known.values())
+        raise UserError(
+            f'data_sets: lists of several families are no columns of one table, use a plan for each: {texts}'
+        )
 
 
 def _check_method(plan: ExperimentPlan, data_set: str, method: str, known: list[str]) -> list[tuple[str, ...]]:

@@ -5,8 +5,7 @@ from mmdmt.losses import DynamicMutualLoss
 from mmdmt.seg import digits, transforms
 from mmdmt.seg.class_iou import ClassIoUMetric
 from mmdmt.seg.deeplabv2_head import DeepLabV2Head
-from mmdmt.seg.image_mask_list import ImageMaskList, VOCImageMaskList
-from mmdmt.seg.image_masks import ImageMaskDataset
+from mmdmt.seg.image_masks import ImageMaskDataset, ImageMaskList, VOCImageMaskList
 from mmdmt.seg.predicted_maps import PredictedMaps
 from mmdmt.seg.segmentor import DMTCascadeEncoderDecoder, DMTEncoderDecoder
 

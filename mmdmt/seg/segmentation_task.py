@@ -12,6 +12,7 @@ from mmdmt.errors import UserError
 from mmdmt.labels.maps import BYTES_PER_PIXEL
 from mmdmt.seg import mask_checks
 from mmdmt.seg.ignored_label import check_ignored_label
+from mmdmt.seg.voc_lists import voc_family
 
 
 class LabelMapSettings(Checked):
@@ -91,6 +92,10 @@ class SegmentationTask:
     def check_forward(self, model: Any, dataset: Any, key: str, classes: int) -> None:
         """Check the label that a model ignores; it refuses heads that it cannot serve when it is built."""
         check_ignored_label(model, key)
+
+    def list_family(self, labeled: Any, unlabeled: Any) -> tuple[str, str] | None:
+        """Return the family of lists that labeled images of VOC are of."""
+        return voc_family(image_paths(labeled), image_paths(unlabeled))
 
     def label_bytes(self, unlabeled: Any, label_pipeline: Sequence) -> int:
         """Estimate an upper bound of the bytes of one teacher's labels, from the labeling size of some images."""

@@ -6,14 +6,13 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 from mmseg.models import EncoderDecoder
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import MODELS
 
 from mmdmt.cls.classification_task import ClassificationTask
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.from_stock import with_data, with_dynamic_loss
 from mmdmt.engine.plan import RunPlan
 from mmdmt.errors import UserError
-from mmdmt.losses import DynamicMutualLoss
 from mmdmt.seg.segmentation_task import SegmentationTask
 from mmdmt.seg.segmentor import DMTEncoderDecoder
 
@@ -107,7 +106,7 @@ def test_data_of_a_stock_config():
     pool = dict(type='ADE20KDataset', pipeline=[LOAD, DMT_LABELS, CROP, DMT_PACK])
     assert found['labeled'] == found['unlabeled'] == pool
     assert found['label_pipeline'] == [LOAD, dict(type='Resize'), DMT_PACK]
-    assert STOCK == before
+    assert before == STOCK
     assert 'unlabeled' not in with_data({}, STOCK, SEG)  # which images, without a split?
     assert with_data(dict(label_pipeline=[]), STOCK, SEG)['label_pipeline'] == []  # what is set stays
 

@@ -15,15 +15,16 @@ from mmdmt.errors import UserError
 class Images:
     """A dataset of images in memory, of given names and labels."""
 
-    def __init__(self, names, labels=None, classes=('cat', 'dog')):
-        self.names, self.labels = names, labels or [0] * len(names)
+    def __init__(self, names, labels=None, classes=('cat', 'dog'), masks=None):
+        self.names, self.labels, self.masks = names, labels or [0] * len(names), masks
         self.metainfo = {} if classes is None else dict(classes=classes)
 
     def __len__(self):
         return len(self.names)
 
     def get_data_info(self, idx):
-        return dict(img_path=self.names[idx], img=np.zeros((2, 2, 3)), gt_label=self.labels[idx])
+        info = dict(img_path=self.names[idx], img=np.zeros((2, 2, 3)), gt_label=self.labels[idx])
+        return info if self.masks is None else {**info, 'seg_map_path': self.masks[idx]}
 
     def full_init(self):
         pass
@@ -100,6 +101,16 @@ def test_class_that_is_missing_everywhere_is_said_once(check):
     assert check(sets, dict(a='part_a', b='part_b'))[1] == [
         'labeled: no label shows class dog, which cannot be learned'
     ]
+
+
+def test_a_mask_of_two_images_is_warned_of(check, tmp_path):
+    (tmp_path / 'm0').touch()
+    (tmp_path / 'link').symlink_to(tmp_path / 'm0')
+    masks = [str(tmp_path / 'm0'), 'm1', str(tmp_path / 'link')]
+    assert check(some() | dict(labeled=Images(['l0', 'l1', 'l2'], [0, 0, 1], masks=masks)))[1] == [
+        f'dmt.labeled: 1 of its images have the mask of another one: {masks[2]} is that of l0 and of l2'
+    ]
+    assert not check(some() | dict(labeled=Images(['l0', 'l1', 'l2'], [0, 0, 1], masks=['m0', 'm1', 'm2'])))[1]
 
 
 @pytest.mark.parametrize('name', ['val', 'test'])

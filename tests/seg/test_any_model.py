@@ -498,11 +498,11 @@ def test_page_has_these_tables():
     assert now.strip() == tables(), f'run `python {Path(__file__).relative_to(ROOT)}`'
 
 
-def test_page_joins_a_stock_model_by_eight_lines(tmp_path):
+def test_page_joins_a_stock_model_by_six_lines(tmp_path):
     """The first example of the page, over the model file that it names."""
     example = PAGE.read_text().split('```python\n')[1].split('```')[0]
     bases, own = example.split(']\n', 1)
-    assert len(own.splitlines()) <= 8
+    assert len(own.splitlines()) <= 6
     models = Path(decode_heads.__file__).parents[2] / '.mim/configs/_base_/models'
     for name in re.findall(r"_base_/(\S+)'", bases):
         source = models / Path(name).name if name.startswith('models/') else ROOT / 'configs/_base_' / name
@@ -518,6 +518,24 @@ def test_page_joins_a_stock_model_by_eight_lines(tmp_path):
             built = build(RunPlan.of(cfg).configs[model][None]['model'])
         losses = [one.loss_weight for one in built.modules() if isinstance(one, DynamicMutualLoss)]
         assert losses == [1.0, 0.4]
+
+
+def test_page_joins_a_whole_stock_config(tmp_path):
+    """The second example of the page, over the config that it names."""
+    example = PAGE.read_text().split('```python\n')[2].split('```')[0]
+    configs = Path(decode_heads.__file__).parents[2] / '.mim/configs'
+    (name,) = re.findall(r"'(\S+\.py)'", example)
+    (tmp_path / 'mine.py').write_text(example.replace(name, str(configs / name.split('_')[0] / name)))
+    cfg = Config.fromfile(tmp_path / 'mine.py')
+    plan = RunPlan.of(cfg)
+    settings, model = plan.settings, plan.configs['b']['semi']['model']
+    kinds = [[step['type'] for step in part['pipeline']] for part in (settings.labeled, settings.unlabeled)]
+    assert kinds[0] == kinds[1] and kinds[0][1] == 'LoadDMTAnnotations' and kinds[0][-1] == 'PackDMTInputs'
+    assert [step['type'] for step in settings.label_pipeline] == ['LoadImageFromFile', 'Resize', 'PackDMTInputs']
+    assert [step['type'] for step in cfg.test_dataloader.dataset.pipeline][2:] == ['LoadAnnotations', 'PackSegInputs']
+    with torch.device('meta'):
+        losses = [one.loss_weight for one in build(model).modules() if isinstance(one, DynamicMutualLoss)]
+    assert losses == [1.0, 0.4] and plan.num_classes('a') == 150
 
 
 if __name__ == '__main__':

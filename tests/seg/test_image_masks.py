@@ -1,9 +1,18 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mmseg.datasets import PascalVOCDataset
+from mmseg.registry import DATASETS
 
-from mmdmt.seg.image_masks import ImageMaskDataset
+from mmdmt.datasets.image_files import read_list
+from mmdmt.seg import ImageMaskList
+from mmdmt.seg.image_masks import ImageMaskDataset, VOCImageMaskList
+
+DATA = Path(os.environ.get('MMDMT_SHARED_DATA') or Path(__file__).resolve().parents[3] / 'shared' / 'data')
+LISTS = DATA / 'splits/unimatch/pascal'
+needs_lists = pytest.mark.skipif(not LISTS.is_dir(), reason='the published lists are not here (MMDMT_SHARED_DATA)')
 
 NAMES = ('a.jpg', 'b.JPG', 'sub/c.png', 'd.jpeg')
 
@@ -94,3 +103,62 @@ def test_image_outside_of_the_folder_has_its_mask_beside_it(root, make):
     (root / 'other').mkdir()
     (root / 'other/e.jpg').touch()
     assert make('other/e.jpg\n') == [('other/e.jpg', 'other/e.png')]
+
+
+def test_masks_of_mixed_suffixes(make, root):
+    """A mask is found by its name, as an image is; a list may name it without suffix, too."""
+    (root / 'masks/a.png').rename(root / 'masks/a.tif')
+    (root / 'masks/b.png').rename(root / 'masks/b.BMP')
+    expected = [('images/a.jpg', 'masks/a.tif'), ('images/b.JPG', 'masks/b.BMP'), ('images/d.jpeg', 'masks/d.png')]
+    assert make('a\nb.JPG\nd\n') == expected
+    assert make('a a\nb.JPG masks/b\nd d.png\n') == expected
+    assert [mask for _, mask in make()][:2] == ['masks/a.tif', 'masks/b.BMP']
+    assert make('a\n', seg_map_suffix='.png') == [('images/a.jpg', 'masks/a.png')]  # the checks say that it is missing
+    (root / 'masks/a.bmp').touch()
+    with pytest.raises(ValueError, match=r'several masks are called .*masks/a: a\.bmp, a\.tif; .* seg_map_suffix'):
+        make('a\n')
+
+
+def test_an_image_is_not_its_own_mask(root):
+    def read():
+        folder = dict(img_path='images', seg_map_path='images')
+        info = ImageMaskDataset(data_root=str(root), data_prefix=folder, serialize_data=False).get_data_info(0)
+        return [Path(info[key]).name for key in ('img_path', 'seg_map_path')]
+
+    assert read() == ['a.jpg', 'a.png']  # which does not exist
+    (root / 'images/sub').rename(root / 'other')
+    (root / 'images/a.png').touch()
+    assert read() == ['a.jpg', 'a.png']
+
+
+def test_another_folder_of_masks(make, root):
+    (root / 'masks/deep').mkdir()
+    (root / 'masks/deep/a.png').touch()
+    found = make('images/a.jpg SegmentationClass/deep/a.png\n', mask_folder='masks')
+    assert found == [('images/a.jpg', 'masks/deep/a.png')]
+
+
+def test_published_form_of_a_list(root):
+    """Paths from the root of the data; no folder is set."""
+    (root / 'list.txt').write_text('images/a.jpg masks/b.png\n')
+    dataset = ImageMaskDataset(data_root=str(root), ann_file='list.txt', serialize_data=False)
+    info = dataset.get_data_info(0)
+    assert (info['img_path'], info['seg_map_path']) == (f'{root}/images/a.jpg', f'{root}/masks/b.png')
+    assert info['seg_fields'] == []
+
+
+def test_other_names():
+    assert ImageMaskList is ImageMaskDataset is DATASETS.get('ImageMaskList') is DATASETS.get('ImageMaskDataset')
+    assert VOCImageMaskList.METAINFO['classes'] == PascalVOCDataset.METAINFO['classes']
+
+
+@needs_lists
+@pytest.mark.parametrize(('number', 'lines'), [('92', 92), ('183', 183), ('366', 366), ('732', 732), ('1464', 1464)])
+def test_published_lists_of_the_original_family(number, lines):
+    """Labeled images are all of VOC's own training set; with the unlabeled ones, they are the 10,582."""
+    read = [read_list(str(LISTS / number / f'{part}.txt')) for part in ('labeled', 'unlabeled')]
+    names = [{Path(line.split()[0]).stem for _, line in part} for part in read]
+    assert [len(part) for part in read] == [len(part) for part in names] == [lines, 10582 - lines]
+    train = set((DATA / 'splits/voc2012/train.txt').read_text().split())
+    assert names[0] <= train
+    assert not names[0] & names[1]

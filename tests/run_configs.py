@@ -29,9 +29,11 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
 
+from mmdmt.config_dicts import stock_model
 from mmdmt.core.splits import nested_split
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.settings import DMTSettings
+from mmdmt.seg.voc_lists import ORIGINAL
 from tools import convert_coco_deeplabv2, make_splits
 
 IMAGE, CROP = 96, 64  # longest sides, for 500 and 321 pixels of VOC, 1,024 and 512 of Cityscapes
@@ -124,6 +126,11 @@ def write_voc(folder: Path, source: Path | None) -> None:
         _write_lines(folder / f'ImageSets/Segmentation/{subset}.txt', lines)
     for ratio in make_splits.RATIOS['voc']:
         _write_lines(folder / f'splits/{ratio}_labeled_0.txt', nested_split(names['trainaug'], RATIO, 0)[0])
+    labeled, unlabeled = names['train'][:4], names['train'][4:] + names['aug']
+    for number in ORIGINAL:
+        for part, own in (('labeled', labeled), ('unlabeled', unlabeled)):
+            lines = [f'JPEGImages/{name}.jpg SegmentationClassAug/{name}.png' for name in own]
+            _write_lines(folder / f'splits/pascal/{number}/{part}.txt', lines)
 
 
 def _voc_pairs(source: Path | None, subset: str, number: int) -> Iterator[tuple[str, Image.Image, Image.Image]]:
@@ -185,23 +192,25 @@ def write_coco_weights(folder: Path) -> None:
 
 
 def models(cfg: Config) -> list[dict]:
-    """The models of a config."""
+    """The stock models of a config."""
     if 'runner_type' not in cfg:
         return [cfg.model.to_dict()]
     settings = DMTSettings.from_config(cfg)
-    return [RunPlan.of(cfg).configs[name][None]['model'] for name in settings.models]
+    return [stock_model(RunPlan.of(cfg).configs[name][None]['model']) for name in settings.models]
 
 
-def write_backbone_weights(backbone: Mapping, hub: Path) -> None:
-    """A file for the pre-trained weights of a backbone, in the cache of torch.hub, under the name of the download."""
+def write_backbone_weights(backbone: Mapping, folder: Path) -> None:
+    """A file for the pre-trained weights of a backbone; one to download is in the cache of torch.hub."""
     source = (backbone.get('init_cfg') or {}).get('checkpoint')
     if source is None:
         return
-    scheme, name = source.split('://')
-    zoo = {'torchvision': get_torchvision_models, 'open-mmlab': get_external_models}.get(scheme)
-    path = hub / (zoo()[name] if zoo else source).rsplit('/', 1)[-1]
+    path = folder / source
+    if '://' in source:
+        scheme, name = source.split('://')
+        zoo = {'torchvision': get_torchvision_models, 'open-mmlab': get_external_models}.get(scheme)
+        path = folder / 'torch/hub/checkpoints' / (zoo()[name] if zoo else source).rsplit('/', 1)[-1]
     if not path.exists():
-        hub.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(MODELS.build({**backbone, 'init_cfg': None}).state_dict(), path)
 
 
@@ -220,7 +229,7 @@ def run(path: Path, folder: Path) -> dict[str, Any]:
     cfg = Config.fromfile(path)
     init_default_scope(cfg.default_scope)
     for model in models(cfg):
-        write_backbone_weights(model['backbone'], folder / 'torch/hub/checkpoints')
+        write_backbone_weights(model['backbone'], folder)
     cut_short(cfg)
     name = f'{path.parent.name}_{path.stem}'
     script, work_dir, log = folder / f'{name}.py', folder / 'work_dirs' / name, folder / f'{name}.log'

@@ -144,7 +144,7 @@ def test_nothing_is_left_unresolved(name):
     cfg = load(name)
     for leaf in walk(cfg.to_dict()):
         assert leaf != '_delete_'
-        assert not isinstance(leaf, str) or not any(mark in leaf for mark in ('_base_', '{{', '}}'))
+        assert not isinstance(leaf, str) or not any(mark in leaf for mark in ('_base_.', '{{', '}}'))
     text = Config(cfg.to_dict(), format_python_code=False).pretty_text  # yapf takes seconds
     assert Config.fromstring(text, '.py').to_dict() == cfg.to_dict()
 

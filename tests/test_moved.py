@@ -75,6 +75,7 @@ PUBLIC = {
     'mmdmt.engine.hook': 'DMTHook',
     'mmdmt.engine.pseudo_label_writer': 'PseudoLabelWriter',
     'mmdmt.seg.checks': 'check_labeled',
+    'mmdmt.seg.image_mask_list': 'ImageMaskList',
     'mmdmt.seg.task': 'SegmentationTask',
 }
 

@@ -10,7 +10,8 @@ runner_type = 'DMTRunner'
 # the rate of the baseline for pseudo labels, as in the paper of DMT; they are not tuned.
 model = dict(
     type='DMTEncoderDecoder', decode_head=dict(loss_decode=dict(_delete_=True, **_base_.dynamic_loss)))
-changes = dict(RandomResize=dict(ratio_range=(0.5, 2.0)), RandomCrop=dict(crop_size=_base_.crop_size))
+crop_size = _base_.data_preprocessor.size
+changes = dict(RandomResize=dict(ratio_range=(0.5, 2.0)), RandomCrop=dict(crop_size=crop_size))
 train_pipeline = [dict(transform, **changes.get(transform.type, {})) for transform in _base_.train_pipeline]
 pool = dict(_delete_=True, type='VOCImageMaskList', data_root=_base_.data_root, pipeline=train_pipeline)
 optim_wrapper = dict(

@@ -11,7 +11,8 @@ runner_type = 'DMTRunner'
 model = dict(
     _delete_=True, type='UniMatch', feature_dropout='complementary', teacher='average', teacher_momentum=0.996,
     model=_base_.model)
-changes = dict(RandomResize=dict(ratio_range=(0.5, 2.0)), RandomCrop=dict(crop_size=_base_.crop_size))
+crop_size = _base_.data_preprocessor.size
+changes = dict(RandomResize=dict(ratio_range=(0.5, 2.0)), RandomCrop=dict(crop_size=crop_size))
 train_pipeline = [dict(transform, **changes.get(transform.type, {})) for transform in _base_.train_pipeline]
 geometry = [transform for transform in train_pipeline if transform['type'] not in _base_.of_labels]
 pool = dict(_delete_=True, type='VOCImageMaskList', data_root=_base_.data_root)

@@ -25,7 +25,7 @@ def with_data(dmt: Mapping, cfg: Mapping, task: Task) -> dict[str, Any]:
     images as the test images are loaded.
     """
     result = dict(dmt)
-    training = (cfg.get('train_dataloader') or {}).get('dataset')
+    training = _dataset(cfg, 'train_dataloader')
     if training and 'labeled' not in result:
         result['labeled'] = training
     if result.get('split') and result.get('labeled') and 'unlabeled' not in result:
@@ -35,11 +35,16 @@ def with_data(dmt: Mapping, cfg: Mapping, task: Task) -> dict[str, Any]:
     return _carrying(result, task, in_data=False)
 
 
+def _dataset(cfg: Mapping, loader: str) -> dict:
+    found = cfg.get(loader)
+    dataset = found.get('dataset') if isinstance(found, Mapping) else None
+    return dataset if isinstance(dataset, dict) else {}
+
+
 def _label_pipeline(cfg: Mapping, task: Task) -> list:
     """The transforms of the test images before their labels, and the one that packs."""
-    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}
-    pipeline = first_pipeline(loader.get('dataset') or {})
-    names = [stock_name(step, task) for step in pipeline]
+    pipeline = first_pipeline(_dataset(cfg, 'test_dataloader') or _dataset(cfg, 'val_dataloader'))
+    names = [stock_name(step, task) if isinstance(step, Mapping) else None for step in pipeline]
     if not set(task.transforms).intersection(names):
         return []
     end = next(index for index, name in enumerate(names) if name in task.transforms)
@@ -53,8 +58,8 @@ def _carrying(node: Any, task: Task, in_data: bool) -> Any:
     if not isinstance(node, Mapping) or type_name(node) == 'Views':
         return node
     result = {key: _carrying(value, task, in_data or key in DATA_KEYS) for key, value in node.items()}
-    name = stock_name(node, task)
-    return {**result, 'type': task.transforms[name]} if in_data and name in task.transforms else result
+    own = task.transforms.get(stock_name(node, task) or '')
+    return {**result, 'type': own} if in_data and own else result
 
 
 def with_dynamic_loss(model: Mapping, arguments: Mapping, task: Task) -> dict[str, Any] | None:

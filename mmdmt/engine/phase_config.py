@@ -281,6 +281,9 @@ def _stock(node: Any, task: Task) -> Any:
         stock = task.stock_types.get(node.get('type', ''))
         if node.get('type') == 'DynamicMutualLoss':
             kept = {key: node[key] for key in ('class_weight', 'loss_weight') if key in node}
+            if kept.get('class_weight') is not None and stock:
+                # mmsegmentation then divides by the weights of the valid pixels; it fails to train with both arguments.
+                stock = dict(type=stock['type'])
             return {**(stock or {}), **kept}
         own = task.own_arguments if stock else frozenset()
         result = {key: _stock(value, task) for key, value in node.items() if key not in own}

@@ -1,6 +1,6 @@
 """Checks of the sets of images of a run, each by itself and against the others, and a count of their classes."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,8 @@ class SetChecks:
 
     def _check_masks(self, dataset: Any, key: str) -> None:
         """Warn of a mask that is that of two images."""
-        shared, images = [], {}
+        shared: list[str] = []
+        images: dict[Hashable, Any] = {}
         for info in (dataset.get_data_info(idx) for idx in range(len(dataset))):
             mask, image = info.get('seg_map_path'), info.get('img_path')
             if mask is not None and images.setdefault(identity(mask), image) != image:

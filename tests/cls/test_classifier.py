@@ -585,6 +585,20 @@ def test_samples_without_confidence_or_with_two_labels_are_refused(mixup):
         model.loss(images, [*good, two])
 
 
+@pytest.mark.parametrize('mixup', [None, {}])
+def test_labels_of_an_ordinary_pipeline_are_human(mixup):
+    """An ordinary run of the baselines packs no confidence: the loss is that of confidence 2."""
+    model = build(mixup=mixup)
+    images = torch.randn(4, 3, 8, 8)
+    plain = [DataSample().set_gt_label(label) for label in (0, 1, 2, 1)]
+    found = []
+    for samples in (plain, make_samples((0, 1, 2, 1), [2.0] * 4)):
+        torch.manual_seed(0)
+        np.random.seed(0)
+        found.append(copy.deepcopy(model).loss(images, samples)['loss'].item())
+    assert found[0] == found[1] > 0
+
+
 def test_head_with_several_scores_is_refused():
     model = build({**linear([8, 8]), 'type': 'ConformerHead'})
     with pytest.raises(ValueError, match=r'cannot serve head ConformerHead: it must give one tensor .*got tuple'):

@@ -111,6 +111,15 @@ def test_data_of_a_stock_config():
     assert with_data(dict(label_pipeline=[]), STOCK, SEG)['label_pipeline'] == []  # what is set stays
 
 
+@pytest.mark.parametrize(
+    'loader', [None, 3, [], {}, dict(dataset=None), dict(dataset=[]), dict(dataset=dict(pipeline=[3]))]
+)
+def test_nothing_to_take_data_from(loader):
+    """The settings then say what is missing."""
+    cfg = dict(test_dataloader=loader, train_dataloader=None if loader and 'dataset' in repr(loader) else loader)
+    assert with_data({}, cfg, SEG) == dict(label_pipeline=[])
+
+
 def test_transforms_of_every_override():
     part = dict(dataset=dict(type='Own', pipeline=[dict(type='mmseg.LoadAnnotations', x=1), PACK]))
     views = dict(type='Views', pack=PACK)

@@ -101,6 +101,13 @@ def test_ramp_has_moved_into_every_dynamic_loss(make, warnings, ramp):
     assert warnings == [f'dmt.gamma_ramp has moved: use ramp={ramp} of DynamicMutualLoss']
 
 
+def test_ramp_of_a_stock_model(make):
+    cfg = make({'dmt.gamma_ramp': True})
+    for head in (cfg.model.decode_head, cfg.model.auxiliary_head):
+        head.loss_decode = dict(type='CrossEntropyLoss')
+    assert current(cfg).dmt.loss == dict(ramp=True)
+
+
 @pytest.mark.parametrize(
     ('options', 'expected'),
     [

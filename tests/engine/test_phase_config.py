@@ -3,9 +3,12 @@ import zlib
 from pathlib import Path
 
 import pytest
+import torch
+from mmengine.registry import MODELS, DefaultScope
 
 from mmdmt.engine.phase_config import OWN_HOOKS, ModelData, final_config, phase_seed, resolve
 from mmdmt.engine.plan import RunPlan
+from mmdmt.losses import DynamicMutualLoss
 
 WORK_DIR = Path('work_dir')
 
@@ -216,6 +219,19 @@ def test_final_config_holds_only_stock_types(tiny_config):
     assert 'Dynamic' not in repr(final.model)
     assert not {'dmt', 'runner_type', 'load_from', 'work_dir', 'resume'} & set(final.keys())
     assert (cfg.to_dict(), plan.configs) == (before, configs)
+
+
+def test_final_loss_with_class_weights_can_train(tiny_config):
+    """mmsegmentation's cross-entropy fails with class weights and avg_non_ignore; without it, it divides as ours."""
+    weights = [1.0, 3.0, *[1.0] * 9]
+    cfg = tiny_config(Path('unused'), {'model.decode_head.loss_decode.class_weight': weights})
+    config = final_config(RunPlan.of(cfg), 'a').model.decode_head.loss_decode.to_dict()
+    assert config == dict(type='CrossEntropyLoss', class_weight=weights)
+    logits, label = torch.randn(1, 11, 2, 2), torch.tensor([[[0, 1], [1, 255]]])
+    own = DynamicMutualLoss(class_weight=weights)(logits, label, ignore_index=255)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        stock = MODELS.build(config)(logits, label, ignore_index=255)
+    assert stock.item() == pytest.approx(own.item(), rel=1e-6)
 
 
 EPOCHS = {

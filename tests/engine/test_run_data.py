@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
-from mmseg.datasets.transforms import PackSegInputs
-from mmseg.models import SegDataPreProcessor  # noqa: F401  registers the models that the configs name
-from mmseg.registry import TRANSFORMS
+from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs
+from mmseg.models import EncoderDecoder
 from PIL import Image
 
 from mmdmt.engine import DMTRunner
@@ -20,6 +19,7 @@ from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import RunData, _pop_pipeline
 from mmdmt.errors import UserError
 from mmdmt.seg import mask_checks
+from mmdmt.seg.segmentation_task import SegmentationTask
 
 SIZE = (24, 32)
 
@@ -218,16 +218,26 @@ def test_refused_transform(refused, folder_config, subset, transform, reason):
     refused(ValueError, f'dmt.{subset}.pipeline', reason)
 
 
+class OwnLabels(LoadAnnotations):
+    """Not stock, so the run does not replace it."""
+
+
+class OwnPacking(PackSegInputs):
+    """Likewise."""
+
+
+class OwnSegmentor(EncoderDecoder):
+    """Likewise."""
+
+
 def test_labeled_pipeline_without_confidence(refused, folder_config):
-    del folder_config.dmt.labeled.pipeline[1]
+    folder_config.dmt.labeled.pipeline[1].type = OwnLabels
     refused(ValueError, 'dmt.labeled.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')
 
 
 @pytest.mark.parametrize('subset', ['labeled', 'unlabeled'])
 def test_pipeline_that_drops_confidence(refused, folder_config, subset):
-    """The stock transform is replaced, one of the user's is not."""
-    TRANSFORMS.register_module(module=type('OwnPacking', (PackSegInputs,), {}), force=True)
-    folder_config.dmt[subset].pipeline[-1].type = 'OwnPacking'
+    folder_config.dmt[subset].pipeline[-1].type = OwnPacking
     refused(ValueError, f'dmt.{subset}.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')
 
 
@@ -252,7 +262,7 @@ def test_pipeline_of_unlabeled_images_that_fails(refused, folder_config, pipelin
 
 
 def test_label_pipeline_without_index(refused, folder_config):
-    folder_config.dmt.label_pipeline[-1].type = 'PackSegInputs'
+    folder_config.dmt.label_pipeline[-1].type = OwnPacking
     refused(ValueError, 'dmt.label_pipeline must end with PackDMTInputs')
 
 
@@ -345,6 +355,21 @@ def test_other_classes_to_validate(refused, folder_config, classes):
     refused(ValueError, 'val_dataloader.dataset has the classes', "but dmt.labeled has ['road', 'wall', 'sky']")
 
 
+def test_family_of_the_labeled_images(folder_config, monkeypatch):
+    """The task knows it; the plan says it once for both models."""
+    assert 'labeled images:' not in DMTRunner(folder_config).dry_run()
+    sizes = []
+
+    def find(self, labeled, unlabeled):
+        sizes.append((len(labeled), len(unlabeled)))
+        return 'DMT', 'three of ten'
+
+    monkeypatch.setattr(SegmentationTask, 'list_family', find)
+    text = DMTRunner(folder_config).dry_run()
+    assert text.count('labeled images: three of ten\n') == 1
+    assert sizes == [(3, 4)] * 2
+
+
 def test_image_listed_twice(refused, folder_data):
     (folder_data / 'unlabeled.txt').write_text('unlabeled0\nunlabeled1\nunlabeled0\n')
     refused(ValueError, 'dmt.unlabeled lists 1 of its images more than once', 'unlabeled0.png')
@@ -389,15 +414,22 @@ def test_pipeline_and_unlabeled_images_of_one_model(folder_config, folder_data):
     assert ('Resize' in steps['a'], 'Resize' in steps['b']) == (False, True)
 
 
-def test_stock_model_with_a_dynamic_loss(refused, folder_config):
+def test_other_model_with_a_dynamic_loss(refused, folder_config):
     """It would train unweighted."""
+    folder_config.model.type = OwnSegmentor
+    refused(ValueError, 'dmt.models.a: OwnSegmentor does not pass', 'set model.type to DMTEncoderDecoder')
+
+
+def test_one_model_of_another_type(refused, folder_config):
+    folder_config.dmt.models.b = dict(model=dict(folder_config.model.to_dict(), type=OwnSegmentor))
+    refused(ValueError, 'dmt.models.b: OwnSegmentor does not pass')
+
+
+def test_stock_model_with_a_dynamic_loss_becomes_one_that_is_served(folder_config):
     folder_config.model.type = 'EncoderDecoder'
-    refused(ValueError, 'dmt.models.a: EncoderDecoder does not pass', 'set model.type to DMTEncoderDecoder')
-
-
-def test_one_model_of_a_stock_type(refused, folder_config):
-    folder_config.dmt.models.b = dict(model=dict(folder_config.model.to_dict(), type='EncoderDecoder'))
-    refused(ValueError, 'dmt.models.b: EncoderDecoder does not pass')
+    model = RunPlan.of(folder_config).configs['a']['semi']['model']
+    assert model['type'] == 'DMTEncoderDecoder'
+    assert model['decode_head']['loss_decode'] == folder_config.model.decode_head.loss_decode
 
 
 @pytest.mark.parametrize(('iters', 'warned'), [(80, False), (81, True)])

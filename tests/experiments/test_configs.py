@@ -8,7 +8,8 @@ import torch
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.settings import DMTSettings
-from mmdmt.experiments.configs import ControlLength, check_plan, dmt_config, job_config
+from mmdmt.errors import UserError
+from mmdmt.experiments.configs import ControlLength, _check_families, check_plan, dmt_config, job_config
 from mmdmt.experiments.jobs import Job
 from mmdmt.experiments.plan import ExperimentPlan
 from tests.conftest import TINY
@@ -52,6 +53,23 @@ def test_baseline_is_the_config_of_the_data_set_with_the_seed(read):
     assert (cfg.dmt.supervised.iters, cfg.dmt.get('split')) == (4, None)
     assert list(cfg.dmt.models) == ['a', 'b']
     assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'ClassIoUMetric'
+
+
+def test_arguments_of_the_loss_that_a_stock_model_gets(read):
+    cfg = job_config(
+        read('configs/dmt/segformer_mit-b0_image_masks.py'), job('method', ('a', 'b'), 'dmt'), BASELINES, {}
+    )
+    assert cfg.model.type == 'EncoderDecoder'
+    assert list(losses(cfg).values()) == [dict(type='DynamicMutualLoss', gamma1=3.0, gamma2=1.0)] * 2
+    assert 'gamma1' not in cfg.model.decode_head.loss_decode
+
+
+def test_lists_of_several_families_are_no_columns_of_one_table():
+    own, part = ('', '3 of 5 images'), ('DMT', '530 of 10,582: family "DMT"')
+    _check_families(dict(a=part, b=own, c=part))
+    message = '^data_sets: lists of several families .*; b: 92 of 10,582: family "original"$'
+    with pytest.raises(UserError, match=message):
+        _check_families(dict(a=part, c=own, b=('original', '92 of 10,582: family "original"')))
 
 
 def test_method(read):

@@ -1,5 +1,4 @@
 # DINOv2's ViT-B/14 (timm; arXiv 2304.07193) with the light head of SegFormer over its blocks 3, 6, 9 and 12.
-crop_size = (518, 518)  # 37 patches of 14 pixels, as the position embeddings were trained; they are resized for other sizes
 data_preprocessor = dict(
     type='SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
@@ -7,7 +6,7 @@ data_preprocessor = dict(
     bgr_to_rgb=True,
     pad_val=0,
     seg_pad_val=255,
-    size=crop_size,
+    size=(518, 518),  # 37 patches of 14, as its position embeddings; they are resized for other sizes
     test_cfg=dict(size_divisor=14))  # predictions are cut to the image
 weights_help = (
     'They are made by tools/convert_dinov2.py from dinov2_vitb14_pretrain.pth, which the README of '

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.device import is_cuda_available
 from mmengine.runner import Runner
 
 from mmdmt.core.schedule import Phase
@@ -22,13 +23,16 @@ from mmdmt.errors import UserError
 LABEL_RATIO = 0.5
 VALIDATED = (0, 1)
 LOOKED_AT = 32
+ON_CPU = 2
+BATCH_KEYS = ('labeled', 'unlabeled')
 
 
 def rehearse(data: RunData, folder: Path) -> None:
     """Run the baselines and the first iteration of a run, one step each, on a few of its images.
 
     Models, optimizers, schedulers, hooks, data loaders and evaluators are those of the run itself. Each phase takes one
-    batch of the true size, labels a few images or trains on such labels, and validates two images. At last, the model
+    batch of the true size (without a GPU: of at most two labeled and two unlabeled images, since a large model takes
+    minutes for a whole batch), labels a few images or trains on such labels, and validates two images. At last, the model
     is tested on two images.
 
     Args:
@@ -77,6 +81,8 @@ def _miniature(cfg: Config, to_label: Sequence[int]) -> Config:
         for hook in cfg.get('custom_hooks') or ():
             if hook.get('begin_iter'):  # some hooks refuse to begin after the last step
                 hook['begin_iter'] = 1
+        if not is_cuda_available():
+            _shrink(cfg.train_dataloader)
         for part in cfg.train_dataloader.dataset.dataset.get('datasets', ()):
             if part.type in ('PseudoLabelDataset', 'UnlabeledDataset'):
                 part.dataset = _some(part.dataset, to_label)
@@ -91,6 +97,13 @@ def _miniature(cfg: Config, to_label: Sequence[int]) -> Config:
 
 def _some(dataset: Any, indices: Sequence[int]) -> dict[str, Any]:
     return dict(type='SomeImages', dataset=dataset, indices=list(indices))
+
+
+def _shrink(loader: Any) -> None:
+    """Let a train phase take a batch of at most ``ON_CPU`` images of each kind."""
+    counts = {key: min(loader.sampler[key], ON_CPU) for key in BATCH_KEYS if key in loader.sampler}
+    loader.sampler.update(counts)
+    loader.batch_size = sum(counts.values()) or min(loader.batch_size, ON_CPU)
 
 
 def _without_workers(loader: Any) -> None:

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from mmdmt.engine import DMTRunner
+from mmdmt.engine import DMTRunner, rehearsal
 from mmdmt.errors import UserError
 from tests.runs import assert_same_weights
 from tests.steps import SELF_TAUGHT
@@ -107,8 +107,10 @@ def test_hooks_of_a_user_are_tried(config, refused, monkeypatch):
     refused('phase 01_train_a fails', 'ZeroDivisionError: my own hook')
 
 
-def test_batches_have_their_true_size(config, monkeypatch):
-    """The first phase takes 2 labeled images, the second one 1 labeled and 2 pseudo-labeled images."""
+@pytest.mark.parametrize(('gpu', 'expected'), [(True, [3, 1 + 3]), (False, [2, 1 + 2])])
+def test_batches_have_their_true_size_on_a_gpu(config, monkeypatch, gpu, expected):
+    """Without one, a large model would take minutes."""
+    monkeypatch.setattr(rehearsal, 'is_cuda_available', lambda: gpu)
     sizes = []
 
     class SizeHook(Hook):
@@ -117,8 +119,8 @@ def test_batches_have_their_true_size(config, monkeypatch):
 
     monkeypatch.setitem(HOOKS.module_dict, 'SizeHook', SizeHook)
     config.custom_hooks = [dict(type='SizeHook')]
-    stage = config.dmt.semi
-    expected = [config.train_dataloader.batch_size, stage.labeled_per_batch + stage.unlabeled_per_batch]
+    config.train_dataloader.batch_size = 3
+    config.dmt.semi.update(labeled_per_batch=1, unlabeled_per_batch=3)
     DMTRunner(config).dry_run()
     assert sizes == expected
 

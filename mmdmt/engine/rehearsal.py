@@ -31,9 +31,9 @@ def rehearse(data: RunData, folder: Path) -> None:
     """Run the baselines and the first iteration of a run, one step each, on a few of its images.
 
     Models, optimizers, schedulers, hooks, data loaders and evaluators are those of the run itself. Each phase takes one
-    batch of the true size (without a GPU: of at most two labeled and two unlabeled images, since a large model takes
-    minutes for a whole batch), labels a few images or trains on such labels, and validates two images. At last, the model
-    is tested on two images.
+    batch of the true size, labels a few images or trains on such labels, and validates two images. At last, the model
+    is tested on two images. Without a GPU, a large model would take minutes for a whole batch, so a batch has at most
+    two labeled and two unlabeled images.
 
     Args:
         data: Prepared data of the run.

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmdmt.command_line import add_debug_argument, run_tool
-from mmdmt.errors import ExistingRunError, MissingFileError, UserError
+from mmdmt.errors import ExistingRunError, LostProcessError, MissingFileError, UserError
 
 
 def test_status_of_a_tool_that_ends():
@@ -17,14 +17,18 @@ def test_status_of_a_tool_that_ends():
     assert ended.value.code == 1
 
 
-@pytest.mark.parametrize('error', [UserError, MissingFileError, ExistingRunError])
-def test_a_mistake_is_a_line_on_stderr_and_status_2(capsys, error):
+@pytest.mark.parametrize(
+    ('error', 'status'), [(UserError, 2), (MissingFileError, 2), (ExistingRunError, 2), (LostProcessError, 75)]
+)
+def test_a_mistake_is_a_line_on_stderr_and_a_status(capsys, error, status):
+    """75: started again, the run goes on."""
+
     def main():
         raise error('dmt.x=3 must be a list')
 
     with pytest.raises(SystemExit) as ended:
         run_tool(main)
-    assert ended.value.code == 2
+    assert ended.value.code == status
     assert capsys.readouterr() == ('', 'error: dmt.x=3 must be a list\n')
 
 

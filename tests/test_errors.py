@@ -9,6 +9,7 @@ from mmdmt import errors
         ('MissingFileError', FileNotFoundError),
         ('ExistingRunError', FileExistsError),
         ('InstallationError', RuntimeError),
+        ('LostProcessError', RuntimeError),
         ('DivergedError', FloatingPointError),
     ],
 )

@@ -94,9 +94,11 @@ def files(folder):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(('toolbox', 'images'), [('seg', 101), ('cls', 250)])
+@pytest.mark.parametrize(
+    ('toolbox', 'images'), [('seg', 5), pytest.param('seg', 101, marks=pytest.mark.slow), ('cls', 250)]
+)
 def test_labels_and_thresholds_do_not_depend_on_the_number_of_processes(config, tmp_path, toolbox, images):
-    """Each image is labeled once; all files are equal, byte by byte."""
+    """Each image is labeled once; all files are equal, byte by byte. Of 5 images, two of 4 processes get no batch."""
     options = {'dmt.unlabeled.indices': images} if toolbox == 'seg' else {}
     work_dirs = [tmp_path / str(number) for number in NUMBERS]
     DMTRunner(config(toolbox, work_dirs[0], options)).train(phase='00_train_a')
@@ -105,7 +107,7 @@ def test_labels_and_thresholds_do_not_depend_on_the_number_of_processes(config, 
     for number, work_dir in zip(NUMBERS, work_dirs, strict=True):
         named = on_ranks(number, label, config(toolbox, work_dir, options))
         assert sorted(Counter(name for names in named for name in names).values()) == [1] * images
-        assert min(len(names) for names in named) > 0
+        assert (min(len(names) for names in named) > 0) == (images > 5 or number < 4)
     found = [files(work_dir / '01_label_a') for work_dir in work_dirs]
     assert len(found[0]) >= (2 * images if toolbox == 'seg' else 2)
     assert found[0] == found[1] == found[2]

@@ -19,6 +19,9 @@ from mmdmt.engine.divergence import are_finite, diverged
 from mmdmt.engine.stop_signals import ignore_in_worker, in_phase
 from mmdmt.files import disk_full, is_full
 
+LOADING = ('torch.utils.data.dataloader', 'mmengine.runner.loops')
+"""Modules whose functions hold the iterator of a data loader while it loads."""
+
 
 class PhaseRunner(Runner):
     """A Runner with a unique experiment name; it logs environment, config and hooks only for the baselines.
@@ -100,11 +103,20 @@ def run_phase(cfg: Config, phase: Phase) -> None:
             else:
                 runner.test()
         except BaseException as error:
-            # Python would wait at exit for the workers of a loader that the traceback holds; they ignore its SIGTERM.
-            traceback.clear_frames(error.__traceback__)
+            _let_go_of_loaders(error)
             raise
         finally:
             release(runner)
+
+
+def _let_go_of_loaders(error: BaseException) -> None:
+    """Let the workers of a loader end that only the traceback of an error holds.
+
+    At exit, Python would otherwise wait for them without end: they ignore the SIGTERM that it sends first.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals.get('__name__') in LOADING:
+            frame.clear()
 
 
 def release(runner: Runner) -> None:

@@ -27,6 +27,18 @@ def test_each_pass_draws_all_images_in_another_order():
     assert [index.turn for index in indices] == [0] * SIZE + [1] * SIZE + [2] * SIZE + [3] * SIZE
 
 
+@pytest.mark.parametrize('world_size', [2, 4])
+def test_101_images_on_several_processes(set_rank, world_size):
+    """Each pass shows each image once, though it ends within a step."""
+    streams = []
+    for rank in range(world_size):
+        set_rank(rank, world_size)
+        streams.append(list(islice(PassSampler(range(101), seed=1), 101)))
+    shown = [index for step in zip(*streams, strict=True) for index in step]
+    for turn in range(world_size):
+        assert sorted(shown[turn * 101 : (turn + 1) * 101]) == list(range(101))
+
+
 def test_order_depends_on_the_seed():
     assert draw(30) == draw(30)
     assert draw(30) != draw(30, seed=2)

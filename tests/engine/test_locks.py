@@ -89,6 +89,19 @@ def test_stopped_process_still_holds_it(hold, tmp_path):
         pass
 
 
+def test_process_of_another_host_is_not_waited_for(tmp_path):
+    """Its number says nothing here: a process of this host with that number may be dead."""
+    dead = subprocess.Popen([sys.executable, '-c', ''])
+    dead.wait()
+    with claimed(tmp_path, ['00_train_a']):
+        holder = tmp_path / '.locks/00_train_a.json'
+        holder.write_text(json.dumps(dict(pid=dead.pid, host='elsewhere', start='2026-01-01 00:00:00')))
+        start = time.monotonic()
+        with pytest.raises(InUseError, match=f'process {dead.pid} on elsewhere'), claimed(tmp_path, ['00_train_a']):
+            pass
+        assert time.monotonic() - start < 5
+
+
 def test_file_system_without_locks(tmp_path, monkeypatch):
     def no_locks(self, *_, **__):
         raise OSError(37, 'No locks available')

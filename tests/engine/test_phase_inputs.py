@@ -150,6 +150,34 @@ def test_lists_of_images_may_not_change(make, folder_data, name, lines, refused)
         shutil.rmtree(runner.manifest.folder(phase))
 
 
+def test_class_of_an_image_may_not_change(make, monkeypatch):
+    """Of an image set that names the class of each image, as those of classification do."""
+    runner = make()
+    images = [dict(img_path='x/a.png', gt_label=0), dict(img_path='x/b.png', gt_label=1)]
+
+    class Images(list):
+        get_data_info = list.__getitem__
+
+    def described(change):
+        monkeypatch.setattr(runner.data, 'dataset', lambda config, key: Images(change(dict(info)) for info in images))
+        return runner.inputs._images(dict(ann_file='list.txt', change=change), 'dmt.labeled')
+
+    assert described(lambda info: info) == described(lambda info: {**info, 'img_path': f'/moved/{info["img_path"]}'})
+    assert described(lambda info: info) != described(lambda info: {**info, 'gt_label': 0})
+
+
+def test_mark_of_a_diverged_attempt_is_gone_once_the_phase_begins_again(make):
+    """Otherwise, the next attempt could be lost without a word."""
+    runner = make()
+    begin(runner, '00_train_a')
+    mark = runner.manifest.folder('00_train_a') / MARK
+    mark.touch()
+    begin(runner, '00_train_a', checkpoint=True)
+    assert not mark.exists()
+    with pytest.raises(UserError, match='to start it again'):
+        make({'optim_wrapper.optimizer.lr': 0.5}).inputs.check()
+
+
 def test_another_number_of_processes(make, monkeypatch):
     """A complete phase is kept. An interrupted one has counted its steps with another length."""
     epochs = {'dmt.supervised': dict(_delete_=True, epochs=8), 'param_scheduler.0.end': 20000}

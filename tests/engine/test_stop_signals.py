@@ -6,9 +6,11 @@ import threading
 import time
 
 import pytest
+import torch
 
 from mmdmt.command_line import run_tool
 from mmdmt.engine.stop_signals import EXIT_CODE, SIGNALS, Stopped, ignore_in_worker, in_phase, listening, stop_requested
+from tests.ranks import on_ranks
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +53,22 @@ def test_other_signals_may_come_twice():
         for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
             os.kill(os.getpid(), number)
     assert str(raised.value) == 'stopped by SIGUSR1 and SIGTERM and SIGINT'
+
+
+def stop_one():
+    """Send a signal to one of two processes in a phase."""
+    torch.distributed.init_process_group('gloo')
+    try:
+        with listening(), in_phase():
+            if torch.distributed.get_rank() == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            asked = stop_requested()
+    except Stopped as stopped:
+        return asked, str(stopped)
+
+
+def test_signal_to_one_process_stops_all():
+    assert on_ranks(2, stop_one) == [(True, 'stopped by another process'), (True, 'stopped by SIGTERM')]
 
 
 def test_error_in_a_phase_is_not_hidden():

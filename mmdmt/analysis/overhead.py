@@ -1,0 +1,204 @@
+"""What DMT adds to ordinary training and labeling, beside the steps of :mod:`mmdmt.analysis.step_cost`."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
+from mmengine.runner import IterBasedTrainLoop, TestLoop, ValLoop
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmdmt.analysis.measuring import Figure, Meter
+from mmdmt.config_dicts import copy_config
+from mmdmt.core.confidence import encode
+from mmdmt.core.dynamic_weight import HUMAN
+from mmdmt.core.ranking import ClassHistogram
+from mmdmt.engine.runner import DMTRunner
+from mmdmt.labels.map_writer import PseudoLabelWriter
+from mmdmt.labels.maps import LabelMaps
+from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss, teacher_confidence
+
+PUBLISHED_BYTES = 8
+"""Bytes of a labeled pixel in the published code: label and confidence in float32."""
+
+
+def loss_figures(meter: Meter, shapes: Sequence[tuple[int, ...]]) -> list[Figure]:
+    """Time and memory of the dynamic loss, forward and backward, against cross-entropy, on random labels.
+
+    Args:
+        meter: What measures.
+        shapes: Shapes of logits, [N, C, H, W].
+    """
+    figures = []
+    for shape in shapes:
+        generator = torch.Generator().manual_seed(0)
+        logits = (3 * torch.randn(shape, generator=generator)).to(meter.device).requires_grad_()
+        label = torch.randint(0, shape[1], (shape[0], *shape[2:]), generator=generator)
+        label[:, : shape[2] // 16] = 255
+        confidence = torch.rand(label.shape, generator=generator)
+        confidence[: shape[0] // 8] = HUMAN
+        label, confidence = label.to(meter.device), confidence.to(meter.device)
+        dynamic = partial(_gradient, logits, partial(_dynamic_loss, DynamicMutualLoss(), logits, label, confidence))
+        stock = partial(_gradient, logits, partial(F.cross_entropy, logits, label, ignore_index=255))
+        name = f'DynamicMutualLoss, forward and backward, {list(shape)}'
+        figures.append(meter.figure(name, dynamic, 'F.cross_entropy', stock))
+        own, other = meter.peak_bytes(dynamic), meter.peak_bytes(stock)
+        if own is not None and other:
+            note = f'{own / 2**20:.0f} against {other / 2**20:.0f} MiB'
+            figures.append(Figure(f'its peak memory, {list(shape)}', 'F.cross_entropy', own / other, note))
+    return figures
+
+
+def _dynamic_loss(loss: DynamicMutualLoss, logits: Tensor, label: Tensor, confidence: Tensor) -> Tensor:
+    with teacher_confidence([('head', loss)], confidence):
+        return loss(logits, label)
+
+
+def _gradient(logits: Tensor, loss: Callable[[], Tensor]) -> None:
+    loss().backward()
+    logits.grad = None
+
+
+def labeling_figures(configs: Path, meter: Meter, work_dir: Path, size: tuple[int, int], classes: int) -> list[Figure]:
+    """Time to label an image of a size (height, width), as a whole and by part, against the network's prediction."""
+    network, batch = _network(configs / 'dmt/fcn_digits.py', classes, meter.device), _image(size)
+    writer = PseudoLabelWriter(classes, label_dir=str(work_dir / 'labels'), label_ratio=0.5)
+    logits = simulated_logits(size, classes).to(meter.device)
+    sample = dict(seg_logits=dict(data=logits[0]), img_path='image.jpg', sample_idx=0)
+    label, code = (part[0].cpu() for part in encode(logits))
+    codes, store = code.numpy().astype(np.uint16), LabelMaps(work_dir / 'parts')
+
+    def predict() -> None:
+        with torch.no_grad():
+            network.test_step(batch)
+
+    def whole() -> None:
+        predict()
+        writer.process(batch, [sample])
+
+    parts = dict(encode=partial(encode, logits), count=partial(writer.histogram.update, label, code))
+    parts['write'] = partial(store.write, '0', label.numpy(), codes)
+    name = f'of labels, {size[1]} x {size[0]}, {classes} classes'
+    return [
+        meter.figure(f'prediction and writing {name}', whole, 'prediction alone, FCN-R18', predict),
+        *(meter.figure(f'{key} {name}', part, 'prediction alone, FCN-R18', predict) for key, part in parts.items()),
+    ]
+
+
+def simulated_logits(size: tuple[int, int], classes: int, seed: int = 0) -> Tensor:
+    """Logits [1, C, H, W] as networks give them: at an eighth of the size, enlarged bilinearly."""
+    generator = torch.Generator().manual_seed(seed)
+    small = 5 * torch.randn(1, classes, *(max(2, side // 8) for side in size), generator=generator)
+    return F.interpolate(small, size, mode='bilinear')
+
+
+def _network(path: Path, classes: int, device: torch.device) -> Any:
+    cfg = Config.fromfile(path)
+    init_default_scope(cfg.default_scope)
+    cfg.model.decode_head.num_classes = classes
+    network = MODELS.build(copy_config(cfg.model) | dict(train_cfg=cfg.model.train_cfg, test_cfg=cfg.model.test_cfg))
+    network.init_weights()
+    return network.to(device).eval()
+
+
+def _image(size: tuple[int, int]) -> dict[str, list]:
+    """A batch of one image of random pixels."""
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    pack = TRANSFORMS.build(dict(type='PackDMTInputs'))
+    packed = pack(dict(img=pixels, img_path='image.jpg', img_shape=size, ori_shape=size, sample_idx=0))
+    return {key: [value] for key, value in packed.items()}
+
+
+def storage_figures(meter: Meter, work_dir: Path, size: tuple[int, int], classes: int) -> list[Figure]:
+    """Space of a labeled pixel, and time to read an image's labels for training, against the published format."""
+    store, histogram = LabelMaps(work_dir), ClassHistogram(classes)
+    label, code = (part[0] for part in encode(simulated_logits(size, classes)))
+    store.write('0', label.numpy(), code.numpy().astype(np.uint16))
+    histogram.update(label, code)
+    store.finish(histogram)
+    published = work_dir / 'published.npy'
+    np.save(published, np.zeros((2, *size), np.float32))
+    used = sum(path.stat().st_size for path in (store.label_path('0'), store.confidence_path('0'))) / label.numel()
+    selection = store.select(['0'], 0.5)
+    read = meter.figure('reading labels of an image', lambda: selection.fields(0, '0'), 'its .npy of float32',
+                        lambda: np.load(published))  # fmt: skip
+    return [
+        Figure('bytes of a labeled pixel', 'published format', used / PUBLISHED_BYTES, f'{used:.2f} bytes'),
+        read,
+    ]
+
+
+def ranking_figure(meter: Meter, pixels: int, classes: int) -> Figure:
+    """Memory of ranking pixels by class, against their confidences in float32.
+
+    The counts are those of normally distributed log-odds, each class as often as the others.
+    """
+
+    def rank() -> None:
+        histogram = ClassHistogram(classes)
+        codes = torch.arange(histogram.counts.shape[1])
+        share = torch.exp(-(((codes - 0.4 * len(codes)) / (0.1 * len(codes))) ** 2))
+        histogram.counts += (share / share.sum() * pixels / classes).round().long()
+        histogram.thresholds(0.2)
+
+    used = meter.peak_bytes(rank) or 0
+    return Figure(f'memory of ranking {pixels:.0e} pixels', 'their confidences', used / (4 * pixels),
+                  f'{used / 2**20:.0f} MiB')  # fmt: skip
+
+
+def run_figure(configs: Path, work_dir: Path, options: Mapping[str, Any]) -> Figure:
+    """Processor time of a phase of a demo outside of the steps of training, labeling and validation."""
+    cfg = Config.fromfile(configs / 'dmt/fcn_digits.py')
+    cfg.merge_from_dict({'dmt.rehearse': False, 'log_level': 'ERROR', **options, 'work_dir': str(work_dir)})
+    runner, start = DMTRunner(cfg), time.process_time()
+    with _clock(IterBasedTrainLoop, ValLoop, TestLoop) as steps:
+        runner.train()
+    whole, phases = time.process_time() - start, len(runner.manifest.phases)
+    outside = (whole - sum(steps)) / phases
+    return Figure('a phase outside its steps', 'whole phase', outside * phases / whole, f'{outside:.2f} s a phase')
+
+
+@contextmanager
+def _clock(*loops: type) -> Iterator[list[float]]:
+    """Collect the processor time of each step of loops."""
+    spent: list[float] = []
+
+    def timed(run_iter: Callable) -> Callable:
+        def run(*args: Any) -> None:
+            start = time.process_time()
+            run_iter(*args)
+            spent.append(time.process_time() - start)
+
+        return run
+
+    with ExitStack() as stack:
+        for loop in loops:
+            stack.enter_context(mock.patch.object(loop, 'run_iter', timed(loop.run_iter)))  # type: ignore[attr-defined]
+        yield spent
+
+
+def start_figure(tool: Path, repeats: int) -> Figure:
+    """Processor time of ``tool --help``, against the import of torch."""
+
+    def spent(*command: str) -> float:
+        times = []
+        for _ in range(repeats):
+            before = getrusage(RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, *command], check=True, capture_output=True)
+            after = getrusage(RUSAGE_CHILDREN)
+            times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return min(times)
+
+    own, other = spent(str(tool), '--help'), spent('-c', 'import torch')
+    return Figure(f'{tool.name} --help', 'import torch', own / other, f'{own:.2f} s against {other:.2f} s')

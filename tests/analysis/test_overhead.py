@@ -1,0 +1,76 @@
+import time
+
+import pytest
+import torch
+
+from mmdmt.analysis import overhead
+from mmdmt.analysis.measuring import Meter
+
+METER, SIZE, CLASSES = Meter(repeats=1), (24, 40), 3
+
+
+def test_loss():
+    figures = overhead.loss_figures(METER, [(2, 3, 32, 32)])
+    assert figures[0].work == 'DynamicMutualLoss, forward and backward, [2, 3, 32, 32]'
+    assert all(figure.against == 'F.cross_entropy' and figure.ratio >= 0 for figure in figures)
+
+
+def test_labeling(root, tmp_path):
+    whole, *parts = overhead.labeling_figures(root / 'configs', METER, tmp_path, SIZE, CLASSES)
+    assert whole.work == 'prediction and writing of labels, 40 x 24, 3 classes'
+    assert [part.work.split()[0] for part in parts] == ['encode', 'count', 'write']
+    assert [path.name for path in sorted((tmp_path / 'labels/labels').iterdir())] == ['000000_image.png']
+
+
+def test_simulated_logits_are_smooth():
+    logits = overhead.simulated_logits((64, 80), 5)
+    assert logits.shape == (1, 5, 64, 80)
+    assert torch.equal(logits, overhead.simulated_logits((64, 80), 5))
+    assert logits.diff(dim=3).abs().mean() < logits.std() / 2
+
+
+def test_storage(tmp_path):
+    space, reading = overhead.storage_figures(METER, tmp_path, SIZE, CLASSES)
+    used = sum(path.stat().st_size for folder in ('labels', 'confidence') for path in (tmp_path / folder).iterdir())
+    assert space.ratio == pytest.approx(used / (8 * SIZE[0] * SIZE[1]))
+    assert reading.against == 'its .npy of float32'
+
+
+def test_ranking():
+    figure = overhead.ranking_figure(METER, 10**6, CLASSES)
+    assert figure.work == 'memory of ranking 1e+06 pixels'
+    assert figure.note.endswith(' MiB')
+
+
+@pytest.mark.slow
+def test_run(root, tmp_path):
+    options = {'dmt.scheme': 'self', 'dmt.models': dict(_delete_=True, a=dict()), 'dmt.label_ratios': (0.5,),
+               'dmt.labeled.indices': 4, 'dmt.unlabeled.indices': 4, 'val_dataloader.dataset.indices': 2,
+               'dmt.supervised.iters': 2,
+               'dmt.semi': dict(_delete_=True, iters=2, labeled_per_batch=1, unlabeled_per_batch=1)}  # fmt: skip
+    figure = overhead.run_figure(root / 'configs', tmp_path / 'run', options)
+    assert 0 < figure.ratio < 1
+    assert (tmp_path / 'run/best.pth').is_file()
+
+
+def test_steps_of_a_loop_are_timed_and_the_loop_is_as_before():
+    class Loop:
+        def run_iter(self, milliseconds):
+            end = time.process_time() + milliseconds / 1000
+            while time.process_time() < end:
+                pass
+
+    before = Loop.run_iter
+    with overhead._clock(Loop) as steps:
+        Loop().run_iter(20)
+        Loop().run_iter(5)
+    assert steps == pytest.approx([0.02, 0.005], abs=0.005)
+    assert Loop.run_iter is before
+
+
+def test_start(tmp_path):
+    tool = tmp_path / 'tool.py'
+    tool.write_text('import sys; sys.exit(sys.argv[1:] != ["--help"])')
+    figure = overhead.start_figure(tool, 1)
+    assert figure.work == 'tool.py --help'
+    assert 0 < figure.ratio < 1

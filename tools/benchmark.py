@@ -1,0 +1,75 @@
+"""Measure what DMT and the other methods cost beside ordinary training: ratios, each of two works of one run."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmengine.logging import MMLogger
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
+
+from mmdmt.analysis import overhead, step_cost
+from mmdmt.analysis.measuring import Figure, Meter
+from mmdmt.command_line import add_debug_argument, run_tool
+from mmdmt.errors import UserError
+from mmdmt.files import write_json
+
+CONFIGS = ROOT / 'configs'
+SHAPES = ((8, 21, 321, 321), (8, 19, 256, 512))
+SIZE, CLASSES = (375, 500), 21  # of VOC
+SHORT_RUN = {'dmt.supervised.iters': 20, 'dmt.semi': dict(_delete_=True, iters=20, labeled_per_batch=2,
+             unlabeled_per_batch=14), 'dmt.label_ratios': (0.5,)}  # fmt: skip
+BENCHMARKS: dict[str, Callable[[Meter, Path], list[Figure]]] = {
+    'loss': lambda meter, folder: overhead.loss_figures(meter, SHAPES),
+    'step': lambda meter, folder: step_cost.dmt_figures(CONFIGS, meter, folder, {160: (2, 6), 64: (2, 14)}),
+    'classification': lambda meter, folder: [step_cost.classification_figure(CONFIGS, meter, folder, 16, 48)],
+    'labeling': lambda meter, folder: overhead.labeling_figures(CONFIGS, meter, folder, SIZE, CLASSES),
+    'storage': lambda meter, folder: overhead.storage_figures(meter, folder, SIZE, CLASSES),
+    'ranking': lambda meter, folder: [overhead.ranking_figure(Meter(), 10**9, CLASSES)],
+    'run': lambda meter, folder: [overhead.run_figure(CONFIGS, folder, SHORT_RUN)],
+    'start': lambda meter, folder: [overhead.start_figure(ROOT / 'tools/train.py', meter.repeats)],
+    'methods': lambda meter, folder: step_cost.method_figures(CONFIGS, meter, folder),
+}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
+    parser.add_argument('--only', nargs='+', choices=BENCHMARKS, default=list(BENCHMARKS), metavar='NAME',
+                        help=f'measure only these: {", ".join(BENCHMARKS)}')  # fmt: skip
+    parser.add_argument('--repeats', type=int, default=11, help='the fastest of so many measurements counts')
+    parser.add_argument('--json', type=Path, help='write the figures to this file, too')
+    add_debug_argument(parser)
+    return parser.parse_args()
+
+
+def table(figures: list[Figure]) -> str:
+    """Figures as a Markdown table."""
+    rows = [f'| {item.work} | {item.against} | {item.ratio:.3g} | {item.note} |' for item in figures]
+    return '\n'.join(['| work | against | ratio | |', '| --- | --- | --- | --- |', *rows])
+
+
+def main() -> None:
+    args = parse_args()
+    if args.repeats < 1:
+        raise UserError(f'--repeats must be above 0, got {args.repeats}')
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        raise UserError('--device cuda: torch finds no GPU')
+    torch.set_num_threads(1)
+    MMLogger.get_instance('mmengine', log_level='ERROR')  # the initialization of each network
+    meter, figures = Meter(args.device, args.repeats), []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.only:
+            figures += BENCHMARKS[name](meter, Path(folder) / name)
+            print(f'{name}: measured', file=sys.stderr)
+    print(table(figures))
+    if args.json:
+        write_json(args.json, dict(device=args.device, figures=[item._asdict() for item in figures]))
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from mmdmt.command_line import add_debug_argument, add_pickle_argument
+from mmdmt.engine.console import drop_printed_chatter
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import write_text
 
@@ -71,6 +72,7 @@ def read_config(path: str | Path, options: Mapping[str, Any]) -> Config:
     """
     if not Path(path).is_file():
         raise MissingFileError(f'config {path} does not exist')
+    drop_printed_chatter()
     try:
         cfg = Config.fromfile(path)
     except UserError as error:

@@ -1,6 +1,9 @@
 """What a run prints; its log files keep everything."""
 
 import logging
+from typing import Any
+
+from mmengine.logging import logger as stock_logger
 
 # How messages begin that mmengine logs for each Runner: environment, config, hooks, and notices without a consequence.
 FILE_ONLY = (
@@ -19,6 +22,8 @@ FILE_ONLY = (
     'resumed epoch:',
     'Results has been saved to',
 )
+# How lines begin that the toolboxes print beside all logs.
+PRINTED = ('Could not import OneDL', 'Loads checkpoint by')
 
 
 class ConsoleFilter(logging.Filter):
@@ -27,6 +32,16 @@ class ConsoleFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is printed."""
         return record.levelno >= logging.ERROR or not str(record.msg).startswith(FILE_ONLY)
+
+
+def drop_printed_chatter() -> None:
+    """Do not show ``PRINTED`` lines; a tool calls this before it imports a toolbox."""
+    vars(stock_logger)['print'] = _print_relevant  # `print_log` calls `print` where it is given no logger
+
+
+def _print_relevant(message: Any) -> None:
+    if not str(message).startswith(PRINTED):
+        print(message)
 
 
 def keep_chatter_in_files(logger: logging.Logger) -> None:

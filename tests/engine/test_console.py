@@ -2,8 +2,9 @@ import io
 import logging
 
 import pytest
+from mmengine.logging import print_log
 
-from mmdmt.engine.console import FILE_ONLY, keep_chatter_in_files
+from mmdmt.engine.console import FILE_ONLY, PRINTED, drop_printed_chatter, keep_chatter_in_files
 
 
 @pytest.fixture
@@ -29,3 +30,11 @@ def test_stock_chatter_is_in_the_file_only(logged, beginning):
 
 def test_all_else_is_on_both(logged):
     assert logged('Phase 1 of 3: Config:\n x') == ('Phase 1 of 3: Config:\n x\n',) * 2
+
+
+def test_lines_that_the_toolboxes_print(capsys):
+    drop_printed_chatter()
+    for line in PRINTED:
+        print_log(f'{line} x')
+    print_log('Something else')
+    assert capsys.readouterr().out == 'Something else\n'

@@ -21,6 +21,7 @@ FILE_ONLY = (
     'Loads checkpoint by',
     'resumed epoch:',
     'Results has been saved to',
+    'paramwise_options -- ',
 )
 # How lines begin that the toolboxes print beside all logs.
 PRINTED = ('Could not import OneDL', 'Loads checkpoint by')

@@ -1,5 +1,6 @@
 """The processes of a run: how they start together, wait for each other, and end when one of them is lost."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,9 +70,10 @@ def lost_processes_named(cfg: Config) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not is_distributed() or not _of_a_backend(error):
+        if cfg.get('launcher', 'none') == 'none' or not _of_a_backend(error):
             raise
-        rank, world_size = get_dist_info()
+        given = (os.environ.get(key, 'unknown') for key in ('RANK', 'WORLD_SIZE'))
+        rank, world_size = get_dist_info() if is_distributed() else given  # before all have come
         what = (
             f'has waited {_timeout(cfg):g} s for another one, which is stopped, hangs, or needs longer than {KEY}'
             if re.search('timed ?out|timeout', str(error), re.IGNORECASE)

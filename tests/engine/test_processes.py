@@ -94,9 +94,21 @@ def test_timeout_that_is_none(value):
 
 @pytest.mark.parametrize('error', [RuntimeError('[/src/gloo/pair.cc:5] closed'), torch.distributed.DistError('lost')])
 def test_one_process_has_lost_none(error):
-    with pytest.raises(RuntimeError) as raised, lost_processes_named(config()):
+    with pytest.raises(RuntimeError) as raised, lost_processes_named(Config(dict(launcher='none'))):
         raise error
     assert raised.value is error
+
+
+def come_alone(cfg):
+    if os.environ['RANK'] == '0':
+        meet(cfg, 1)
+
+
+def test_process_that_never_comes():
+    with ranks(2, come_alone, config(timeout=1.5)) as (first, _):
+        error = first.result(20)
+    assert isinstance(error, LostProcessError)
+    assert str(error).startswith('process 0 of 2 (from 0) has waited 1.5 s for another one')
 
 
 def raise_own(cfg):

@@ -91,8 +91,10 @@ def _move_ramp(cfg: Config) -> None:
         raise UserError(f'dmt.gamma_ramp must be True or False, got {ramp!r}')
     _say('dmt.gamma_ramp', f'ramp={ramp} of DynamicMutualLoss')
     losses = list(dicts_of_type([cfg.get('model'), cfg.dmt], 'DynamicMutualLoss'))
-    for loss in losses or [cfg.dmt.setdefault('loss', {})]:
+    for loss in losses:
         loss['ramp'] = ramp
+    if not losses:  # stock models
+        cfg.dmt.loss = {**(cfg.dmt.get('loss') or {}), 'ramp': ramp}
 
 
 def _move_writer_options(cfg: Config) -> None:

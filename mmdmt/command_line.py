@@ -1,14 +1,17 @@
-"""How every tool starts and ends."""
+"""How every tool starts and ends.
+
+This module imports nothing that takes long, so that ``--help`` and a wrong argument are answered at once.
+"""
 
 import argparse
 import pickle
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
-from mmdmt.errors import UserError, own_message
+from mmdmt.errors import ALLOW_PICKLE, UserError, own_message
 from mmdmt.files import is_full
-from mmdmt.untrusted import OPTION, refused, untrusted_files
 
 MESSAGE_LINES = 3
 # Warnings of the toolboxes about what a run does not use, or does on purpose.
@@ -31,23 +34,56 @@ def add_debug_argument(parser: argparse.ArgumentParser) -> None:
 def add_pickle_argument(parser: argparse.ArgumentParser) -> None:
     """The argument that lets files run code, which :func:`run_tool` looks for."""
     parser.add_argument(
-        OPTION,
+        ALLOW_PICKLE,
         action='store_true',
         help='run the code in checkpoints, annotation files (.pkl, .yaml) and YAML configs; only for files you trust',
     )
 
 
-def run_tool(main: Callable[[], int | None]) -> None:
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that all tools share; they mean the same as in mmsegmentation's tools."""
+    parser.add_argument('--work-dir', help='folder of the run (default: work_dirs/CONFIG_NAME)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictOptions,
+        default={},
+        help='key=value pairs that override the config, e.g. dmt.semi.epochs=2; data_root=DIR applies to all data sets '
+        "that use the config's data_root",
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    # torch.distributed.launch passes this argument; torchrun sets the environment variable instead.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    add_pickle_argument(parser)
+    add_debug_argument(parser)
+
+
+class DictOptions(argparse.Action):
+    """mmengine's ``DictAction``, imported when it is used."""
+
+    def __call__(self, *args: Any) -> None:
+        """Read key=value pairs."""
+        from mmengine.config import DictAction
+
+        DictAction(self.option_strings, self.dest, nargs=self.nargs)(*args)
+
+
+def run_tool(main: Callable[[], int | None], parse: Callable[[], Any] | None = None) -> None:
     """Run the main function of a tool and exit with its status.
 
     A :class:`~mmdmt.errors.UserError` is printed on stderr, in at most three lines, and its status is that of the tool.
     With ``--debug``, its traceback is shown instead. ``IRRELEVANT_WARNINGS`` are not shown. Files cannot run code,
-    unless ``--allow-pickle`` is given.
+    unless ``--allow-pickle`` is given. ``parse`` reads the arguments, and ends the tool where they ask for help or are
+    wrong, before anything else is imported.
     """
+    if parse is not None:
+        parse()
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings('ignore', message=message)
+    from mmdmt.untrusted import refused, untrusted_files
+
     try:
-        with untrusted_files(allow_pickle=OPTION in sys.argv):
+        with untrusted_files(allow_pickle=ALLOW_PICKLE in sys.argv):
             status = main()
     except (UserError, pickle.UnpicklingError, OSError) as error:
         if '--debug' in sys.argv or not (isinstance(error, UserError | pickle.UnpicklingError) or is_full(error)):

@@ -3,6 +3,9 @@
 import re
 from collections.abc import Iterable
 
+ALLOW_PICKLE = '--allow-pickle'
+"""Option of the tools that lets files run code."""
+
 
 class UserError(ValueError):
     """Something in a config, in the data or in a command is not as it must be.

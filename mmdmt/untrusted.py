@@ -18,10 +18,9 @@ from mmengine.fileio.handlers.yaml_handler import YamlHandler
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
-from mmdmt.errors import DamagedFileError, RefusedFileError, UserError
+from mmdmt.errors import ALLOW_PICKLE, DamagedFileError, RefusedFileError, UserError
 from mmdmt.safe_pickle import read_pickle
 
-OPTION = '--allow-pickle'
 FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 SAFETENSORS = '.safetensors'
 # What torch, PyYAML and read_pickle report about a file that names code.
@@ -123,8 +122,8 @@ def refused(source: Any, error: Exception) -> RefusedFileError:
     found = _CODE.search(str(error))
     what = found[1] if found else _first_line(error)
     return RefusedFileError(
-        f'{source} is refused: it names code to run ({what}), not only data. If you trust its origin, add {OPTION}; '
-        'otherwise ask for the weights (or lists) alone'
+        f'{source} is refused: it names code to run ({what}), not only data. If you trust its origin, add '
+        f'{ALLOW_PICKLE}; otherwise ask for the weights (or lists) alone'
     )
 
 

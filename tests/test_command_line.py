@@ -1,11 +1,13 @@
 import argparse
+import subprocess
 import sys
 import warnings
 
 import pytest
 import torch
+from mmengine.config import DictAction
 
-from mmdmt.command_line import add_debug_argument, run_tool
+from mmdmt.command_line import add_common_arguments, add_debug_argument, run_tool
 from mmdmt.errors import ExistingRunError, LostProcessError, MissingFileError, UserError
 
 
@@ -114,3 +116,29 @@ def test_code_in_files_needs_an_option(monkeypatch, tmp_path, capsys):
     assert 'a file is refused: it names code to run (argparse.Namespace)' in capsys.readouterr().err
     monkeypatch.setattr(sys, 'argv', ['tool', '--allow-pickle'])
     run_tool(main)
+
+
+@pytest.mark.parametrize('tool', ['analyze', 'test', 'train'])
+@pytest.mark.parametrize(('argument', 'status'), [('--help', 0), ('--no-such-option', 2)])
+def test_arguments_are_read_before_anything_that_takes_long_is_imported(root, tool, argument, status):
+    path = str(root / f'tools/{tool}.py')
+    code = f"""
+import runpy, sys
+sys.argv = [{path!r}, {argument!r}]
+try:
+    runpy.run_path(sys.argv[0], run_name='__main__')
+except SystemExit as ended:
+    assert ended.code == {status}, ended.code
+assert not {{'torch', 'numpy', 'mmengine', 'mmcv'}} & sys.modules.keys()
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_options_are_read_as_mmengine_reads_them():
+    parser, stock = argparse.ArgumentParser(), argparse.ArgumentParser()
+    add_common_arguments(parser)
+    stock.add_argument('--cfg-options', nargs='+', action=DictAction)
+    pairs = ['--cfg-options', 'a.b=3', 'c=[1,(2,3)]', 'd=None', "e='x'"]
+    assert parser.parse_args(pairs).cfg_options == stock.parse_args(pairs).cfg_options
+    assert parser.parse_args([]).cfg_options == {}

@@ -8,10 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.analysis.label_analysis import Analysis
-from mmdmt.analysis.report import render_analysis
-from mmdmt.command_line import run_tool
-from mmdmt.engine.cli import add_common_arguments, load_config
+from mmdmt.command_line import add_common_arguments, run_tool
 from mmdmt.errors import UserError
 from mmdmt.files import write_json, write_text
 
@@ -39,6 +36,11 @@ def without_nan(node: Any) -> Any:
 
 def main() -> None:
     args = parse_args()
+    # Imported late: these take seconds, and --help needs none of them.
+    from mmdmt.analysis.label_analysis import Analysis
+    from mmdmt.analysis.report import render_analysis
+    from mmdmt.engine.cli import load_config
+
     cfg = load_config(args)
     if 'dmt' not in cfg:
         raise UserError(f'{args.config} has no `dmt` dict: it is not a DMT config')
@@ -52,4 +54,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, parse_args)

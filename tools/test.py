@@ -3,21 +3,13 @@
 import argparse
 import sys
 from pathlib import Path
-
-from mmengine.config import Config
-from mmengine.dist import is_main_process
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import run_tool
-from mmdmt.engine.cli import add_common_arguments, load_config
-from mmdmt.engine.hooks import FitHook
-from mmdmt.engine.tta import enable_tta
+from mmdmt.command_line import add_common_arguments, run_tool
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import write_json
-from mmdmt.untrusted import load_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def save_predictions(cfg: Config, out: str, kind: str) -> None:
+def save_predictions(cfg: Any, out: str, kind: str) -> None:
     """Make a ``test`` or ``val`` run also write predictions: label maps, or a list of those of whole images."""
     for part in ('dataloader', 'evaluator'):
         if not cfg.get(f'{kind}_{part}'):
@@ -65,6 +57,16 @@ def save_predictions(cfg: Config, out: str, kind: str) -> None:
 
 def main() -> None:
     args = parse_args()
+    # Imported late: these take seconds, and --help needs none of them.
+    from mmengine.dist import is_main_process
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    from mmdmt.engine.cli import load_config
+    from mmdmt.engine.hooks import FitHook
+    from mmdmt.engine.tta import enable_tta
+    from mmdmt.untrusted import load_checkpoint
+
     cfg = load_config(args)
     args.checkpoint = args.checkpoint or str(Path(cfg.work_dir) / 'best.pth')
     if not Path(args.checkpoint).is_file():
@@ -93,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, parse_args)

@@ -4,15 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import run_tool
-from mmdmt.engine.amp import enable_amp
-from mmdmt.engine.cli import add_common_arguments, load_config
-from mmdmt.engine.hooks import FitHook
+from mmdmt.command_line import add_common_arguments, run_tool
 from mmdmt.errors import UserError
 
 
@@ -51,6 +45,14 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    # Imported late: these take seconds, and --help needs none of them.
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    from mmdmt.engine.amp import enable_amp
+    from mmdmt.engine.cli import load_config
+    from mmdmt.engine.hooks import FitHook
+
     cfg = load_config(args)
     cfg.resume = bool(args.resume)
     if args.amp:
@@ -70,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, parse_args)

@@ -2,7 +2,8 @@ import argparse
 
 import pytest
 
-from mmdmt.engine.cli import add_common_arguments, load_config, write_config
+from mmdmt.command_line import add_common_arguments
+from mmdmt.engine.cli import load_config, write_config
 from mmdmt.engine.manifest import flatten
 
 CONFIG = """

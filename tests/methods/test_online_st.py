@@ -85,3 +85,11 @@ def test_the_samples_of_the_loader_stay_as_they_are(method, views):
 def test_threshold_outside_its_range(build, threshold):
     with pytest.raises(ValueError, match=rf'^OnlineST: threshold={threshold} must be in \[0, 1\)$'):
         build('OnlineST', SEGMENTOR, threshold=threshold)
+
+
+def test_bfloat16(method, views):
+    with torch.autocast('cpu', torch.bfloat16):
+        loss = total(method.loss(**views(method, 'pixels')))
+    loss.backward()
+    assert loss.isfinite()
+    assert all(weight.grad is not None for weight in method.student.parameters())

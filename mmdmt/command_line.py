@@ -21,6 +21,7 @@ IRRELEVANT_WARNINGS = (
     '.*instance named of .* has been created, the method `get_instance`',
     'The shape of value will convert from',
     '``build_pixel_sampler`` would be deprecated',
+    'This DataLoader will create',  # the plan says it once
     'For binary segmentation, we suggest',  # one output, which no pseudo label of several classes has
     'When align_corners=True, the output would',
 )

@@ -25,7 +25,7 @@ from mmdmt.engine.model_checks import (
     check_views,
     check_weights,
 )
-from mmdmt.engine.phase_checks import check_label_pipeline, check_phase
+from mmdmt.engine.phase_checks import check_label_pipeline, check_phase, too_many_workers
 from mmdmt.engine.phase_config import ModelData, ResolvedPhase, resolve
 from mmdmt.engine.phase_length import short_phases
 from mmdmt.engine.plan import RunPlan
@@ -178,7 +178,8 @@ class RunData:
             MissingFileError, UserError: if a check fails; names the file or key, the value found and what is allowed.
         """
         self.check_phases()
-        for warning in short_phases(self.plan.settings, self.phases.values()):
+        configs = [resolved.config for resolved in self.phases.values()]
+        for warning in (*short_phases(self.plan.settings, self.phases.values()), *too_many_workers(configs)):
             self._warn(warning)
         for model, data in self.models.items():
             self._check_model(model, data)

@@ -1,6 +1,6 @@
 import pytest
 
-from mmdmt.engine.phase_checks import check_label_pipeline, check_phase, hooks_with_monitor
+from mmdmt.engine.phase_checks import check_label_pipeline, check_phase, hooks_with_monitor, too_many_workers
 from mmdmt.errors import UserError
 
 RIGHT = dict(
@@ -69,3 +69,12 @@ def test_random_transforms_of_images_to_label(name, inner):
 
 def test_fixed_transforms_of_images_to_label():
     check_label_pipeline([dict(type='LoadImageFromFile'), dict(type='Resize'), dict(type='PackDMTInputs')], 'x')
+
+
+def test_more_workers_than_processors(monkeypatch):
+    monkeypatch.setattr('os.sched_getaffinity', lambda pid: {0, 1, 2})
+    configs = [dict(train_dataloader=dict(num_workers=3), val_dataloader=None), dict(test_dataloader={})]
+    assert list(too_many_workers(configs)) == []
+    configs[1]['test_dataloader'] = dict(num_workers=4)
+    assert list(too_many_workers(configs)) == ['num_workers=4 of a data loader, but 3 processors: fewer may be faster']
+    assert list(too_many_workers([])) == []

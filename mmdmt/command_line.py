@@ -1,16 +1,17 @@
-"""How every tool starts and ends."""
+"""How every tool starts and ends. Nothing here imports torch before a tool has read its arguments."""
 
 import argparse
 import pickle
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 from mmdmt.errors import UserError, own_message
 from mmdmt.files import is_full
-from mmdmt.untrusted import OPTION, refused, untrusted_files
 
 MESSAGE_LINES = 3
+OPTION = '--allow-pickle'
 # Warnings of the toolboxes about what a run does not use, or does on purpose.
 IRRELEVANT_WARNINGS = (
     'Fail to import ``MultiScaleDeformableAttention``',
@@ -35,6 +36,39 @@ def add_pickle_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class ConfigOptions(argparse.Action):
+    """``key=value`` pairs, read as mmengine's tools read them."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Store a dict of dotted keys and values."""
+        from mmengine.config import DictAction
+
+        try:
+            DictAction([option or ''], self.dest, nargs='+')(parser, namespace, values, option)
+        except (ValueError, AssertionError, RecursionError):  # mmengine recurses without end into `key=dict(...)`
+            parser.error(f'{option}: must be key=value pairs with numbers, texts, lists or tuples; got {values}')
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that all tools share; they mean the same as in mmsegmentation's tools."""
+    parser.add_argument('--work-dir', help='folder of the run (default: work_dirs/CONFIG_NAME)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        default={},
+        help='key=value pairs that override the config, e.g. dmt.semi.epochs=2; data_root=DIR applies to all data sets '
+        "that use the config's data_root",
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    # torch.distributed.launch passes this argument; torchrun sets the environment variable instead.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    add_pickle_argument(parser)
+    add_debug_argument(parser)
+
+
 def run_tool(main: Callable[[], int | None]) -> None:
     """Run the main function of a tool and exit with its status.
 
@@ -42,6 +76,8 @@ def run_tool(main: Callable[[], int | None]) -> None:
     its traceback is shown instead. ``IRRELEVANT_WARNINGS`` are not shown. Files cannot run code, unless
     ``--allow-pickle`` is given.
     """
+    from mmdmt.untrusted import refused, untrusted_files
+
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings('ignore', message=message)
     try:

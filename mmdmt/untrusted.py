@@ -18,10 +18,10 @@ from mmengine.fileio.handlers.yaml_handler import YamlHandler
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
+from mmdmt.command_line import OPTION
 from mmdmt.errors import DamagedFileError, RefusedFileError, UserError
 from mmdmt.safe_pickle import read_pickle
 
-OPTION = '--allow-pickle'
 FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 SAFETENSORS = '.safetensors'
 # What torch, PyYAML and read_pickle report about a file that names code.

@@ -37,6 +37,7 @@ from mmdmt.engine.stop_signals import EXIT_CODE
 
 COMMON = {
     'dmt.rehearse': False,
+    'dmt.report': False,
     'dmt.keep_labels': True,
     'log_level': 'WARNING',
     'default_hooks.logger.interval': 1000,

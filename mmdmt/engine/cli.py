@@ -1,4 +1,4 @@
-"""Arguments and config loading that the command-line tools share."""
+"""Config loading that the command-line tools share."""
 
 import argparse
 import os
@@ -6,32 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from mmdmt.command_line import add_debug_argument, add_pickle_argument
+from mmdmt.command_line import add_common_arguments as add_common_arguments
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import write_text
 
 RUN_CONFIG = 'config.py'
 """File in the work dir of a run: its config, with all options."""
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that all tools share; they mean the same as in mmsegmentation's tools."""
-    parser.add_argument('--work-dir', help='folder of the run (default: work_dirs/CONFIG_NAME)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='key=value pairs that override the config, e.g. dmt.semi.epochs=2; data_root=DIR applies to all data sets '
-        "that use the config's data_root",
-    )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
-    # torch.distributed.launch passes this argument; torchrun sets the environment variable instead.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    add_pickle_argument(parser)
-    add_debug_argument(parser)
 
 
 def load_config(args: argparse.Namespace) -> Config:

@@ -110,7 +110,7 @@ def _row(record: RunRecord, phase: Phase, labels: Mapping[str, LabelFacts]) -> l
         (phase.teacher or '') if trains else phase.model,
         str(own.get('labeled', '')),
         '' if phase.label_ratio is None else f'{phase.label_ratio:g}',
-        '' if facts is None else f'{facts.coverage:.3f}',
+        '' if facts is None else f'{facts.coverage:.4f}',
         '' if facts is None or facts.accuracy is None else f'{100 * facts.accuracy:.2f}',
         number(record.score(phase)) if trains and own else '',
         '' if steps is None else str(steps),

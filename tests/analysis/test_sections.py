@@ -36,7 +36,7 @@ def test_phases(made_run):
     cells = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
     assert cells['00_train_a']['state'] == 'complete'
     assert cells['01_train_b'] | dict(disk='') == dict(
-        phase='01_train_b', student='b', teacher='a', labeled='7', coverage='0.500', mIoU='55.50', steps='4',
+        phase='01_train_b', student='b', teacher='a', labeled='7', coverage='0.5000', mIoU='55.50', steps='4',
         images='', time='0:01:00', disk='', state='complete', **{'label ratio': '0.5'},
     )  # fmt: skip
     assert (cells['01_label_b']['state'], cells['01_train_a']['state']) == ('to do', 'begun')

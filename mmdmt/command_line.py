@@ -62,23 +62,25 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 class DictOptions(argparse.Action):
     """mmengine's ``DictAction``, imported when it is used."""
 
-    def __call__(self, *args: Any) -> None:
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
         """Read key=value pairs."""
         from mmengine.config import DictAction
 
-        DictAction(self.option_strings, self.dest, nargs=self.nargs)(*args)
+        try:
+            DictAction(self.option_strings, self.dest, nargs=self.nargs)(parser, namespace, values, option)
+        except (ValueError, AssertionError, RecursionError):  # mmengine recurses without end into `key=dict(...)`
+            parser.error(f'{option}: must be key=value pairs with numbers, texts, lists or tuples; got {values}')
 
 
-def run_tool(main: Callable[[], int | None], parse: Callable[[], Any] | None = None) -> None:
+def run_tool(main: Callable[[], int | None]) -> None:
     """Run the main function of a tool and exit with its status.
 
     A :class:`~mmdmt.errors.UserError` is printed on stderr, in at most three lines, and its status is that of the tool.
     With ``--debug``, its traceback is shown instead. ``IRRELEVANT_WARNINGS`` are not shown. Files cannot run code,
-    unless ``--allow-pickle`` is given. ``parse`` reads the arguments, and ends the tool where they ask for help or are
-    wrong, before anything else is imported.
+    unless ``--allow-pickle`` is given. A tool reads its arguments before: ``--help`` then takes no import of torch.
     """
-    if parse is not None:
-        parse()
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings('ignore', message=message)
     from mmdmt.untrusted import refused, untrusted_files

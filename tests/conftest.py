@@ -38,6 +38,7 @@ TINY = {
     'dmt.semi': dict(_delete_=True, iters=4, labeled_per_batch=1, unlabeled_per_batch=2),
     'dmt.keep_labels': True,
     'dmt.rehearse': False,
+    'dmt.report': False,
 }
 CLASSES = ('road', 'wall', 'sky')
 # image and mask size of the data set in files: height, width

@@ -39,6 +39,7 @@ from mmdmt.errors import UserError
 
 COMMON = {
     'dmt.rehearse': False,
+    'dmt.report': False,
     'dmt.keep_labels': True,
     'log_level': 'WARNING',
     'default_hooks.logger.interval': 1000,

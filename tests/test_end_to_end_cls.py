@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 # 10 labeled and 260 unlabeled digits; two iterations of a few steps each.
 TINY = {
     'dmt.rehearse': False,
+    'dmt.report': False,
     'train_dataloader.batch_size': 8,
     'val_dataloader.dataset.indices': 20,
     # Images one by one: their labels may not depend on which others share their batch.

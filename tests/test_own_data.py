@@ -96,7 +96,7 @@ def test_walk_through(clone, shell):
     shell(f'{train} --cfg-options {CUT}')
     report = (result / 'report.md').read_text()
     assert re.search(r'01_train_b \| b +\| a +\| 5 +\| 1 +\| 1\.0000', report)
-    assert re.search(r'\| DMT +\| +\d+\.\d+ \| +\d+\.\d+ \|', report)
+    assert re.search(r'\| DMT +\| +\d+\.\d+ +\| +\d+\.\d+ +\|', report)
 
     shell(test)
     for name in lists['val']:

@@ -1,4 +1,4 @@
-"""Analyze the pseudo labels and weights of a segmentation run whose unlabeled images have masks."""
+"""Analyze the pseudo labels of a run: with masks of the unlabeled images, their quality and weights, too."""
 
 import argparse
 import math
@@ -9,8 +9,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
 from mmdmt.command_line import add_common_arguments, run_tool
-from mmdmt.errors import UserError
-from mmdmt.files import write_json, write_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,19 +32,29 @@ def without_nan(node: Any) -> Any:
     return None if isinstance(node, float) and math.isnan(node) else node
 
 
-def main() -> None:
-    args = parse_args()
-    # Imported late: these take seconds, and --help needs none of them.
-    from mmdmt.analysis.label_analysis import Analysis
+def main(args: argparse.Namespace) -> None:
+    from mmdmt.analysis.label_analysis import Analysis, has_masks, why_not
+    from mmdmt.analysis.label_comparison import compare_labels, render_comparison
     from mmdmt.analysis.report import render_analysis
+    from mmdmt.analysis.run_record import RunRecord
     from mmdmt.engine.cli import load_config
+    from mmdmt.engine.plan import RunPlan
+    from mmdmt.errors import UserError
+    from mmdmt.files import write_json, write_text
 
     cfg = load_config(args)
     if 'dmt' not in cfg:
         raise UserError(f'{args.config} has no `dmt` dict: it is not a DMT config')
-    result = Analysis(cfg, args.masks).run(args.images)
-    text = render_analysis(result)
-    folder = Path(cfg.work_dir)
+    folder, reason = Path(cfg.work_dir), why_not(RunPlan.of(cfg))
+    if args.masks and reason is not None:
+        raise UserError(f'--masks: {reason}')
+    if args.masks or (reason is None and has_masks(cfg)):
+        result = Analysis(cfg, args.masks).run(args.images)
+        text = render_analysis(result)
+    else:
+        record = RunRecord.read(folder)
+        result = compare_labels(record, args.images)
+        text = render_comparison(record, result)
     write_json(args.json or folder / 'analysis.json', without_nan(result))
     if not args.json:
         write_text(folder / 'analysis.md', text)
@@ -54,4 +62,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main, parse_args)
+    arguments = parse_args()
+    run_tool(lambda: main(arguments))

@@ -53,8 +53,7 @@ def table(figures: list[Figure]) -> str:
     return '\n'.join(['| work | against | ratio | |', '| --- | --- | --- | --- |', *rows])
 
 
-def main() -> None:
-    args = parse_args()
+def main(args: argparse.Namespace) -> None:
     if args.repeats < 1:
         raise UserError(f'--repeats must be above 0, got {args.repeats}')
     if args.device == 'cuda' and not torch.cuda.is_available():
@@ -72,4 +71,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    arguments = parse_args()
+    run_tool(lambda: main(arguments))

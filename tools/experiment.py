@@ -209,8 +209,7 @@ def table(experiment: Experiment, runs: list[JobRun], record: Path, published: b
     return '\n\n'.join(parts) + '\n'
 
 
-def main() -> int:
-    args = parse_args()
+def main(args: argparse.Namespace) -> int:
     plan = ExperimentPlan.from_file(args.plan)
     if args.published and plan.published is None:
         raise UserError(f'--published: {args.plan} has no figures of a publication (key published)')
@@ -238,4 +237,5 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    arguments = parse_args()
+    run_tool(lambda: main(arguments))

@@ -31,7 +31,37 @@ def parse_args() -> argparse.Namespace:
     )
     evaluation.add_argument('--val', action='store_true', help="evaluate on the config's validation set instead")
     parser.add_argument('--json', metavar='FILE', type=Path, help='also write the metrics to this file')
+    parser.add_argument(
+        '--show-dir',
+        metavar='DIR',
+        help='folder for pictures: image, prediction over it and truth over it; for classification, the images in '
+        'right/ and wrong/',
+    )
+    parser.add_argument(
+        '--confusion', metavar='FILE.csv', help='also write how often each class was predicted as which'
+    )
     return parser.parse_args()
+
+
+def add_writers(cfg: Any, args: argparse.Namespace, kind: str) -> None:
+    """Make a ``test`` or ``val`` run also write pictures and the confusion matrix, as far as the arguments ask."""
+    writers = [
+        dict(type=name, out=out)
+        for name, out in (('ShownPredictions', args.show_dir), ('ConfusionTable', args.confusion))
+        if out is not None
+    ]
+    if not writers:
+        return
+    import mmdmt.analysis.evaluation_outputs  # noqa: F401  # registers them
+
+    if not cfg.get(f'{kind}_evaluator'):
+        raise UserError(f'--show-dir, --confusion: the config has no {kind}_evaluator')
+    if args.show_dir is not None and Path(args.show_dir).is_file():
+        raise UserError(f'--show-dir {args.show_dir}: must be a folder, but is a file')
+    if args.confusion is not None and Path(args.confusion).is_dir():
+        raise UserError(f'--confusion {args.confusion}: must be a file, but is a folder')
+    metrics = cfg[f'{kind}_evaluator']
+    cfg[f'{kind}_evaluator'] = [*(metrics if isinstance(metrics, list | tuple) else [metrics]), *writers]
 
 
 def save_predictions(cfg: Any, out: str, kind: str) -> None:
@@ -55,8 +85,7 @@ def save_predictions(cfg: Any, out: str, kind: str) -> None:
     cfg[f'{kind}_evaluator'] = [*(metric for metric in metrics if not metric.get('format_only')), writer]
 
 
-def main() -> None:
-    args = parse_args()
+def main(args: argparse.Namespace) -> None:
     # Imported late: these take seconds, and --help needs none of them.
     from mmengine.dist import is_main_process
     from mmengine.registry import RUNNERS
@@ -77,6 +106,7 @@ def main() -> None:
         raise UserError(f'--json {args.json}: must be a file, and what is above it folders')
     if args.out is not None:
         save_predictions(cfg, args.out, 'val' if args.val else 'test')
+    add_writers(cfg, args, 'val' if args.val else 'test')
     if args.tta and 'runner_type' not in cfg:
         enable_tta(cfg)
     if 'runner_type' in cfg:
@@ -95,4 +125,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main, parse_args)
+    arguments = parse_args()
+    run_tool(lambda: main(arguments))

@@ -43,8 +43,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def main() -> None:
-    args = parse_args()
+def main(args: argparse.Namespace) -> None:
     # Imported late: these take seconds, and --help needs none of them.
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
@@ -72,4 +71,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main, parse_args)
+    arguments = parse_args()
+    run_tool(lambda: main(arguments))

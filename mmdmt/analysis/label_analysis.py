@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,13 @@ import torch
 from mmengine import fileio
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.device import get_device
-from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
-from mmengine.runner.checkpoint import load_state_dict
+from mmengine.registry import TRANSFORMS, init_default_scope
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from mmdmt.analysis.label_check import evenly, resized
 from mmdmt.analysis.label_quality import LabelQuality, Prediction
-from mmdmt.config_dicts import copy_config, merge, without_pretrained
+from mmdmt.analysis.trained_model import trained_model
+from mmdmt.config_dicts import copy_config, merge
 from mmdmt.core.confidence import decode, encode
 from mmdmt.core.ranking import IGNORED
 from mmdmt.core.schedule import Phase
@@ -27,7 +27,6 @@ from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import RunData
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.labels.maps import LabelMaps
-from mmdmt.untrusted import load_checkpoint, state_dict
 
 
 def why_not(plan: RunPlan) -> str | None:
@@ -40,6 +39,18 @@ def why_not(plan: RunPlan) -> str | None:
     if settings.reinitialise or settings.scheme == 'chain':
         return "dmt.reinitialise or dmt.scheme='chain': a student with new weights cannot weigh labels yet"
     return None
+
+
+def has_masks(cfg: Config) -> bool:
+    """Whether the unlabeled images of a DMT config have masks; the first one is looked at."""
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    plan = RunPlan.of(cfg)
+    with TemporaryDirectory() as folder:
+        data = RunData(plan, Path(cfg.work_dir).resolve())
+        data.prepare(Path(folder) / 'splits')
+        dataset = data.dataset(next(iter(data.models.values())).unlabeled, 'dmt.unlabeled')
+        path = dataset.get_data_info(0).get('seg_map_path')
+    return bool(path) and fileio.exists(path)
 
 
 def check_mask(info: dict) -> None:
@@ -101,7 +112,7 @@ class Analysis:
         if images < 1:
             raise UserError(f'images must be at least 1, got {images}')
         first = next(iter(self.datasets.values()))
-        indices = np.unique(np.linspace(0, len(first) - 1, min(images, len(first))).round().astype(int)).tolist()
+        indices = evenly(len(first), images)
         for idx in indices:
             check_mask(first.dataset.get_data_info(idx))
         qualities: dict[str, LabelQuality] = {}
@@ -118,14 +129,17 @@ class Analysis:
     def _iteration(self, phases: Sequence[Phase], indices: Sequence[int]) -> dict[str, LabelQuality]:
         """Analyze all directions of an iteration together: their students and teachers are the same models."""
         teacher_of = {phase.name: self._start_of_labels(phase) for phase in phases}
-        models = {name: self._model(name) for name in {*teacher_of.values(), *(str(phase.init) for phase in phases)}}
+        names = {*teacher_of.values(), *(str(phase.init) for phase in phases)}
+        models = {name: trained_model(self.plan, self.manifest, self._train(name), 'semi') for name in names}
         qualities = {
             phase.name: LabelQuality(self.plan.num_classes(phase.model), self._thresholds(phase, phase.label_ratio))
             for phase in phases
         }
         first = next(iter(self.datasets.values()))
         for idx in indices:
-            logits = {name: _logits(model, self.datasets[self._student(name)][idx]) for name, model in models.items()}
+            logits = {
+                name: _logits(model, self.datasets[self._train(name).model][idx]) for name, model in models.items()
+            }
             true_label = _true_label(first.dataset.get_data_info(idx))
             for phase in phases:
                 student = logits[str(phase.init)]
@@ -135,7 +149,7 @@ class Analysis:
                 selected = torch.where(code >= thresholds[label.long()], label.long(), IGNORED)
                 loss = models[str(phase.init)].dynamic_loss
                 weight = loss.weigh(student, selected, decode(code), ignore_index=IGNORED).weight
-                truth = _resize(true_label, label.shape[1:])
+                truth = resized(true_label, label.shape[1:])
                 prediction = Prediction.of(student, label.long())
                 qualities[phase.name].update(truth[None], label, code, prediction, weight)
         return qualities
@@ -155,24 +169,15 @@ class Analysis:
         """Train phase whose model made the labels of a phase."""
         return next(str(label.init) for label in self.manifest.phases if label.name == phase.labels)
 
-    def _student(self, name: str) -> str:
-        """Model of a train phase."""
-        return next(phase.model for phase in self.manifest.phases if phase.name == name)
+    def _train(self, name: str) -> Phase:
+        """The train phase of a name."""
+        return next(phase for phase in self.manifest.phases if phase.name == name)
 
     def _thresholds(self, phase: Phase, ratio: float | None) -> Tensor:
         """Thresholds of the run itself, from all its unlabeled images."""
         assert phase.labels is not None and ratio is not None
         thresholds = LabelMaps(self.manifest.folder(phase.labels)).histogram().thresholds(ratio)
         return torch.from_numpy(thresholds.astype(np.int64))
-
-    def _model(self, name: str) -> Any:
-        """Model that a train phase produced, with the loss of the phases with pseudo labels."""
-        config = self.plan.configs[self._student(name)]['semi']
-        own = without_pretrained(config['model'])
-        own.setdefault('data_preprocessor', config.get('data_preprocessor'))
-        model = MODELS.build(Config(dict(model=own)).model)
-        load_state_dict(model, state_dict(load_checkpoint(self.manifest.checkpoint(name))), logger='silent')
-        return model.to(get_device()).eval()
 
 
 def _logits(model: nn.Module, sample: dict) -> Tensor:
@@ -185,8 +190,3 @@ def _true_label(info: dict) -> Tensor:
     """Human-labeled class map, int64 [H, W]."""
     mask = TRANSFORMS.build(dict(type='LoadAnnotations')).transform({**info, 'seg_fields': []})['gt_seg_map']
     return torch.from_numpy(mask.astype(np.int64))
-
-
-def _resize(label: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize a class map (nearest pixels), for labels that are made at another size than the files'."""
-    return F.interpolate(label[None, None].float(), size=tuple(size), mode='nearest')[0, 0].long()

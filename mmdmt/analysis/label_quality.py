@@ -88,6 +88,13 @@ class ScoreHistogram:
         return auc(self.counts[1], self.counts[0])
 
 
+def by_confidence(histogram: ClassHistogram) -> Tensor:
+    """Numbers of labels of all classes in each bin of ``CONFIDENCE_EDGES``, float64 [bins]."""
+    edges = torch.tensor(CONFIDENCE_EDGES[1:-1])
+    index = torch.bucketize(decode(torch.arange(CODE_MAX + 1)), edges, right=True)
+    return torch.zeros(len(edges) + 1, dtype=torch.float64).index_add_(0, index, histogram.counts.sum(0).double())
+
+
 class LabelQuality:
     """Figures about the pseudo labels of one teacher and the weights that one student gives them.
 
@@ -171,12 +178,7 @@ class LabelQuality:
 
     def error_by_confidence(self) -> list[tuple[float, float]]:
         """For each bin of ``CONFIDENCE_EDGES``: its share of all pixels, and its share of wrong labels."""
-        edges = torch.tensor(CONFIDENCE_EDGES[1:-1])
-        index = torch.bucketize(decode(torch.arange(CODE_MAX + 1)), edges, right=True)
-        number, right = (
-            torch.zeros(len(edges) + 1, dtype=torch.float64).index_add_(0, index, histogram.counts.sum(0).double())
-            for histogram in (self.labels, self.right_labels)
-        )
+        number, right = (by_confidence(histogram) for histogram in (self.labels, self.right_labels))
         return [(_ratio(n, number.sum()), _ratio(n - r, n)) for n, r in zip(number, right, strict=True)]
 
     def figures(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from mmdmt.engine.plan import RunPlan
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.untrusted import load_checkpoint
 
-WRITERS = frozenset({'PredictedMaps', 'DumpResults'})
+WRITERS = frozenset({'PredictedMaps', 'DumpResults', 'ShownPredictions'})
 """Metrics that only write predictions."""
 
 Subset = Literal['test', 'val']

@@ -20,7 +20,8 @@ FREE_KEYS = frozenset(
     'default_hooks tta_model tta_pipeline'.split()
 )
 FREE_LEAVES = frozenset(
-    {'data_root', 'rehearse', 'keep_checkpoints', 'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'}
+    {'data_root', 'rehearse', 'report', 'keep_checkpoints', 'num_workers', 'persistent_workers', 'pin_memory'}
+    | {'prefetch_factor'}
 )
 
 

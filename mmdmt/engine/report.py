@@ -57,7 +57,7 @@ def render(manifest: Manifest, settings: DMTSettings, best: Phase, behaviours: S
     parts = [
         markdown_table(header, rows),
         markdown_table([settings.metric, *settings.models], _summary(manifest, settings)),
-        f'{_result(manifest, settings, best)} Time of all phases: {_duration(total)}.',
+        f'{_result(manifest, settings, best)} Time of all phases: {duration(total)}.',
         *(f'Warning: {finding}.' for finding in findings(manifest, settings, best)),
         'Checkpoints: the last one of each phase.'
         if settings.select == 'last'
@@ -83,8 +83,8 @@ def _result(manifest: Manifest, settings: DMTSettings, best: Phase) -> str:
         'without a figure' if score is None else f'{settings.metric} {_number(score)} on {MEASURED_ON[settings.select]}'
     )
     return (
-        f'{"Result" if score is None else "Best"}: model {best.model}, {what}, in {manifest.work_dir / "best.pth"} '
-        f'(config for the stock tools: {manifest.work_dir / "best.py"}).'
+        f'{"Result" if score is None else "Best"}: model {best.model}, {what}, in best.pth '
+        '(config for the stock tools: best.py).'
     )
 
 
@@ -171,7 +171,7 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
             *(_disk_lines(manifest, data) if data.weight_bytes else ()),
             *(f'behavior of the published code: {behaviour}' for behaviour in behaviours),
             *(f'{name}: {note}' for name, phase in data.phases.items() for note in phase.notes),
-            *_class_table(data),
+            *class_table(data),
             *(f'warning: {warning}' for warning in data.warnings),
         ]
     )
@@ -190,7 +190,7 @@ def _disk_lines(manifest: Manifest, data: RunData) -> list[str]:
     return lines + (['warning: the free disk space is too small'] if space.sure > free else [])
 
 
-def _class_table(data: RunData) -> list[str]:
+def class_table(data: RunData) -> list[str]:
     """How often each class occurs in each labeled set, in percent; empty before the data was checked."""
     if not data.sets.class_counts:
         return []
@@ -237,7 +237,7 @@ def _row(manifest: Manifest, phase: Phase, metric: str) -> list[str]:
         f'{labels["coverage"]:.4f}' if 'coverage' in labels else '',
         f'{labels["accuracy"]:.2f}' if 'accuracy' in labels else '',
         _number(manifest.score(phase, metric)) if trains else '',
-        _duration(record['seconds']) if 'seconds' in record else 'not run',
+        duration(record['seconds']) if 'seconds' in record else 'not run',
     ]
 
 
@@ -263,5 +263,6 @@ def _number(value: float | None) -> str:
     return '-' if value is None else f'{value:.2f}'
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as hours, minutes and seconds."""
     return str(timedelta(seconds=round(seconds)))

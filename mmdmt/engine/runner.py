@@ -17,7 +17,7 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from mmdmt.core.schedule import Phase
-from mmdmt.engine import report, result
+from mmdmt.engine import report, reporting, result
 from mmdmt.engine.cli import write_config
 from mmdmt.engine.discard import discard_used
 from mmdmt.engine.disk_space import check_space
@@ -143,6 +143,7 @@ class DMTRunner:
             self.manifest.start(self.cfg)
             write_config(self.cfg, self.work_dir)
         self.data.files.save()
+        reporting.report(self.plan, self.manifest, self.data)
 
     @untrusted_files()
     def dry_run(self) -> str:
@@ -246,6 +247,7 @@ class DMTRunner:
             torch.cuda.reset_peak_memory_stats()
         barrier()
         if is_main_process():
+            reporting.report(self.plan, self.manifest, self.data, phase)
             discard_used(self.manifest, self.settings, self.plan.task.store)
 
     def _bound(self, resolved: ResolvedPhase) -> Config:
@@ -256,6 +258,7 @@ class DMTRunner:
             cfg.load_from = str(self.manifest.checkpoint(phase.init))
         if phase.kind == 'train':
             self._continue(cfg)
+            reporting.keep_class_iou(cfg)
         use_processes(cfg, self.cfg)
         return cfg
 
@@ -305,6 +308,7 @@ class DMTRunner:
         result.export(self.manifest, self.plan, best)
         text = report.render(self.manifest, self.settings, best, published_behaviours(self.plan))
         write_text(self.work_dir / 'report.md', text)
+        reporting.report(self.plan, self.manifest, self.data)
         self._logger.info('Report, also in ' + str(self.work_dir / 'report.md') + '\n' + text)
 
     def _evaluation(self, subset: Subset) -> Config:

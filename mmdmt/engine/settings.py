@@ -162,6 +162,8 @@ class DMTSettings(Checked):
     """Keep pseudo labels after use."""
     keep_checkpoints: bool = True
     """Keep the weights of all phases; False keeps those that later phases or the result need."""
+    report: bool = True
+    """Write ``report.html`` and ``report.md`` at the end of every phase; False writes a short report.md at the end."""
     rehearse: bool = True
     """Before the run, try the first phases for one step on a few images (:mod:`mmdmt.engine.rehearsal`)."""
 

@@ -79,7 +79,7 @@ class JobRun:
             return zipfile.is_zipfile(self._checkpoint(self.job.models[0]))  # completely written
         if self.job.role == 'method':
             complete = all(self._manifest.is_complete(phase.name) for phase in self._manifest.phases)
-            return complete and (self.folder / 'report.md').is_file()
+            return complete and (self.folder / 'best.py').is_file()  # what a run writes last, once
         return all(self._manifest.is_complete(self._last_phase(model)) for model in self.job.models)
 
     def is_complete(self) -> bool:

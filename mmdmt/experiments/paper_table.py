@@ -38,14 +38,12 @@ def render_paper(columns: Mapping[str, Column], published: Published | None = No
         published: Figures of a publication to add, each in a row that is marked as such.
     """
     values = {name: with_better(_values(column)) for name, column in columns.items()}
-    rows = list(dict.fromkeys(row for column in values.values() for row in column))
-    lines = [[*row, *(_cell(row, column) for column in values.values())] for row in _oracle_last(rows)]
+    header, lines = paper_rows(columns)
     if published is not None:
         lines += [
             [name, '*published*', *(_published_cell(row.values.get(data_set), row.oracle) for data_set in columns)]
             for name, row in published.rows.items()
         ]
-    header = ['method', 'model', *(f'{name} ({item.metric}, {item.split})' for name, item in columns.items())]
     parts = [markdown_table(header, lines), EXPLANATION]
     if published is not None:
         parts.append(
@@ -53,6 +51,14 @@ def render_paper(columns: Mapping[str, Column], published: Published | None = No
             "is to the publication's Oracle of the same network."
         )
     return '\n\n'.join([*parts, 'The same by seed:', _by_seed(values)])
+
+
+def paper_rows(columns: Mapping[str, Column]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table: a row for each method and model, the Oracle last; a column for each data set."""
+    values = [with_better(_values(column)) for column in columns.values()]
+    rows = list(dict.fromkeys(row for column in values for row in column))
+    header = ['method', 'model', *(f'{name} ({item.metric}, {item.split})' for name, item in columns.items())]
+    return header, [[*row, *(_cell(row, column) for column in values)] for row in _oracle_last(rows)]
 
 
 def with_better(values: Values) -> dict[Row, dict[int, float]]:

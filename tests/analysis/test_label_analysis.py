@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.fileio import get
 
-from mmdmt.analysis.label_analysis import Analysis
+from mmdmt.analysis.label_analysis import Analysis, check_mask, has_masks
 from mmdmt.analysis.report import render_analysis
 from mmdmt.core.confidence import decode
 from mmdmt.engine import DMTRunner
@@ -147,7 +147,6 @@ def test_tool_writes_tables_and_figures_of_a_run_in_progress(cfg, result, tmp_pa
 @pytest.mark.parametrize(
     ('options', 'masks', 'error', 'message'),
     [
-        ({}, None, FileNotFoundError, r'digits://train/images/000040\.png has no mask \(None\).*--masks'),
         ({}, 'digits://train/none', FileNotFoundError, r'has no mask \(digits://train/none/000040\.png\)'),
         ({'work_dir': 'elsewhere'}, MASKS, FileNotFoundError, r'elsewhere holds no DMT run'),
         ({'dmt.semi.iters': 5}, MASKS, ValueError, r'another config \(train_cfg\.iters: 4 -> 5\)'),
@@ -181,3 +180,17 @@ def test_a_run_that_has_no_labels_yet_is_refused(cfg, tmp_path):
     changed.work_dir = str(tmp_path / 'run')
     with pytest.raises(FileNotFoundError, match='no label phase is complete yet'):
         Analysis(changed, MASKS)
+
+
+@pytest.mark.parametrize('mask', [None, 'digits://train/none/000040.png'])
+def test_an_image_without_a_mask_is_named(mask):
+    info = dict(img_path='digits://train/images/000040.png', **({} if mask is None else dict(seg_map_path=mask)))
+    with pytest.raises(FileNotFoundError, match=r'digits://train/images/000040\.png has no mask .*--masks'):
+        check_mask(info)
+
+
+def test_whether_there_are_masks(tiny_config, tmp_path):
+    assert has_masks(tiny_config(tmp_path))
+    prefix = {'dmt.unlabeled.data_prefix.seg_map_path': 'digits://train/none'}
+    assert not has_masks(tiny_config(tmp_path, prefix))
+    assert not list(tmp_path.iterdir())

@@ -36,10 +36,10 @@ def manifest(tmp_path):
     return made
 
 
-def test_render(manifest, tmp_path):
+def test_render(manifest):
     assert (
         report.render(manifest, MUTUAL, PHASES[-3])
-        == f"""\
+        == """\
 | phase      | student | teacher | labeled | label ratio | coverage | mIoU  | time    |
 | ---------- | ------- | ------- | ------- | ----------- | -------- | ----- | ------- |
 | 00_train_a | a       |         | 7       |             |          | 50.00 | 0:00:00 |
@@ -58,8 +58,8 @@ def test_render(manifest, tmp_path):
 | Baseline | 50.00 | 51.23 |
 | DMT      | 60.50 | 61.25 |
 
-Best: model b, mIoU 61.25 on the validation set, in {tmp_path}/best.pth (config for the stock tools: \
-{tmp_path}/best.py). Time of all phases: 0:45:04.
+Best: model b, mIoU 61.25 on the validation set, in best.pth (config for the stock tools: best.py). Time \
+of all phases: 0:45:04.
 
 Warning: 1 earlier phase(s) are above the result (61.25), 01_train_a most (99.00). It was not chosen, since a figure \
 that chooses is no fair figure.
@@ -111,12 +111,12 @@ def test_baseline_of_the_other_model_is_no_warning(manifest):
 
 
 @pytest.mark.parametrize('score', [None, math.nan])
-def test_nothing_chose(manifest, tmp_path, score):
+def test_nothing_chose(manifest, score):
     scored(manifest, **{f'p{name}': score for name in SCORES})
     best = best_phase(manifest, 'mIoU')
     text = report.render(manifest, MUTUAL, best)
     assert best.name == '02_train_b'
-    assert f'Result: model b, without a figure, in {tmp_path}/best.pth' in text
+    assert 'Result: model b, without a figure, in best.pth' in text
     assert 'No phase has a mIoU, as without a validation set, so nothing chose: the result is the first of the' in text
     assert 'Best' not in text
     assert 'chosen by' not in text

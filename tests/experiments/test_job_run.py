@@ -59,7 +59,7 @@ def finish(run):
     for model in run.job.models:
         for phase in ('00_train', '01_label', '01_train'):
             complete(run, f'{phase}_{model}')
-    (run.folder / 'report.md').touch()
+    (run.folder / 'best.py').touch()
 
 
 @pytest.fixture
@@ -150,13 +150,13 @@ def test_baseline_and_control_are_trained_with_one_phase(runs):
     assert runs['control_b'].is_complete()
 
 
-def test_method_is_trained_once_its_report_is_written(runs):
+def test_method_is_trained_once_its_result_is_written(runs):
     run = runs['dmt']
     finish(run)
     assert run.is_complete()
-    (run.folder / 'report.md').unlink()
+    (run.folder / 'best.py').unlink()
     assert not run.is_trained()
-    (run.folder / 'report.md').touch()
+    (run.folder / 'best.py').touch()
     (run.folder / '01_train_a/phase.json').unlink()
     assert not run.is_trained()
 

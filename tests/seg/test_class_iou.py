@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
@@ -48,3 +49,15 @@ def test_iou_of_each_class():
     # No key for the class that does not occur.
     assert {name: value for name, value in found.items() if '/' in name} == pytest.approx(expected, abs=0.005)
     assert found['mIoU'] == pytest.approx(np.mean(list(expected.values())), abs=0.01)
+
+
+def test_quiet_keeps_the_classes_for_the_record():
+    hub = MessageHub.get_instance('quiet')
+    data_samples = list(samples())
+    loud = evaluate(METRICS.build(dict(type='ClassIoUMetric')), data_samples)
+    quiet = evaluate(METRICS.build(dict(type='ClassIoUMetric', quiet=True)), data_samples)
+    assert quiet == evaluate(IoUMetric(), data_samples)
+    assert {f'IoU/{name}': value for name, value in hub.get_info('class_iou').items()} == {
+        name: value for name, value in loud.items() if '/' in name
+    }
+    assert 'class_iou' not in hub.state_dict()['runtime_info']  # a checkpoint has no need of it

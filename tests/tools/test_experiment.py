@@ -98,7 +98,7 @@ def finished(write_plan, folder, root):
     with open(runs / 'dmt.log') as log:  # its process has ended as well: nothing holds the lock
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
     kept = mtimes(runs, '*/*/phase.json', '*/*/iter_4.pth')
-    assert not (runs / 'dmt/report.md').is_file()
+    assert not (runs / 'dmt/best.py').is_file()
     second = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert second.returncode == 1, second.stdout + second.stderr
     return SimpleNamespace(work_dir=work_dir, runs=runs, plan=plan, code=code, kept=kept, output=second.stdout)

@@ -19,4 +19,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 dmt = dict(
     labeled=labeled,
-    unlabeled=dict(type='DigitScenesDataset', subset='unlabeled', pipeline=train_pipeline))
+    # Their masks serve statistics only: no model sees them.
+    unlabeled=dict(
+        type='DigitScenesDataset', subset='unlabeled', data_prefix=dict(seg_map_path='digits://train/masks'),
+        pipeline=train_pipeline))

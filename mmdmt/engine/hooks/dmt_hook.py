@@ -103,6 +103,8 @@ class DMTHook(Hook):
             meta = dict(epoch=runner.epoch, iter=runner.iter)
             runner.save_checkpoint(runner.work_dir, f'iter_{runner.iter}.pth', meta=meta, by_epoch=False)
         record = dict(checkpoint=f'iter_{runner.iter}.pth', metrics=metrics, steps=runner.iter)
+        if 'class_iou' in info.runtime_info:
+            record['class_iou'] = info.get_info('class_iou')
         if self.select != 'last':
             # With several metrics in `save_best`, mmengine adds the name.
             suffix = '' if 'best_ckpt' in info.runtime_info else f'_{self.metric}'

@@ -1,0 +1,84 @@
+"""The tools that show something: each runs on a real run, answers --help at once, and names a mistake in one line."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.analysis.conftest import reported_run
+from tests.runs import run
+
+__all__ = ['reported_run']
+
+
+@pytest.mark.parametrize('tool', ['analyze', 'browse', 'browse_pseudo_labels', 'doctor', 'predict', 'report'])
+def test_help_needs_no_torch(root, tool):
+    code = f"""
+import runpy, sys
+sys.argv = ['{tool}.py', '--help']
+try:
+    runpy.run_path('{root}/tools/{tool}.py', run_name='__main__')
+finally:
+    assert not {{'torch', 'mmengine', 'mmseg', 'matplotlib'}} & sys.modules.keys()
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert '--debug' in done.stdout
+
+
+def lines(done):
+    return [line for line in done.stdout.splitlines() if 'OneDL' not in line and 'Warning' not in line]
+
+
+def test_browse(reported_run, root, tmp_path):
+    done = run(root / 'tools/browse.py', reported_run, '--out', tmp_path / 'b.html', '--number', 4)
+    assert done.returncode == 0, done.stdout
+    assert f'Training samples of 01_train_a: {tmp_path}/b.html' in done.stdout
+    assert (tmp_path / 'b.html').read_text().count('data:image/png') == 12
+
+
+def test_browse_pseudo_labels(reported_run, root, tmp_path):
+    done = run(root / 'tools/browse_pseudo_labels.py', reported_run, '--worst', 3, '--out', tmp_path / 'b.html')
+    assert done.returncode == 0, done.stdout
+    assert f'3 of 6 images, worst first. {tmp_path}/b.html' in done.stdout
+    assert (tmp_path / 'b.html').is_file()
+    done = run(root / 'tools/browse_pseudo_labels.py', reported_run, '--phase', 'x')
+    assert done.returncode == 2
+    assert "error: --phase 'x' is not one of 01_label_a" in lines(done)
+
+
+def test_predict_and_test(reported_run, root, tmp_path, write_image):
+    import numpy as np
+
+    write_image(tmp_path / 'images/a/x.png', np.zeros((20, 30, 3), np.uint8))
+    best = reported_run / 'best.pth'
+    for config in (reported_run, reported_run / 'best.py'):
+        out = tmp_path / config.name
+        done = run(root / 'tools/predict.py', config, best, tmp_path / 'images', out)
+        assert done.returncode == 0, done.stdout
+        assert f'1 images predicted: {out}' in done.stdout
+    first, second = ((tmp_path / name / 'masks/a/x.png').read_bytes() for name in (reported_run.name, 'best.py'))
+    assert first == second
+    done = run(
+        root / 'tools/test.py', reported_run, '--show-dir', tmp_path / 'shown', '--confusion', tmp_path / 'c.csv'
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert len(list((tmp_path / 'shown').rglob('*.png'))) == 4
+    assert (tmp_path / 'c.csv').read_text().startswith('true class,background,digit 0')
+
+
+def test_doctor(reported_run, root):
+    done = run(root / 'tools/doctor.py', reported_run)
+    assert done.returncode == 0, done.stdout
+    assert '0 errors' in lines(done)[-1]
+    done = run(root / 'tools/doctor.py', reported_run, '--cfg-options', 'dmt.label_ratios=(3,)')
+    assert done.returncode == 1
+    assert 'Traceback' not in done.stdout
+
+
+def test_analyze_without_masks(reported_run, root, tmp_path):
+    options = ['--cfg-options', 'dmt.unlabeled.data_prefix.seg_map_path=nowhere', '--json', tmp_path / 'a.json']
+    done = run(root / 'tools/analyze.py', reported_run, *options)
+    assert done.returncode == 0, done.stdout
+    assert 'How many labels a phase uses' in done.stdout
+    assert (tmp_path / 'a.json').is_file()

@@ -157,7 +157,12 @@ def test_tool_writes_tables_and_figures_of_a_run_in_progress(cfg, result, tmp_pa
             ValueError,
             r"dmt\.scheme='single' has no pseudo labels",
         ),
-        ({'default_scope': 'mmpretrain'}, MASKS, ValueError, r"default_scope='mmpretrain'.*segmentation"),
+        (
+            {'default_scope': 'mmpretrain', 'dmt.label_pipeline': [dict(type='PackDMTInputs')]},
+            MASKS,
+            ValueError,
+            r"default_scope='mmpretrain'.*segmentation",
+        ),
     ],
 )
 def test_refuses(cfg, options, masks, error, message):

@@ -71,4 +71,4 @@ def test_checkpoint_of_a_work_dir_without_a_result(tmp_path, monkeypatch, tiny_c
     runner.cfg.dump(tmp_path / 'run/config.py')
     monkeypatch.setattr(sys, 'argv', ['test.py', str(tmp_path / 'run')])
     with pytest.raises(FileNotFoundError, match=str(Path('run/best.pth does not exist'))):
-        test_tool.main()
+        test_tool.main(test_tool.parse_args())

@@ -92,6 +92,17 @@ def test_code_in_a_checkpoint_is_refused(evil, marker, kind):
     assert not marker.exists()
 
 
+@pytest.mark.parametrize('name', ['mean', '__init__', 'update', 'register_statistics', '__subclasses__'])
+def test_only_statistics_of_a_history_buffer_can_be_reached(tmp_path, name):
+    path = tmp_path / 'hub.pth'
+    torch.save({'state_dict': WEIGHTS, 'hub': Attribute(HistoryBuffer, name)}, path)
+    if name == 'mean':
+        assert load_checkpoint(path)['hub'] is HistoryBuffer.mean
+    else:
+        with pytest.raises(RefusedFileError, match='getattr'):
+            load_checkpoint(path)
+
+
 @pytest.mark.parametrize('kind', ['meta', 'weights', 'old format'])
 def test_code_runs_if_it_is_allowed(evil, marker, kind):
     with untrusted_files(allow_pickle=True):

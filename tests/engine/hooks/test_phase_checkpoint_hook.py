@@ -1,8 +1,10 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.runner import ValLoop
 
-from mmdmt.engine import DMTRunner
+from mmdmt.engine import DMTRunner, PhaseCheckpointHook
 
 OPTIONS = {'dmt.select': 'val', 'dmt.supervised.iters': 9, 'default_hooks.checkpoint.interval': 4}
 
@@ -46,6 +48,14 @@ def test_no_checkpoint_while_gradients_are_accumulated(tiny_config, tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         DMTRunner(tiny_config(tmp_path, options)).train(phase='00_train_a')
     assert set(written) == {2, 4}
+
+
+def test_validation_keeps_the_name_of_the_last_checkpoint():
+    """mmengine needs it at the end, for ``published_keys``."""
+    hook = PhaseCheckpointHook(interval=1, by_epoch=False)
+    hook.last_ckpt = 'iter_2.pth'
+    hook.after_val_epoch(SimpleNamespace(), {'mIoU': 1.0})
+    assert hook.last_ckpt == 'iter_2.pth'
 
 
 def test_validation_that_was_cut_off_is_repeated(tiny_config, tmp_path, monkeypatch):

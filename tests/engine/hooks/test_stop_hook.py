@@ -49,14 +49,6 @@ def test_step_is_saved_once_its_gradients_are_used(send, tiny_config, tmp_path, 
     assert 'The run was stopped by SIGTERM; its state is saved, and --resume' in (tmp_path / 'dmt.log').read_text()
 
 
-def test_last_step_is_saved_whatever_is_accumulated(send, tiny_config, tmp_path):
-    """No later step would use its gradients; the validation and the end of the phase are left to the next attempt."""
-    send(IterBasedTrainLoop, 'run_iter', lambda loop: loop.iter == 5)
-    stopped(tiny_config(tmp_path, {'dmt.supervised.iters': 6, 'optim_wrapper.accumulative_counts': 4}))
-    assert 'iter_6.pth' in checkpoints(tmp_path / '00_train_a')
-    assert not (tmp_path / '00_train_a/phase.json').exists()
-
-
 def test_stop_in_a_validation(send, tiny_config, tmp_path):
     send(ValLoop, 'run_iter', lambda loop: True)
     stopped(tiny_config(tmp_path))

@@ -106,12 +106,9 @@ class ClassHistogram:
         """Return threshold and number of selected pixels of every class, int64 [num_classes] each."""
         if not 0 < ratio <= 1:
             raise ValueError(f'ratio must be in (0, 1]; got {ratio}')
-        at_least = self.counts.flip(1).cumsum(1).flip(1)
-        total = at_least[:, 0]
-        wanted = (ratio * total.double()).round().long().clamp(min=1)
-        # at_least falls with the code, so the codes 0..threshold select enough.
-        threshold = ((at_least >= wanted[:, None]).sum(1) - 1).clamp(min=0)
-        return threshold, at_least.gather(1, threshold[:, None]).squeeze(1)
+        # One class after the other: sums over all of them at once would take several times the memory of the counts.
+        ranked = [_threshold(counts, ratio) for counts in self.counts]
+        return torch.stack([threshold for threshold, _ in ranked]), torch.stack([kept for _, kept in ranked])
 
 
 def select_images(
@@ -167,6 +164,15 @@ def selected_number(number: int, ratio: float) -> int:
         2
     """
     return round(ratio * number)
+
+
+def _threshold(counts: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
+    """Threshold of one class, and how many pixels reach it, from its counts int64 [65536]."""
+    at_least = counts.flip(0).cumsum(0).flip(0)
+    wanted = (ratio * at_least[0].double()).round().long().clamp(min=1)
+    # at_least falls with the code, so the codes 0..threshold select enough.
+    threshold = ((at_least >= wanted).sum() - 1).clamp(min=0)
+    return threshold, at_least[threshold]
 
 
 def _check_range(name: str, values: Tensor, end: int) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmdmt.core.confidence import encode
-from mmdmt.core.ranking import ClassHistogram, select_images, selected_number
+from mmdmt.core.ranking import NUM_CODES, ClassHistogram, select_images, selected_number
 
 RATIOS = [0.2, 0.4, 0.6, 0.8, 1]
 
@@ -325,3 +325,12 @@ def test_one_image():
 def test_select_refuses(log_odds, ratio, label, message):
     with pytest.raises(ValueError, match=message):
         select_images(np.array(log_odds, dtype=np.float32), ratio, None if label is None else np.array(label))
+
+
+def test_ranking_takes_hardly_more_memory_than_the_counts(monkeypatch):
+    """Cumulative sums of all classes at once would take three times as much."""
+    histogram, sizes = ClassHistogram(40), []
+    flip = torch.Tensor.flip
+    monkeypatch.setattr(torch.Tensor, 'flip', lambda self, *dims: sizes.append(self.numel()) or flip(self, *dims))
+    histogram.thresholds(0.5)
+    assert max(sizes) == NUM_CODES

@@ -15,6 +15,9 @@ LOG_ODDS_MAX = 26.0
 
 CODE_MAX = 65535
 
+CACHED_PIXELS = 8192
+"""Pixels that a CPU encodes at once: their logits of some 20 classes fit into its cache, those of an image do not."""
+
 
 @torch.no_grad()
 def top_log_odds(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,6 +79,15 @@ def encode(logits: Tensor, half: bool = False) -> tuple[Tensor, Tensor]:
     """
     if logits.ndim < 2 or not 2 <= logits.shape[1] <= 255:
         raise ValueError(f'logits must be [N, C, ...] with C classes in 2..255; got shape {list(logits.shape)}')
+    if logits.ndim == 2 or logits.device.type != 'cpu':
+        return _encode(logits, half)
+    parts = [_encode(part, half) for part in logits.flatten(2).split(CACHED_PIXELS, dim=2)]
+    label, code = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
+    shape = logits.shape[:1] + logits.shape[2:]
+    return label.view(shape), code.view(shape)
+
+
+def _encode(logits: Tensor, half: bool) -> tuple[Tensor, Tensor]:
     label, log_odds = top_log_odds(logits)
     if half:
         log_odds = log_odds.sigmoid().half().float().logit()

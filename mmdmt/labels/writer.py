@@ -74,7 +74,8 @@ class LabelWriter(BaseMetric):
         Raises:
             DivergedError: names the teacher and the image.
         """
-        if prediction.isfinite().all():
+        # The sum of finite values may overflow, but no other sum is finite, and it takes a tenth of the time.
+        if prediction.sum().isfinite() or prediction.isfinite().all():
             return prediction
         if self.teacher is not None:
             raise DivergedError(

@@ -206,3 +206,14 @@ def test_top_log_odds_refuse_fewer_than_two_classes(shape):
 def test_top_log_odds_refuse_a_diverged_teacher(scores):
     with pytest.raises(ValueError, match='NaN log-odds'):
         top_log_odds(torch.tensor([[1.0, 0.0, 0.0], scores]))
+
+
+@pytest.mark.parametrize('half', [False, True])
+@pytest.mark.parametrize('shape', [(2, 3, 7, 11), (1, 3, 40), (1, 3, 0), (3, 3, 2, 2, 5)])
+def test_an_image_in_parts_is_encoded_as_a_whole(monkeypatch, shape, half):
+    logits = 9 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    whole = encode(logits, half)
+    assert whole[0].shape == whole[1].shape == shape[:1] + shape[2:]
+    for pixels in (1, 13, 10**6):
+        monkeypatch.setattr('mmdmt.core.confidence.CACHED_PIXELS', pixels)
+        assert all(torch.equal(*pair) for pair in zip(encode(logits, half), whole, strict=True))

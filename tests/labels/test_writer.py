@@ -3,7 +3,9 @@
 import logging
 
 import pytest
+import torch
 
+from mmdmt.errors import DivergedError
 from mmdmt.labels import writer as writer_module
 from mmdmt.labels.store import LabelStore
 from mmdmt.labels.writer import LabelWriter
@@ -115,3 +117,20 @@ def test_teacher_of_one_class(folder, counts, name, monkeypatch):
     writer.dataset_meta = None
     writer.warn_of_one_class(counts)
     assert len(said) == 2 * (name is not None)
+
+
+@pytest.mark.parametrize('value', [3e38, -3e38])
+def test_finite_values_whose_sum_overflows_are_finite(folder, value):
+    prediction = torch.full((1, 2, 4, 4), value)
+    assert Writer(str(folder), label_ratio=0.5).check_finite(prediction, 'x.png') is prediction
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_one_value_that_is_not_finite_is_found(folder, value):
+    prediction = torch.zeros(1, 2, 4, 4)
+    prediction[0, 1, 2, 3] = value
+    with pytest.raises(DivergedError, match=r'not finite for x\.png'):
+        Writer(str(folder), label_ratio=0.5).check_finite(prediction, 'x.png')
+    prediction[0, 0, 0, 0] = -value  # infinities that cancel out
+    with pytest.raises(DivergedError):
+        Writer(str(folder), label_ratio=0.5).check_finite(prediction, 'x.png')

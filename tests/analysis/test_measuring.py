@@ -34,3 +34,15 @@ def test_peak_memory_counts_what_is_freed_again():
     if None in peaks:
         pytest.skip('this system does not tell')
     assert max(peaks) == pytest.approx(64 * mebi, rel=0.1)  # the system may take pages away meanwhile
+
+
+
+def test_peak_memory_counts_memory_that_the_process_has_kept():
+    kept = [torch.ones(2**18, dtype=torch.uint8) for _ in range(200)]
+    last = torch.ones(2**18, dtype=torch.uint8)  # holds the heap open
+    del kept
+    peak = Meter().peak_bytes(lambda: [torch.ones(2**18, dtype=torch.uint8) for _ in range(100)])
+    if peak is None:
+        pytest.skip('this system does not tell')
+    assert peak == pytest.approx(100 * 2**18, rel=0.15)
+    assert len(last) == 2**18

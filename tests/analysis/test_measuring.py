@@ -36,7 +36,6 @@ def test_peak_memory_counts_what_is_freed_again():
     assert max(peaks) == pytest.approx(64 * mebi, rel=0.1)  # the system may take pages away meanwhile
 
 
-
 def test_peak_memory_counts_memory_that_the_process_has_kept():
     kept = [torch.ones(2**18, dtype=torch.uint8) for _ in range(200)]
     last = torch.ones(2**18, dtype=torch.uint8)  # holds the heap open

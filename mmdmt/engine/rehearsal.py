@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 from mmengine.config import Config
@@ -25,28 +26,34 @@ VALIDATED = (0, 1)
 LOOKED_AT = 32
 ON_CPU = 2
 BATCH_KEYS = ('labeled', 'unlabeled')
+PATIENCE = 20.0
+"""Seconds of the processor after which, without a GPU, no further phase is tried."""
 
 
-def rehearse(data: RunData, folder: Path) -> None:
+def rehearse(data: RunData, folder: Path) -> list[str]:
     """Run the baselines and the first iteration of a run, one step each, on a few of its images.
 
     Models, optimizers, schedulers, hooks, data loaders and evaluators are those of the run itself. Each phase takes one
     batch of the true size, labels a few images or trains on such labels, and validates two images. At last, the model
-    is tested on two images. Without a GPU, a large model would take minutes for a whole batch, so a batch has at most
-    two labeled and two unlabeled images.
+    is tested on two images. Without a GPU, a large model would take minutes, so a batch has at most two labeled and two
+    unlabeled images, and what is left after ``PATIENCE`` is not tried.
 
     Args:
         data: Prepared data of the run.
         folder: An empty folder for what the phases write.
 
+    Returns:
+        Names of the phases that were not tried.
+
     Raises:
         UserError: naming the phase and what went wrong there.
     """
-    plan, manifest = data.plan, Manifest(folder, data.plan.phases)
+    plan, manifest, start = data.plan, Manifest(folder, data.plan.phases), process_time()
     images = _images_to_label(data)
-    for phase in plan.phases:
-        if phase.iteration > 1:
-            break
+    phases = [phase for phase in plan.phases if phase.iteration <= 1]
+    for number, phase in enumerate(phases):
+        if not is_cuda_available() and process_time() - start > PATIENCE:
+            return [later.name for later in phases[number:]]
         cfg = _miniature(resolve(plan, phase, data.models[phase.model], folder).config, images[phase.model])
         if phase.init is not None:
             cfg.load_from = str(manifest.checkpoint(phase.init))
@@ -59,6 +66,7 @@ def rehearse(data: RunData, folder: Path) -> None:
             ) from error
         _check_metric(manifest, phase, plan.settings.metric, cfg)
     _test(data, manifest)
+    return []
 
 
 def _run(phase: Phase, cfg: Config, supervised: str | None) -> None:

@@ -137,7 +137,8 @@ class DMTRunner:
         for warning in self.data.warnings:
             self._logger.warning(warning)
         check_space(self.manifest, self.data)
-        self._rehearse()
+        for warning in self._rehearse():
+            self._logger.warning(warning)
         with planning(self.work_dir):
             self.manifest.check(self.cfg, resume=True)  # another process may have begun meanwhile
             self.manifest.start(self.cfg)
@@ -152,7 +153,7 @@ class DMTRunner:
         with tempfile.TemporaryDirectory() as folder:
             self.data.prepare(Path(folder) / 'splits')
             self.data.check()
-            self._rehearse()
+            self.data.warnings += self._rehearse()
             return report.describe_plan(self.manifest, self.data, published_behaviours(self.plan))
 
     @untrusted_files()
@@ -172,15 +173,25 @@ class DMTRunner:
 
     # Preparation
 
-    def _rehearse(self) -> None:
-        """Try the first phases in miniature; skipped with several processes, since all would have to take part."""
+    def _rehearse(self) -> list[str]:
+        """Try the first phases in miniature; skipped with several processes, since all would have to take part.
+
+        Returns:
+            A warning if some were not tried.
+        """
         if not self.settings.rehearse:
-            return
+            return []
         if is_distributed():
             self._logger.info('Not rehearsed: only a run of one process tries its first phases in miniature')
-            return
+            return []
         with tempfile.TemporaryDirectory() as folder:
-            rehearse(self.data, Path(folder))
+            left = rehearse(self.data, Path(folder))
+        if not left:
+            return []
+        return [
+            f'without a GPU, only the phases before {left[0]} were tried for one step, since the model is large: a dry '
+            'run on the machine that will train it tries all'
+        ]
 
     def _chosen(self, name: str | None) -> list[Phase]:
         phases = self.manifest.phases

@@ -139,3 +139,17 @@ def test_the_last_model_is_the_one_that_is_tested(folder_config, monkeypatch):
     phase = Path(loaded[-1]).parent.name
     trained = [phase.name for phase in DMTRunner(folder_config).manifest.phases if phase.kind == 'train']
     assert phase == [name for name in trained if name.startswith('01')][-1]
+
+
+@pytest.mark.parametrize(('gpu', 'tried'), [(False, 1), (True, 2)])
+def test_a_large_model_is_not_tried_for_long_without_a_gpu(config, monkeypatch, gpu, tried):
+    """Of the baseline, labeling and training, only the baseline is tried."""
+    trained, original = [], Runner.train
+    monkeypatch.setattr(Runner, 'train', lambda runner: (trained.append(runner), original(runner)))
+    monkeypatch.setattr(rehearsal, 'PATIENCE', 1.5)
+    monkeypatch.setattr(rehearsal, 'is_cuda_available', lambda: gpu)
+    monkeypatch.setattr(rehearsal, 'process_time', iter(range(99)).__next__)
+    text = DMTRunner(config).dry_run()
+    warning = 'warning: without a GPU, only the phases before 01_label_a were tried for one step'
+    assert len(trained) == tried
+    assert (warning in text) is not gpu

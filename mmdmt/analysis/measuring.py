@@ -52,6 +52,7 @@ class Meter:
 
     def peak_bytes(self, work: Work) -> int | None:
         """Memory that a work needs at most, above what is in use; None where the system does not tell."""
+        work()  # the first run loads code
         gc.collect()
         if self.device.type == 'cuda':
             torch.cuda.reset_peak_memory_stats()

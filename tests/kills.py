@@ -27,14 +27,15 @@ import torch
 from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
+sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]  # run from a clone, installed or not
+
+from ranks import on_ranks  # beside this script
 
 import mmdmt.cls
 import mmdmt.seg  # noqa: F401
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.stop_signals import EXIT_CODE, SIGNALS
 from mmdmt.errors import UserError
-from tests.ranks import on_ranks
 
 COMMON = {
     'dmt.rehearse': False,

@@ -35,7 +35,7 @@ def main(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         name, dataset, indices = training_set(cfg, args.phase, Path(cfg.work_dir).resolve(), Path(folder) / 'splits')
         section = sample_sheet(name, dataset, indices, args.number)
-    write_text(args.out, as_page(Path(args.config).stem, [section]))
+    write_text(args.out, as_page(Path(cfg.work_dir).name, [section]))
     print(f'{section.title}: {args.out}')
 
 

@@ -3,13 +3,16 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
 from mmdmt.command_line import add_common_arguments, run_tool
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import write_json
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,7 +46,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def add_writers(cfg: Any, args: argparse.Namespace, kind: str) -> None:
+def add_writers(cfg: 'Config', args: argparse.Namespace, kind: str) -> None:
     """Make a ``test`` or ``val`` run also write pictures and the confusion matrix, as far as the arguments ask."""
     writers = [
         dict(type=name, out=out)
@@ -64,7 +67,7 @@ def add_writers(cfg: Any, args: argparse.Namespace, kind: str) -> None:
     cfg[f'{kind}_evaluator'] = [*(metrics if isinstance(metrics, list | tuple) else [metrics]), *writers]
 
 
-def save_predictions(cfg: Any, out: str, kind: str) -> None:
+def save_predictions(cfg: 'Config', out: str, kind: str) -> None:
     """Make a ``test`` or ``val`` run also write predictions: label maps, or a list of those of whole images."""
     for part in ('dataloader', 'evaluator'):
         if not cfg.get(f'{kind}_{part}'):
@@ -85,18 +88,32 @@ def save_predictions(cfg: Any, out: str, kind: str) -> None:
     cfg[f'{kind}_evaluator'] = [*(metric for metric in metrics if not metric.get('format_only')), writer]
 
 
-def main(args: argparse.Namespace) -> None:
-    # Imported late: these take seconds, and --help needs none of them.
-    from mmengine.dist import is_main_process
+def evaluate(cfg: 'Config', args: argparse.Namespace) -> dict[str, float]:
+    """Metrics of the checkpoint that ``load_from`` names; a DMT config first becomes that of the checkpoint's model."""
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
-    from mmdmt.engine.cli import load_config
     from mmdmt.engine.hooks import FitHook
     from mmdmt.engine.tta import enable_tta
+
+    if 'runner_type' in cfg:
+        runner = RUNNERS.build(cfg)
+        # The runner merges the model's own options before it wraps the model.
+        return runner.val() if args.val else runner.test(tta=args.tta)
+    if args.tta:
+        enable_tta(cfg)
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(FitHook())
+    return runner.val() if args.val else runner.test()
+
+
+def main(args: argparse.Namespace) -> None:
+    from mmengine.dist import is_main_process
+
+    from mmdmt.engine.cli import load_config
     from mmdmt.untrusted import load_checkpoint
 
-    cfg = load_config(args)
+    cfg, kind = load_config(args), 'val' if args.val else 'test'
     args.checkpoint = args.checkpoint or str(Path(cfg.work_dir) / 'best.pth')
     if not Path(args.checkpoint).is_file():
         raise MissingFileError(f'checkpoint {args.checkpoint} does not exist')
@@ -105,21 +122,9 @@ def main(args: argparse.Namespace) -> None:
     if args.json is not None and (args.json.is_dir() or any(path.is_file() for path in args.json.absolute().parents)):
         raise UserError(f'--json {args.json}: must be a file, and what is above it folders')
     if args.out is not None:
-        save_predictions(cfg, args.out, 'val' if args.val else 'test')
-    add_writers(cfg, args, 'val' if args.val else 'test')
-    if args.tta and 'runner_type' not in cfg:
-        enable_tta(cfg)
-    if 'runner_type' in cfg:
-        runner = RUNNERS.build(cfg)
-    else:
-        runner = Runner.from_cfg(cfg)
-        runner.register_hook(FitHook())
-    if args.val:
-        metrics = runner.val()
-    elif args.tta and 'runner_type' in cfg:
-        metrics = runner.test(tta=True)  # the runner merges the model's own options before it wraps the model
-    else:
-        metrics = runner.test()
+        save_predictions(cfg, args.out, kind)
+    add_writers(cfg, args, kind)
+    metrics = evaluate(cfg, args)
     if args.json is not None and is_main_process():
         write_json(args.json, {name: float(value) for name, value in metrics.items()})
 

@@ -84,18 +84,27 @@ def columns(runs: Sequence[Run], oracle: float | None = None) -> dict[str, Colum
         for model in record.models:
             scores = record.scores(model)
             last = max(phase.iteration for phase in record.trains)
-            for method, iteration in ((BASELINE, 0), (run.method, last)):
+            for method, iteration in ((BASELINE, 0), (run.method, last))[: 1 + bool(last)]:
                 if iteration in scores:
-                    seeds = column.scores.setdefault((method, model), {})  # type: ignore[attr-defined]
-                    seeds.setdefault(run.seed, {column.metric: scores[iteration]})
+                    _add(column, method, model, run, scores[iteration])
         if oracle is not None:
             seeds = column.scores.setdefault((ORACLE, ANY_MODEL), {})  # type: ignore[attr-defined]
             seeds[run.seed] = {column.metric: oracle}
     return {title: _baselines_first(column) for title, column in found.items()}
 
 
+def _add(column: Column, method: str, model: str, run: Run, score: float) -> None:
+    """Add a result; a baseline that is not the one of the other methods gets a row of its own."""
+    found = {column.metric: score}
+    if method == BASELINE and column.scores.get((BASELINE, model), {}).get(run.seed, found) != found:
+        method = f'{BASELINE} of {run.method}'
+    column.scores.setdefault((method, model), {})[run.seed] = found  # type: ignore[attr-defined]
+
+
 def _baselines_first(column: Column) -> Column:
-    return column._replace(scores=dict(sorted(column.scores.items(), key=lambda item: item[0][0] != BASELINE)))
+    return column._replace(
+        scores=dict(sorted(column.scores.items(), key=lambda item: not item[0][0].startswith(BASELINE)))
+    )
 
 
 def write_comparison(runs: Sequence[Run], folder: Path, oracle: float | None = None) -> Path:

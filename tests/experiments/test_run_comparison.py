@@ -80,3 +80,14 @@ def test_incomplete_runs_are_named(runs, tmp_path):
     (Path(runs[1]) / '01_train_a/phase.json').unlink()
     text = write_comparison(read_runs(runs), tmp_path).with_suffix('.md').read_text()
     assert 'dmt_seed1 is not complete: 5 of 6 phases.' in text
+
+
+def test_another_baseline_has_its_own_row(made_run):
+    first, second = made_run('dmt'), made_run('other')
+    path = second / '00_train_a/phase.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'metrics': dict(mIoU=8.0)}))
+    (column,) = columns(read_runs([str(first), str(second)])).values()
+    assert column.scores['baseline', 'a'] == {0: dict(mIoU=50.0)}
+    assert column.scores['baseline of other', 'a'] == {0: dict(mIoU=8.0)}
+    assert ('baseline of other', 'b') not in column.scores
+    assert [method for method, _ in column.scores][:3] == ['baseline', 'baseline', 'baseline of other']

@@ -11,7 +11,7 @@ from tests.runs import run
 __all__ = ['reported_run']
 
 
-@pytest.mark.parametrize('tool', ['analyze', 'browse', 'browse_pseudo_labels', 'doctor', 'predict', 'report'])
+@pytest.mark.parametrize('tool', ['analyze', 'browse', 'browse_pseudo_labels', 'doctor', 'predict', 'report', 'test'])
 def test_help_needs_no_torch(root, tool):
     code = f"""
 import runpy, sys

@@ -12,7 +12,7 @@ from tools import benchmark
 def call(monkeypatch, capsys):
     def call(*arguments):
         monkeypatch.setattr(sys, 'argv', ['benchmark.py', *map(str, arguments)])
-        benchmark.main()
+        benchmark.main(benchmark.parse_args())
         return capsys.readouterr().out
 
     return call

@@ -179,7 +179,7 @@ def test_table_in_the_form_of_the_paper(finished, runs, tool):
 def test_published_needs_figures(write_plan, tool, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['experiment.py', str(write_plan('bare')), '--table', '--published'])
     with pytest.raises(UserError, match='has no figures of a publication'):
-        tool.main()
+        tool.main(tool.parse_args())
 
 
 def test_accuracy_of_pseudo_labels(finished, runs):

@@ -16,6 +16,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmpretrain.apis import ImageClassificationInferencer
+from mmpretrain.datasets import PackInputs
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from PIL import Image
@@ -384,7 +385,11 @@ def test_empty_class_folder(refused, folders):
 
 
 def test_labels_outside_the_classes(refused):
-    refused(ValueError, {'model.head.num_classes': 1}, 'dmt.labeled has 2 classes, but the model has num_classes=1')
+    refused(
+        ValueError,
+        {'model.head.num_classes': 1},
+        'dmt.labeled has 2 classes (cat, dog), but the model has num_classes=1',
+    )
 
 
 def test_listed_label_outside_the_classes(refused, folders):
@@ -406,16 +411,24 @@ def test_split_that_leaves_nothing(refused):
     refused(ValueError, {'dmt.split': dict(num_labeled=6)}, 'dmt.split.num_labeled=6 leaves none of the 6 images')
 
 
+class OwnClassifier(ImageClassifier):
+    """Not stock, so the run does not replace it."""
+
+
+class OwnPacking(PackInputs):
+    """Likewise."""
+
+
 @pytest.mark.parametrize(
     ('loss', 'message'),
     [
-        ({}, 'ImageClassifier does not pass the confidence'),
+        ({}, 'OwnClassifier does not pass the confidence'),
         (dict(_delete_=True, type='CrossEntropyLoss'), 'no log_odds'),
     ],
 )
-def test_stock_classifier(folder_config, loss, message):
+def test_classifier_of_the_user(folder_config, loss, message):
     """With a dynamic loss, it would train unweighted; without one, it could not label."""
-    cfg = folder_config({'model.type': 'ImageClassifier', 'model.head.loss': loss})
+    cfg = folder_config({'model.type': OwnClassifier, 'model.head.loss': loss})
     cfg.model.pop('mixup', None)
     with pytest.raises(ValueError, match=message):
         DMTRunner(cfg).train()
@@ -448,7 +461,7 @@ def test_batch_augments(refused):
 
 def test_pipeline_without_confidence(refused, folder_config):
     pipeline = folder_config().dmt.unlabeled.pipeline
-    pipeline[-1].type = 'PackInputs'
+    pipeline[-1].type = OwnPacking
     refused(ValueError, {'dmt.unlabeled.pipeline': pipeline}, 'dmt.unlabeled.pipeline must end with PackDMTInputs')
 
 

@@ -66,7 +66,7 @@ def _family(names: set[str], all_names: set[str], fine: int | None) -> tuple[str
             if set(nested_split(sorted(all_names), DMT[number], split_id)[0]) == names:
                 return 'DMT', f', published list {split_id}'
         return '', f', though the lists of DMT have {number:,}, too'
-    if number in BLENDED and fine != number:
+    if number in BLENDED:  # those of U2PL prefer images of VOC's own train.txt
         return 'blended', ' by their number; those of CPS and of U2PL differ'
     return '', ''
 

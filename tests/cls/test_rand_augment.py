@@ -9,6 +9,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import TRANSFORMS
 
 from mmdmt.cls.rand_augment import SmallImageRandAugment
+from mmdmt.engine.plan import RunPlan
 from mmdmt.errors import UserError
 
 # The mild magnitudes at levels 1 and 10; None for operations without.
@@ -232,7 +233,7 @@ def test_unknown_ranges():
 def test_training_pipeline(root, name, fill, ranges):
     cfg = Config.fromfile(root / f'configs/dmt/{name}.py')
     assert cfg.dmt.labeled.pipeline == cfg.dmt.unlabeled.pipeline == cfg.train_dataloader.dataset.pipeline
-    transforms = [TRANSFORMS.build(step) for step in cfg.dmt.labeled.pipeline]
+    transforms = [TRANSFORMS.build(step) for step in RunPlan.of(cfg).settings.labeled['pipeline']]
     assert transforms[2].ranges == ranges
     shown, colors = set(), set()
     for index in range(40):

@@ -265,11 +265,11 @@ def test_a_method_without_baseline_takes_none(read, root):
 
 
 def test_labels_are_compared_only_where_there_are_masks(read):
-    plan = read(data_set=dict(options=TINY, label_images=3))
+    bare = {**TINY, 'dmt.unlabeled.data_prefix': dict(_delete_=True)}
+    plan = read(data_set=dict(options=bare, label_images=3))
     with pytest.raises(FileNotFoundError, match=r'data_sets.data.label_images: unlabeled image .* has no mask'):
         check_plan(plan)
-    masks = {'dmt.unlabeled.data_prefix': dict(seg_map_path='digits://train/masks')}
-    check_plan(read(data_set=dict(options={**TINY, **masks}, label_images=3)))
+    check_plan(read(data_set=dict(options=TINY, label_images=3)))
 
 
 def test_labels_of_images_are_not_compared(read):

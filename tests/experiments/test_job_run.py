@@ -261,5 +261,5 @@ def test_costs_are_collected_where_they_were_measured(runs):
     complete(runs['self_b'], '01_label_b', cpu_seconds=1.0, memory_mib=200)
     assert collect_costs(list(runs.values()), 'digits') == {('self', 'b'): {5: Cost(4, 2.0, 1.0, 300, 0)}}
     assert collect_costs(list(runs.values()), 'other') == {}
-    (runs['self_b'].folder / 'report.md').unlink()  # not complete
+    (runs['self_b'].folder / 'best.py').unlink()  # not complete
     assert collect_costs(list(runs.values()), 'digits') == {}

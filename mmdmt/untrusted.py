@@ -7,6 +7,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from mmengine.fileio.handlers.yaml_handler import YamlHandler
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
-from mmdmt.errors import ALLOW_PICKLE, DamagedFileError, RefusedFileError, UserError
+from mmdmt.errors import ALLOW_PICKLE, DamagedFileError, MissingFileError, RefusedFileError, UserError
 from mmdmt.safe_pickle import read_pickle
 
 FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
@@ -240,3 +241,25 @@ class _SafeYaml(YamlHandler):
             raise refused('the YAML file', error) from error
         except yaml.YAMLError as error:
             raise UserError(f'the YAML file cannot be read: {error}') from error
+
+
+def read_tensors(path: Path, where: str) -> Mapping[str, Any]:
+    """Read a file of weights alone, as published elsewhere.
+
+    Args:
+        path: The file.
+        where: Where to get it, for the message.
+
+    Raises:
+        MissingFileError, UserError: if it does not exist or holds anything else.
+    """
+    if not path.is_file():
+        raise MissingFileError(f'{path} does not exist; {where}')
+    try:
+        source = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        # torch's own message recommends running the code in the file.
+        raise UserError(f'{path} cannot be read as weights ({type(error).__name__}); {where}') from error
+    if not isinstance(source, Mapping):
+        raise UserError(f'{path} holds {type(source).__name__} instead of a dict of tensors; {where}')
+    return source

@@ -15,8 +15,8 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from mmdmt.engine.cli import read_config
-from mmdmt.errors import DamagedFileError, RefusedFileError, UserError
-from mmdmt.untrusted import check_archive, load_checkpoint, read_meta, state_dict, untrusted_files
+from mmdmt.errors import DamagedFileError, MissingFileError, RefusedFileError, UserError
+from mmdmt.untrusted import check_archive, load_checkpoint, read_meta, read_tensors, state_dict, untrusted_files
 
 WEIGHTS = {'weight': torch.arange(200.0)}
 
@@ -269,3 +269,17 @@ def test_checkpoint_without_weights_by_name(tmp_path):
     torch.save([1, 2], tmp_path / 'x.pth')
     with pytest.raises(UserError, match=r'x\.pth is no checkpoint: it holds a list, not weights by name'):
         load_checkpoint(tmp_path / 'x.pth')
+
+
+def test_file_of_tensors_alone(tmp_path):
+    path, where = tmp_path / 'x.pth', 'get it elsewhere'
+    with pytest.raises(MissingFileError, match=r'x\.pth does not exist; get it elsewhere$'):
+        read_tensors(path, where)
+    path.write_bytes(b'no weights')
+    with pytest.raises(UserError, match=r'x\.pth cannot be read as weights \(\w+\); get it elsewhere$'):
+        read_tensors(path, where)
+    torch.save([torch.zeros(1)], path)
+    with pytest.raises(UserError, match=r'x\.pth holds list instead of a dict of tensors; get it elsewhere$'):
+        read_tensors(path, where)
+    torch.save(dict(weight=torch.ones(2)), path)
+    assert read_tensors(path, where)['weight'].tolist() == [1, 1]

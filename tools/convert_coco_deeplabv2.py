@@ -12,8 +12,9 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
 from mmdmt.command_line import add_debug_argument, run_tool
-from mmdmt.errors import MissingFileError, UserError
+from mmdmt.errors import UserError
 from mmdmt.files import atomic
+from mmdmt.untrusted import read_tensors
 
 STAGES = {'layer1': (64, 3), 'layer2': (128, 4), 'layer3': (256, 23), 'layer4': (512, 3)}  # channels, blocks
 EXPANSION = 4
@@ -92,16 +93,7 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    if not args.input.is_file():
-        raise MissingFileError(f'{args.input} does not exist; {WHERE}')
-    try:
-        source = torch.load(args.input, map_location='cpu', weights_only=True)
-    except Exception as error:
-        # torch's own message recommends running the code in the file.
-        raise UserError(f'{args.input} cannot be read as weights ({type(error).__name__}); {WHERE}') from error
-    if not isinstance(source, Mapping):
-        raise UserError(f'{args.input} holds {type(source).__name__} instead of a dict of tensors; {WHERE}')
-    state_dict = convert(source, args.num_classes)
+    state_dict = convert(read_tensors(args.input, WHERE), args.num_classes)
     with atomic(args.output) as file:
         torch.save(dict(meta={}, state_dict=state_dict), file)
     left_out = len(dict(layout())) - len(state_dict)

@@ -12,8 +12,9 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
 from mmdmt.command_line import add_debug_argument, run_tool
-from mmdmt.errors import MissingFileError, UserError
+from mmdmt.errors import UserError
 from mmdmt.files import atomic
+from mmdmt.untrusted import read_tensors
 
 BLOCKS = {384: ('small', 12), 768: ('base', 12), 1024: ('large', 24)}
 """Width of the embedding -> size of the encoder in the name of timm's model, and number of blocks."""
@@ -83,16 +84,7 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    if not args.input.is_file():
-        raise MissingFileError(f'{args.input} does not exist; {WHERE}')
-    try:
-        source = torch.load(args.input, map_location='cpu', weights_only=True)
-    except Exception as error:
-        # torch's own message recommends running the code in the file.
-        raise UserError(f'{args.input} cannot be read as weights ({type(error).__name__}); {WHERE}') from error
-    if not isinstance(source, Mapping):
-        raise UserError(f'{args.input} holds {type(source).__name__} instead of a dict of tensors; {WHERE}')
-    state_dict = convert(source)
+    state_dict = convert(read_tensors(args.input, WHERE))
     with atomic(args.output) as file:
         torch.save(dict(meta={}, state_dict=state_dict), file)
     size = BLOCKS[state_dict[f'{PREFIX}cls_token'].shape[-1]][0]

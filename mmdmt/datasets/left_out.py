@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 from mmdmt.datasets.image_checks import concatenated
@@ -19,16 +19,21 @@ def left_out(dataset: Any) -> list[str]:
     Args:
         dataset: A dataset or a concatenation; parts without ``data_prefix`` are skipped.
     """
-    return [line for part in concatenated(dataset) for line in _left_out(part)]
+    parts = concatenated(dataset)
+    read = {os.path.abspath(path) for part in parts for path in _paths(part)}  # parts may share a folder
+    return [line for part in parts for line in _left_out(part, read)]
 
 
-def _left_out(dataset: Any) -> Iterable[str]:
+def _paths(dataset: Any) -> Iterator[str]:
+    infos = (dataset.get_data_info(idx) for idx in range(len(dataset)))
+    return (info['img_path'] for info in infos if 'img_path' in info)
+
+
+def _left_out(dataset: Any, read: set[str]) -> Iterator[str]:
     prefix = getattr(dataset, 'data_prefix', None)
     folder = prefix.get('img_path') if isinstance(prefix, dict) else None
     if getattr(dataset, 'ann_file', None) or not folder or not os.path.isdir(folder):
         return
-    infos = (dataset.get_data_info(idx) for idx in range(len(dataset)))
-    read = {os.path.abspath(info['img_path']) for info in infos if 'img_path' in info}
     missed = [path for path in image_and_similar_files(folder) if os.path.abspath(path) not in read]
     if missed:
         number = Counter(_reason(path) for path in missed)

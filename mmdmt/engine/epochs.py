@@ -44,7 +44,7 @@ def to_steps(config: dict, epoch: int, steps: int, whole: tuple) -> list[str]:
         What was converted, for the log.
 
     Raises:
-        UserError: for a hook that waits for an epoch.
+        UserError: for a hook that waits for an epoch, or a scheduler whose lengths are no numbers.
     """
     loop = config.get('train_cfg') or {}
     by_epoch = counts_epochs(loop)
@@ -56,6 +56,7 @@ def to_steps(config: dict, epoch: int, steps: int, whole: tuple) -> list[str]:
             pairs = loop['dynamic_intervals']
             config['train_cfg']['dynamic_intervals'] = [tuple(epoch * number for number in pair) for pair in pairs]
     for key, scheduler in _schedulers(config.get('param_scheduler')):
+        _check_numbers(scheduler, key)
         # Beside a loop in epochs, a scheduler in steps counts something else: it may last as many steps by chance.
         end = () if by_epoch and not scheduler.get('by_epoch', True) else whole
         _follow_end(scheduler, end)
@@ -70,6 +71,14 @@ def to_steps(config: dict, epoch: int, steps: int, whole: tuple) -> list[str]:
 def _schedulers(found: Any) -> Iterator[tuple[str, dict]]:
     """Key and config of each scheduler; several optimizers have a list of them each."""
     return ((f'param_scheduler ({type_name(part)})', part) for part in dicts_in(found) if 'type' in part)
+
+
+def _check_numbers(scheduler: Mapping, key: str) -> None:
+    for name in (name for name in SCHEDULER_KEYS if scheduler.get(name) is not None):
+        value = scheduler[name]
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                raise UserError(f'{key}.{name}={value!r} must hold numbers of steps or epochs')
 
 
 def _follow_end(scheduler: dict, whole: tuple) -> None:

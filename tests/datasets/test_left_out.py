@@ -56,8 +56,12 @@ def test_only_folders_that_are_read_whole(make, options):
     assert left_out(make('1.jpg', '2.webp', **options)) == []
 
 
-def test_each_part_of_a_concatenation():
-    class Parts:
-        datasets = (SimpleNamespace(), SimpleNamespace())
-
-    assert left_out(Parts()) == []
+def test_parts_of_a_concatenation_may_share_a_folder(make):
+    make('1.jpg', '2.webp', '3.gif')
+    parts = SimpleNamespace(datasets=[make(suffix='.jpg'), make(suffix='.webp')])
+    lines = left_out(parts)
+    assert len(lines) == 2 and all(
+        'holds 1 images that are not read (1 with the suffix .gif)' in line for line in lines
+    )
+    parts.datasets.append(make(suffix='.gif'))
+    assert left_out(parts) == []

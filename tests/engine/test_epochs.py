@@ -155,3 +155,20 @@ def test_steps_that_are_as_many_as_the_epochs_by_chance():
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=5000), param_scheduler=dict(warm_up, end=5000)
     )
     assert config['param_scheduler']['end'] == 30
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+@pytest.mark.parametrize(
+    ('given', 'shown'),
+    [
+        (dict(step_size='9'), r"step_size='9'"),
+        (dict(milestones=[3, '4']), r"milestones=\[3, '4'\]"),
+        (dict(milestones='34'), "milestones='34'"),
+        (dict(begin='0'), "begin='0'"),
+        (dict(T_max=True), 'T_max=True'),
+    ],
+    ids=str,
+)
+def test_schedulers_whose_lengths_are_no_numbers(given, shown, by_epoch):
+    with pytest.raises(UserError, match=rf'^param_scheduler \(X\)\.{shown} must hold numbers of steps or epochs$'):
+        converted(param_scheduler=[dict(given, type='X', by_epoch=by_epoch)])

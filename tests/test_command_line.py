@@ -142,3 +142,15 @@ def test_options_are_read_as_mmengine_reads_them():
     pairs = ['--cfg-options', 'a.b=3', 'c=[1,(2,3)]', 'd=None', "e='x'"]
     assert parser.parse_args(pairs).cfg_options == stock.parse_args(pairs).cfg_options
     assert parser.parse_args([]).cfg_options == {}
+
+
+@pytest.mark.parametrize('pair', ['a=dict(b=1,c=2)', 'a=(b,[', 'a'])
+def test_options_that_cannot_be_read_are_one_line(capsys, pair):
+    """mmengine recurses without end into the first."""
+    parser = argparse.ArgumentParser()
+    add_common_arguments(parser)
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(['--cfg-options', pair])
+    assert ended.value.code == 2
+    message = f'error: --cfg-options: must be key=value pairs with numbers, texts, lists or tuples; got [{pair!r}]'
+    assert capsys.readouterr().err.splitlines()[-1].endswith(message)

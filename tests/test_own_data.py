@@ -17,10 +17,11 @@ PAGE = (ROOT / 'docs/own_data.md').read_text()
 BLOCKS = re.findall(r'```(\w+)\n(.*?)```', PAGE, flags=re.DOTALL)
 COMMANDS = [line for language, text in BLOCKS if language == 'bash' for line in text.splitlines()]
 CONFIG, INFERENCE = (text for language, text in BLOCKS if language == 'python')
-# All that is changed: the lengths of the phases, and no weights from the internet.
+# All that is changed: the lengths of the phases, the width of the network, and no weights from the internet.
 CUT = (
     'dmt.supervised.iters=2 dmt.semi.iters=1 dmt.semi.labeled_per_batch=1 dmt.semi.unlabeled_per_batch=3 '
-    'dmt.label_ratios=1, train_dataloader.batch_size=2 model.backbone.init_cfg=None'
+    'dmt.label_ratios=1, train_dataloader.batch_size=2 model.backbone.init_cfg=None model.backbone.embed_dims=8 '
+    'model.decode_head.in_channels=[8,16,40,64] model.decode_head.channels=32'
 )
 SKY, LEAF, STEM = (200, 210, 230), (40, 160, 40), (150, 100, 50)
 

@@ -17,12 +17,15 @@ PAGE = (ROOT / 'docs/own_data.md').read_text()
 BLOCKS = re.findall(r'```(\w+)\n(.*?)```', PAGE, flags=re.DOTALL)
 COMMANDS = [line for language, text in BLOCKS if language == 'bash' for line in text.splitlines()]
 CONFIG, INFERENCE = (text for language, text in BLOCKS if language == 'python')
-# All that is changed: the lengths of the phases, the width of the network, and no weights from the internet.
+# All that is changed: the lengths of the phases, no weights from the internet, and the width of the network.
 CUT = (
     'dmt.supervised.iters=2 dmt.semi.iters=1 dmt.semi.labeled_per_batch=1 dmt.semi.unlabeled_per_batch=3 '
-    'dmt.label_ratios=1, train_dataloader.batch_size=2 model.backbone.init_cfg=None model.backbone.embed_dims=8 '
-    'model.decode_head.in_channels=[8,16,40,64] model.decode_head.channels=32'
+    'dmt.label_ratios=1, train_dataloader.batch_size=2 model.backbone.init_cfg=None'
 )
+NARROW = """
+model['backbone'] = dict(embed_dims=8)
+model['decode_head'].update(in_channels=[8, 16, 40, 64], channels=32)
+"""
 SKY, LEAF, STEM = (200, 210, 230), (40, 160, 40), (150, 100, 50)
 
 
@@ -89,7 +92,7 @@ def test_walk_through(clone, shell):
     assert {name: len(names) for name, names in lists.items()} == dict(
         labeled=5, unlabeled=6, val=4, labeled_a=4, labeled_b=4
     )
-    (clone / 'configs/dmt/own.py').write_text(CONFIG)
+    (clone / 'configs/dmt/own.py').write_text(CONFIG + NARROW)
 
     plan = shell(f'{dry_run} --cfg-options {CUT}')
     assert 'model b: 4 or 5 labeled, 6 unlabeled images' in plan
@@ -119,7 +122,7 @@ def test_mixed_suffixes_and_other_mask_names(clone, shell):
     for path in sorted(folder.glob('masks/*/*')):
         path.rename(path.with_name(f'{path.stem}_mask.png'))
     (folder / 'images/field0/._0000.jpg').write_bytes(b'no image')
-    (clone / 'configs/dmt/png.py').write_text(CONFIG.replace('dict(metainfo', f'dict({option}, metainfo'))
+    (clone / 'configs/dmt/png.py').write_text(CONFIG.replace('dict(metainfo', f'dict({option}, metainfo') + NARROW)
     split, dry_run, *_ = (command.replace('own', 'png') for command in COMMANDS)
     printed = shell(f'{split} --mask-suffix _mask.png')
     assert 'data/png/images: 8 images (2 .JPG, 2 .Jpeg, 2 .jpeg, 2 .jpg); skipped 1 other files (._0000.jpg)' in printed
@@ -136,7 +139,7 @@ def test_black_and_white_masks(clone, shell):
     for path in folder.glob('masks/*/*'):
         Image.fromarray((np.array(Image.open(path)) > 0).astype(np.uint8) * 255).save(path)
     config = re.sub(r'classes = \(.*?\)', "classes = ('background', 'plant')", CONFIG)
-    (clone / 'configs/dmt/two.py').write_text(config)
+    (clone / 'configs/dmt/two.py').write_text(config + NARROW)
     split, dry_run, *_ = (command.replace('own', 'two') for command in COMMANDS)
     assert 'warning: all values are 0 or 255, which means ignored: store 1 instead of 255' in shell(split)
     dry_run = f'{dry_run} --cfg-options {CUT} data_root=data/two'

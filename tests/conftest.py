@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # for the processes that tests start; see one_thread()
 # Model b differs from a in width, channel order and normalization, so one in place of the other gives other figures.
 OTHER_MODEL = dict(
     data_preprocessor=dict(mean=[104.0, 117.0, 123.0], std=[70.0, 60.0, 50.0], bgr_to_rgb=False),

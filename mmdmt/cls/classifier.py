@@ -46,8 +46,8 @@ class DMTImageClassifier(KnowsOrigin, ImageClassifier):
     ``gt_confidence`` of the data samples holds the confidence of the labels, a float32 scalar, 2.0 if a human labeled
     the image. With mixup, weights are those of the unmixed images. A second forward pass computes them: without
     gradient, in training mode, and without change to the running statistics of batch norm. It is skipped if all weights
-    are 1: with gamma 0, or without a pseudo label in the batch. Predictions also have ``log_odds`` of the class in
-    ``pred_label``, float32, because softmax scores are too coarse to rank.
+    are 1: with gamma 0, or where ``human_label`` of all images is true. Predictions also have ``log_odds`` of the class
+    in ``pred_label``, float32, because softmax scores are too coarse to rank.
 
     Args:
         mixup: Arguments of :class:`MixupSettings`, or None for no mixup.
@@ -93,7 +93,8 @@ class DMTImageClassifier(KnowsOrigin, ImageClassifier):
                 losses = self.head.loss(self.extract_feat(inputs), targets)
             statistics = self.dynamic_loss.statistics
         else:
-            decision = self._weigh(inputs, label, confidence)
+            human = all(sample.get('human_label', False) for sample in data_samples)
+            decision = None if human else self._weigh(inputs, label, confidence)
             statistics = None if decision is None else Statistics.of(decision)
             mixed = self._mix(self.mixup, inputs, label, decision)
             targets = [DataSample().set_gt_score(target) for target in mixed.target]
@@ -122,7 +123,7 @@ class DMTImageClassifier(KnowsOrigin, ImageClassifier):
 
     def _weigh(self, inputs: Tensor, label: Tensor, confidence: Tensor) -> DynamicWeight | None:
         """Compute label and weight of each unmixed image; None if all weights are 1."""
-        if not self.dynamic_loss.weighs or bool((confidence >= HUMAN).all()):
+        if not self.dynamic_loss.weighs:
             return None
         with torch.no_grad(), frozen_batch_norm(self):
             logits = self._logits(self.extract_feat(inputs))

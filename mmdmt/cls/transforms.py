@@ -14,7 +14,8 @@ class PackDMTInputs(PackInputs):
     """Pack as mmpretrain's ``PackInputs`` does, with the confidence of the label.
 
     The data sample of an image with a label gets ``gt_confidence``, a float32 scalar: the teacher's, or 2.0 for human
-    labels. The meta information of an image to be labeled holds ``true_label``, if known, for statistics.
+    labels; its meta information says by ``human_label`` which of the two, so that nothing waits for a GPU to know. The
+    meta information of an image to be labeled holds ``true_label``, if known, for statistics.
 
     Args:
         meta_keys: Meta keys to keep besides ``true_label``. Default: those of ``PackInputs``.
@@ -28,6 +29,7 @@ class PackDMTInputs(PackInputs):
         packed = super().transform(results)
         sample = packed['data_samples']
         if 'gt_label' in sample:
-            confidence = torch.tensor(results.get('gt_confidence', HUMAN), dtype=torch.float32)
-            sample.set_field(confidence, 'gt_confidence')
+            confidence = results.get('gt_confidence', HUMAN)
+            sample.set_field(torch.tensor(confidence, dtype=torch.float32), 'gt_confidence')
+            sample.set_metainfo(dict(human_label=confidence >= HUMAN))
         return packed

@@ -57,6 +57,7 @@ def make_samples(labels, confidences):
     samples = [DataSample().set_gt_label(int(label)) for label in labels]
     for sample, confidence in zip(samples, confidences, strict=True):
         sample.set_field(torch.tensor(confidence), 'gt_confidence')
+        sample.set_metainfo(dict(human_label=confidence > 1))
     return samples
 
 
@@ -320,6 +321,10 @@ def test_human_labels_alone_need_no_weights(forwards, fixed_mixup):
     losses = model.loss(images, make_samples(labels, [2.0] * 6))
     assert losses['loss'].item() == pytest.approx(expected, rel=1e-5)
     assert [grad for _, grad in forwards] == [True]
+    # Without the word of PackDMTInputs, weights are computed, and are 1.
+    unsaid = model.loss(images, [sample.set_metainfo(dict(human_label=False)) or sample for sample in
+                                 make_samples(labels, [2.0] * 6)])['loss']  # fmt: skip
+    torch.testing.assert_close(unsaid, losses['loss'])
     # Figures of an earlier batch are not shown again.
     assert set(model.loss(images, samples)) > STATISTICS
     assert set(model.loss(images, make_samples(labels, [2.0] * 6))) == {'loss'}

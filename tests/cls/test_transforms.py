@@ -28,6 +28,7 @@ def test_human_label(results):
     sample = packed['data_samples']
     assert sample.gt_label.tolist() == [3]
     assert sample.gt_confidence.item() == 2.0
+    assert sample.human_label is True
     assert (sample.gt_confidence.dtype, sample.gt_confidence.shape) == (torch.float32, ())
     assert 'true_label' not in sample
 
@@ -37,6 +38,7 @@ def test_confidence_of_the_teacher(results, confidence):
     sample = PackDMTInputs()({**results, 'gt_label': 0, 'gt_confidence': confidence})['data_samples']
     assert sample.gt_label.tolist() == [0]
     assert sample.gt_confidence.item() == np.float32(confidence)
+    assert sample.human_label is False
     assert (sample.gt_confidence.dtype, sample.gt_confidence.shape) == (torch.float32, ())
 
 

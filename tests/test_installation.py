@@ -173,7 +173,7 @@ def test_the_extras_install_what_is_checked():
 def both(tmp_path):
     """Environment of a process that finds a package of the other family, too."""
     other = 'mmcv' if installed_family() == 'onedl' else 'onedl-mmcv'
-    folder = tmp_path / f'{other}-2.1.0.dist-info'
+    folder = tmp_path / f'{other.replace("-", "_")}-2.1.0.dist-info'
     folder.mkdir()
     (folder / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {other}\nVersion: 2.1.0\n')
     return {**os.environ, 'PYTHONPATH': os.pathsep.join([str(tmp_path), str(ROOT)])}

@@ -193,7 +193,7 @@ def test_parts_refuse_to_be_imported(both, part):
 
 @pytest.mark.parametrize('tool', TOOLS)
 def test_every_tool_says_it_in_one_line(both, tool):
-    arguments = {'benchmark.py': '', 'predict.py': 'a b c d'}.get(tool, 'a').split()
+    arguments = {'benchmark.py': '--repeats 0', 'predict.py': 'a b c d'}.get(tool, 'a').split()
     status, out, error = started([ROOT / 'tools' / tool, *arguments], both)
     assert (status, out) == (2, ''), error
     assert error.startswith('error: onedl-mmcv ')

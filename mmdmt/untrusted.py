@@ -6,29 +6,26 @@ import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from mmengine.fileio.handlers import file_handlers
 from mmengine.fileio.handlers.pickle_handler import PickleHandler
 from mmengine.fileio.handlers.yaml_handler import YamlHandler
-from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
+from mmdmt.data_only import data_only
 from mmdmt.errors import ALLOW_PICKLE, DamagedFileError, MissingFileError, RefusedFileError, UserError
 from mmdmt.safe_pickle import read_pickle
 
-FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 SAFETENSORS = '.safetensors'
 # What torch, PyYAML and read_pickle report about a file that names code.
 _CODE = re.compile(
     r"(?:GLOBAL|refused global|Unsupported (?:global|class)|function|org,2002:)\W*(?:GLOBAL )?([^\s';,]+)"
 )
-_STATISTICS = ('min', 'max', 'current', 'mean')
 _active = False
 
 
@@ -46,32 +43,19 @@ def untrusted_files(allow_pickle: bool = False) -> Iterator[None]:
     if _active:
         yield
         return
+    schemes, handlers = dict(CheckpointLoader._schemes), dict(file_handlers)
     _active = True
-    schemes, handlers, forced = dict(CheckpointLoader._schemes), dict(file_handlers), os.environ.get(FORCE)
-    added = [item for item in _allowed() if item not in torch.serialization.get_safe_globals()]
     try:
-        CheckpointLoader.register_scheme('', _local_loader(CheckpointLoader._schemes[''], allow_pickle), force=True)
+        CheckpointLoader.register_scheme('', _local_loader(allow_pickle), force=True)
         if not allow_pickle:
-            torch.serialization.add_safe_globals(added)
-            os.environ[FORCE] = '1'
             file_handlers.update(dict.fromkeys(('pickle', 'pkl'), _SafePickle()))
             file_handlers.update(dict.fromkeys(('yaml', 'yml'), _SafeYaml()))
-        yield
+        with nullcontext() if allow_pickle else data_only():
+            yield
     finally:
         CheckpointLoader._schemes = schemes
         file_handlers.update(handlers)
-        if not allow_pickle:
-            _restore(forced, added)
         _active = False
-
-
-def _restore(forced: str | None, added: list) -> None:
-    kept = [item for item in torch.serialization.get_safe_globals() if item not in added]
-    torch.serialization.clear_safe_globals()
-    torch.serialization.add_safe_globals(kept)
-    os.environ.pop(FORCE)
-    if forced is not None:
-        os.environ[FORCE] = forced
 
 
 @untrusted_files()
@@ -102,7 +86,7 @@ def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         # In the block, this is only read without code, unless that is allowed.
-        meta = torch.load(path, map_location='cpu', mmap=True, weights_only=False)['meta']
+        meta = torch.load(os.fspath(path), map_location='cpu', mmap=True, weights_only=False)['meta']
     except Exception as error:  # a damaged file raises nearly anything
         if isinstance(error, pickle.UnpicklingError) and _names_code(error):
             raise refused(path, error) from error
@@ -143,7 +127,7 @@ def check_archive(path: str | os.PathLike[str]) -> None:
         raise DamagedFileError(f'{path} is damaged (the checksum of {bad} is wrong)')
 
 
-def _local_loader(unchecked: Callable, allow_pickle: bool) -> Callable:
+def _local_loader(allow_pickle: bool) -> Callable:
     """The loader of local files: it checks checksums first and reads safetensors too."""
 
     def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
@@ -155,7 +139,8 @@ def _local_loader(unchecked: Callable, allow_pickle: bool) -> Callable:
         if zipfile.is_zipfile(path):
             check_archive(path)
         try:
-            checkpoint = unchecked(filename, map_location) if allow_pickle else torch.load(path, map_location)
+            # What may be in it, the block decides.
+            checkpoint = torch.load(path, map_location, weights_only=False)
         except pickle.UnpicklingError as error:
             if not _names_code(error):
                 raise DamagedFileError(f'{path} is damaged, or not a file of torch.save') from error
@@ -193,27 +178,6 @@ def _load_safetensors(path: str) -> dict[str, Any]:
     except (SafetensorError, OSError) as error:
         raise DamagedFileError(f'{path} is damaged, or no safetensors file ({error})') from error
     return dict(state_dict=weights, meta=dict(dmt=dict(model=model)) if model else {})
-
-
-def _statistic(owner: Any, name: str) -> Any:
-    """Stand-in for ``getattr``, which a HistoryBuffer's pickle needs for its four statistics.
-
-    With getattr itself, as in mmengine's own list, a file can reach the module ``builtins`` and run any code.
-    """
-    if owner is not HistoryBuffer or name not in _STATISTICS:
-        raise pickle.UnpicklingError(f'Unsupported global getattr({owner!r}, {name!r})')
-    return getattr(owner, name)
-
-
-_statistic.__module__, _statistic.__qualname__ = 'builtins', 'getattr'
-
-
-def _allowed() -> list[Any]:
-    """What mmengine's own checkpoints need besides tensors."""
-    multiarray = (np._core if hasattr(np, '_core') else np.core).multiarray
-    dtypes = [type(np.dtype(kind)) for kind in '? i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8'.split()]
-    reconstruct, scalar = multiarray._reconstruct, multiarray.scalar
-    return [HistoryBuffer, _statistic, slice, np.ndarray, np.dtype, reconstruct, scalar, *dtypes]
 
 
 class _SafePickle(PickleHandler):

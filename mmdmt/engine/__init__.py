@@ -1,6 +1,7 @@
-"""Plans, checks, executes and reports the phases of DMT; importing this package registers the runner."""
+"""Plans, checks, executes and reports the phases of DMT; importing this package registers the runner and lets configs use ours."""
 
 from mmdmt.engine.amp import CPUAmpOptimWrapper
+from mmdmt.engine.config_names import accept_own_names
 from mmdmt.engine.hooks import (
     ChannelsLastHook,
     DMTHook,
@@ -34,3 +35,5 @@ __all__ = [
     'StopHook',
     'TimeLeftHook',
 ]
+
+accept_own_names()

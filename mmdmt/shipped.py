@@ -26,9 +26,8 @@ def config_path(name: str) -> str:
     """
     folder, own = SHIPPED / 'configs', name.removeprefix(PREFIX).removeprefix('configs/').removesuffix('.py') + '.py'
     if not (folder / own).is_file():
-        names = [path.relative_to(folder).as_posix() for path in folder.glob('*/**/*.py')]
-        similar = [item for item in names if Path(item).name == own] or difflib.get_close_matches(own, names, cutoff=0.8)
-        hint = f'; did you mean {" or ".join(PREFIX + item for item in similar)}?' if similar else ''
+        similar = ' or '.join(PREFIX + item for item in _similar(own, folder))
+        hint = f'; did you mean {similar}?' if similar else ''
         raise MissingFileError(f'config {name} does not exist{hint}')
     return str((folder / own).resolve())
 
@@ -36,3 +35,8 @@ def config_path(name: str) -> str:
 def find_config(name: str | Path) -> str:
     """A path that exists, as it is; any other is that of a config of this package, see :func:`config_path`."""
     return str(name) if Path(name).is_file() else config_path(str(name))
+
+
+def _similar(wanted: str, folder: Path) -> list[str]:
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.glob('*/**/*.py'))
+    return [name for name in names if Path(name).name == wanted] or difflib.get_close_matches(wanted, names, 2, 0.8)

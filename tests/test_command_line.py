@@ -118,6 +118,33 @@ def test_code_in_files_needs_an_option(monkeypatch, tmp_path, capsys):
     run_tool(main)
 
 
+@pytest.mark.parametrize(('flags', 'found'), [([], 'mine'), (['-P'], 'none')])
+def test_modules_of_the_current_folder(root, tmp_path, flags, found):
+    """`custom_imports` of a config may name them; they replace no package, and Python's own option turns it off."""
+    if flags and sys.version_info < (3, 11):
+        pytest.skip('Python 3.10 does not have the option')
+    (tmp_path / 'my_module.py').write_text("name = 'mine'\n")
+    (tmp_path / 'json.py').write_text('raise SystemExit(3)\n')
+    code = f"""
+import sys
+sys.path.insert(0, {str(root)!r})
+from mmdmt.command_line import run_tool
+def main():
+    import json
+    try:
+        import my_module
+        print(my_module.name)
+    except ModuleNotFoundError:
+        print('none')
+run_tool(main)
+"""
+    (tmp_path / 'tools').mkdir()
+    (tmp_path / 'tools/tool.py').write_text(code)
+    command = [sys.executable, *flags, 'tools/tool.py']
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f'{found}\n'), done.stderr
+
+
 @pytest.mark.parametrize('tool', ['analyze', 'test', 'train'])
 @pytest.mark.parametrize(('argument', 'status'), [('--help', 0), ('--no-such-option', 2)])
 def test_arguments_are_read_before_anything_that_takes_long_is_imported(root, tool, argument, status):

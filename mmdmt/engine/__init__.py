@@ -1,4 +1,4 @@
-"""Plans, checks, executes and reports the phases of DMT; importing this package registers the runner and lets configs use ours."""
+"""Plans, checks, executes and reports the phases of DMT; importing this package registers the runner."""
 
 from mmdmt.engine.amp import CPUAmpOptimWrapper
 from mmdmt.engine.config_names import accept_own_names
@@ -36,4 +36,4 @@ __all__ = [
     'TimeLeftHook',
 ]
 
-accept_own_names()
+accept_own_names()  # for scripts of users, which read configs by themselves

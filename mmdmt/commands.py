@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from mmdmt import __version__
+import mmdmt
 from mmdmt.shipped import SHIPPED
 
 RENAMED = {'make-splits': 'splits'}
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         add_help=False,
     )
     parser.add_argument('-h', '--help', action='store_true', help='show this message and exit')
-    parser.add_argument('--version', action='version', version=f'mmdmt {__version__}')
+    parser.add_argument('--version', action='version', version=f'mmdmt {mmdmt.__version__}')
     parser.add_argument('command', nargs='?', help='one of those below; `mmdmt COMMAND --help` shows its arguments')
     parser.add_argument('arguments', nargs=argparse.REMAINDER, help='arguments of the command')
     args, tools = parser.parse_args(arguments), commands()

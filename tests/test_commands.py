@@ -108,3 +108,10 @@ def test_the_command_as_a_module(root, tmp_path):
     done = run_program('-m', 'mmdmt', 'train', PYTHONPATH=str(root))
     assert done.returncode == 2
     assert done.stdout.splitlines()[-1] == 'mmdmt train: error: a config file, or --resume WORK_DIR, is needed'
+
+
+def test_docs_name_real_commands(root):
+    rows = re.findall(r'^\| `mmdmt ([\w-]+)` \| `tools/(\w+\.py)` \|', (root / 'docs/command.md').read_text(), re.M)
+    assert len(rows) >= 14
+    found = {name: path.name for name, path in commands().items()}
+    assert [row for row in rows if found.get(row[0]) != row[1]] == []

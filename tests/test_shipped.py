@@ -31,7 +31,6 @@ def test_what_exists_comes_first(tmp_path, monkeypatch):
         ('mmdmt::fcn_digits', r'config mmdmt::fcn_digits does not exist; did you mean mmdmt::dmt/fcn_digits\.py\?$'),
         ('my_runs/first', r'config my_runs/first does not exist$'),
         ('mmdmt::dmt', r'config mmdmt::dmt does not exist$'),
-        ('/dmt/fcn_digits.py', r'config /dmt/fcn_digits\.py does not exist$'),
     ],
 )
 def test_missing_configs(name, message):

@@ -94,8 +94,8 @@ def command(wheel, tmp_path_factory):
     done = run('-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--target', target, wheel)
     assert done.returncode == 0, done.stdout
 
-    def call(*arguments, status=0):
-        command = [sys.executable, target / 'bin/mmdmt', *map(str, arguments)]
+    def call(*arguments, status=0, program=(target / 'bin/mmdmt',)):
+        command = [sys.executable, *program, *map(str, arguments)]
         environment = dict(PATH='/usr/bin:/bin', PYTHONPATH=str(target), OMP_NUM_THREADS='1')
         done = subprocess.run(
             command, cwd=empty, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -124,6 +124,14 @@ def test_a_run_in_an_empty_folder(command, write_image):
     write_image(command.folder / 'images/a.png', np.zeros((20, 30, 3), np.uint8))
     assert '1 images predicted: out' in command('predict', 'x', 'x/best.pth', 'images', 'out')
     assert (command.folder / 'out/masks/a.png').is_file()
+
+
+@pytest.mark.slow
+def test_two_processes(command):
+    torchrun = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', '-m', 'mmdmt')
+    options = ['--work-dir', 'two', '--launcher', 'pytorch', '--phase', '00_train_a', *SHORT]
+    command('train', 'dmt/fcn_digits', *options, program=torchrun)
+    assert json.loads((command.folder / 'two/00_train_a/phase.json').read_text())['metrics'].keys() >= {'mIoU'}
 
 
 @pytest.mark.slow

@@ -7,11 +7,13 @@ import argparse
 import pickle
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mmdmt.errors import ALLOW_PICKLE, UserError, own_message
 from mmdmt.files import is_full
+from mmdmt.installation import check_packages
 
 MESSAGE_LINES = 3
 # Warnings of the toolboxes about what a run does not use, or does on purpose.
@@ -66,7 +68,8 @@ class DictOptions(argparse.Action):
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
         """Read key=value pairs."""
-        from mmengine.config import DictAction
+        with told_in_short():
+            from mmengine.config import DictAction
 
         try:
             DictAction(self.option_strings, self.dest, nargs=self.nargs)(parser, namespace, values, option)
@@ -86,16 +89,33 @@ def run_tool(main: Callable[[], int | None]) -> None:
         sys.path.append('')  # last, so that nothing in the folder replaces a package
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings('ignore', message=message)
-    from mmdmt.untrusted import refused, untrusted_files
+    with told_in_short():
+        from mmdmt.untrusted import untrusted_files
 
-    try:
         with untrusted_files(allow_pickle=ALLOW_PICKLE in sys.argv):
             status = main()
+    if status:
+        sys.exit(status)
+
+
+@contextmanager
+def told_in_short() -> Iterator[None]:
+    """Print a mistake of the user's and exit, as :func:`run_tool` does. A wrong installation is one of them.
+
+    Imports of a tool that need the OpenMMLab packages stand in such a block.
+    """
+    try:
+        check_packages()
+        yield
     except (UserError, pickle.UnpicklingError, OSError) as error:
         if '--debug' in sys.argv or not (isinstance(error, UserError | pickle.UnpicklingError) or is_full(error)):
             raise
-        shown: Exception = refused('a file', error) if isinstance(error, pickle.UnpicklingError) else error
+        shown: Exception = _refused(error) if isinstance(error, pickle.UnpicklingError) else error
         print('error: ' + '\n'.join(own_message(shown).splitlines()[:MESSAGE_LINES]), file=sys.stderr)
         sys.exit(getattr(error, 'status', 2))
-    if status:
-        sys.exit(status)
+
+
+def _refused(error: pickle.UnpicklingError) -> UserError:
+    from mmdmt.untrusted import refused
+
+    return refused('a file', error)

@@ -64,8 +64,8 @@ def _new_array(*_arguments: Any) -> _Array:
     return _Array()
 
 
-def _to_bytes(text: str, encoding: str = '') -> bytes:
-    # Protocol 2 has no bytes: Python 3 writes them as text, which this codec converts back.
+def to_bytes(text: str, encoding: str = '') -> bytes:
+    """Stand-in for ``_codecs.encode``: protocol 2 has no bytes, so Python 3 writes text, which this converts back."""
     if encoding != 'latin1':
         raise pickle.UnpicklingError(f"_codecs.encode with {encoding!r}; allowed is 'latin1'")
     return text.encode(encoding)
@@ -76,7 +76,7 @@ _STAND_INS: dict[tuple[str, str], Any] = {
     ('numpy._core.multiarray', '_reconstruct'): _new_array,
     ('numpy', 'ndarray'): _Array,
     ('numpy', 'dtype'): _Uint8,
-    ('_codecs', 'encode'): _to_bytes,
+    ('_codecs', 'encode'): to_bytes,
 }
 
 

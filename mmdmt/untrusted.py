@@ -7,6 +7,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
 from mmdmt.errors import ALLOW_PICKLE, DamagedFileError, MissingFileError, RefusedFileError, UserError
-from mmdmt.safe_pickle import read_pickle
+from mmdmt.safe_pickle import read_pickle, to_bytes
 
 FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 SAFETENSORS = '.safetensors'
@@ -46,9 +47,9 @@ def untrusted_files(allow_pickle: bool = False) -> Iterator[None]:
     if _active:
         yield
         return
-    _active = True
     schemes, handlers, forced = dict(CheckpointLoader._schemes), dict(file_handlers), os.environ.get(FORCE)
     added = [item for item in _allowed() if item not in torch.serialization.get_safe_globals()]
+    _active = True
     try:
         CheckpointLoader.register_scheme('', _local_loader(CheckpointLoader._schemes[''], allow_pickle), force=True)
         if not allow_pickle:
@@ -205,15 +206,31 @@ def _statistic(owner: Any, name: str) -> Any:
     return getattr(owner, name)
 
 
-_statistic.__module__, _statistic.__qualname__ = 'builtins', 'getattr'
+def _named(function: Callable, module: str, name: str) -> Callable:
+    """A function that answers to another name in a file."""
+
+    def stand_in(*args: Any) -> Any:
+        return function(*args)
+
+    # torch 2.4 looks at __name__, later versions at __qualname__.
+    stand_in.__module__, stand_in.__name__, stand_in.__qualname__ = module, name, name
+    return stand_in
 
 
+@cache
 def _allowed() -> list[Any]:
-    """What mmengine's own checkpoints need besides tensors."""
-    multiarray = (np._core if hasattr(np, '_core') else np.core).multiarray
+    """What mmengine's own checkpoints need besides tensors, whatever version of numpy wrote them."""
+    numbers = np.array([0.0])
+    reconstruct, scalar = numbers.__reduce__()[0], numbers[0].__reduce__()[0]
+    arrays = [
+        _named(function, module, name)
+        for function, name in ((reconstruct, '_reconstruct'), (scalar, 'scalar'))
+        for module in ('numpy.core.multiarray', 'numpy._core.multiarray')
+    ]
     dtypes = [type(np.dtype(kind)) for kind in '? i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8'.split()]
-    reconstruct, scalar = multiarray._reconstruct, multiarray.scalar
-    return [HistoryBuffer, _statistic, slice, np.ndarray, np.dtype, reconstruct, scalar, *dtypes]
+    statistic = _named(_statistic, 'builtins', 'getattr')
+    encode = _named(to_bytes, '_codecs', 'encode')  # torch 2.4 has not got it in its own list
+    return [HistoryBuffer, statistic, encode, slice, np.ndarray, np.dtype, *arrays, *dtypes]
 
 
 class _SafePickle(PickleHandler):

@@ -1,6 +1,7 @@
 import builtins
 import os
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
 
@@ -101,6 +102,21 @@ def test_only_statistics_of_a_history_buffer_can_be_reached(tmp_path, name):
     else:
         with pytest.raises(RefusedFileError, match='getattr'):
             load_checkpoint(path)
+
+
+@pytest.mark.parametrize('module', [b'numpy.core.multiarray', b'numpy._core.multiarray'])
+def test_checkpoints_written_with_other_versions_of_numpy(tmp_path, module):
+    """numpy 1 writes the first name, numpy 2 the second; each has to read both."""
+    path, history = tmp_path / 'iter_1.pth', HistoryBuffer([1.0, 3.0], [1, 1])
+    torch.save({'state_dict': WEIGHTS, 'hub': history, 'best': np.float32(0.5)}, path)
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, data in content.items():
+            archive.writestr(name, re.sub(rb'numpy\._?core\.multiarray', module, data))
+    found = load_checkpoint(path)
+    assert found['hub'].mean(2) == 2.0
+    assert found['best'] == np.float32(0.5)
 
 
 @pytest.mark.parametrize('kind', ['meta', 'weights', 'old format'])
@@ -238,7 +254,7 @@ def test_safetensors(tmp_path):
 
 
 def test_everything_is_as_before_afterwards(evil, marker):
-    before = dict(CheckpointLoader._schemes), dict(file_handlers), torch.serialization.get_safe_globals()
+    before = dict(CheckpointLoader._schemes), dict(file_handlers), list(torch.serialization.get_safe_globals())
     with untrusted_files(), untrusted_files(allow_pickle=True):  # the outer one decides
         assert os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] == '1'
         with pytest.raises(RefusedFileError):

@@ -7,16 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from mmengine.logging import MMLogger
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
 
-from mmdmt.analysis import overhead, step_cost
-from mmdmt.analysis.measuring import Figure, Meter
-from mmdmt.command_line import add_debug_argument, run_tool
+from mmdmt.command_line import add_debug_argument, run_tool, told_in_short
 from mmdmt.errors import UserError
 from mmdmt.files import write_json
+
+with told_in_short():
+    from mmdmt.analysis import overhead, step_cost
+    from mmdmt.analysis.measuring import Figure, Meter
 
 CONFIGS = ROOT / 'configs'
 SHAPES = ((8, 21, 321, 321), (8, 19, 256, 512))
@@ -58,6 +59,8 @@ def main(args: argparse.Namespace) -> None:
         raise UserError(f'--repeats must be above 0, got {args.repeats}')
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise UserError('--device cuda: torch finds no GPU')
+    from mmengine.logging import MMLogger
+
     torch.set_num_threads(1)
     MMLogger.get_instance('mmengine', log_level='ERROR')  # the initialization of each network
     meter, figures = Meter(args.device, args.repeats), []

@@ -20,16 +20,18 @@ from typing import BinaryIO
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_debug_argument, run_tool
+from mmdmt.command_line import add_debug_argument, run_tool, told_in_short
 from mmdmt.errors import UserError
-from mmdmt.experiments.configs import Experiment, check_plan
-from mmdmt.experiments.cost import render_cost
-from mmdmt.experiments.job_run import JobRun, collect, collect_costs, collect_labels
-from mmdmt.experiments.jobs import ready
-from mmdmt.experiments.paper_table import Column, render_paper
-from mmdmt.experiments.plan import ExperimentPlan
-from mmdmt.experiments.table import EXPLANATION, render_labels, render_split
 from mmdmt.files import write_text
+
+with told_in_short():
+    from mmdmt.experiments.configs import Experiment, check_plan
+    from mmdmt.experiments.cost import render_cost
+    from mmdmt.experiments.job_run import JobRun, collect, collect_costs, collect_labels
+    from mmdmt.experiments.jobs import ready
+    from mmdmt.experiments.paper_table import Column, render_paper
+    from mmdmt.experiments.plan import ExperimentPlan
+    from mmdmt.experiments.table import EXPLANATION, render_labels, render_split
 
 LOG_TAIL = 20  # lines
 

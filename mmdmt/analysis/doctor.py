@@ -14,13 +14,13 @@ from mmengine.registry import init_default_scope
 from mmdmt.analysis.run_notes import versions
 from mmdmt.config_dicts import dicts_in
 from mmdmt.engine.disk_space import disk_space
-from mmdmt.engine.environment import FAMILIES, check_package_families
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.report import class_table
 from mmdmt.engine.run_data import RunData
 from mmdmt.errors import UserError, own_message
 from mmdmt.files import free_space, megabytes
+from mmdmt.installation import TITLES, installed_family, installed_versions
 
 State = Literal['ok', 'warning', 'error']
 LITTLE_MEMORY = 2 * 2**30
@@ -66,13 +66,8 @@ def diagnose(cfg: Config) -> Iterator[Finding]:
 def _packages() -> Iterator[Finding]:
     found = versions()
     yield Finding('ok', 'versions', ', '.join(f'{name} {version}' for name, version in found.items()))
-    try:
-        check_package_families()
-    except UserError as error:
-        yield Finding('error', 'package families', own_message(error))
-        return
-    installed = [name for names in FAMILIES.values() for name in names if name in found]
-    yield Finding('ok', 'package families', f'one of each: {", ".join(installed)}')
+    installed = ', '.join(f'{name} {version}' for name, version in installed_versions().items())
+    yield Finding('ok', 'package family', f'{TITLES[installed_family()]}: {installed or "on the path only"}')
 
 
 def _device() -> Iterator[Finding]:

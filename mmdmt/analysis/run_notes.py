@@ -13,9 +13,9 @@ from mmdmt.engine.fidelity import published_behaviours
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import RunData
 from mmdmt.files import read_json, write_json
+from mmdmt.installation import installed_versions
 
-PACKAGES = ('mmdmt', 'torch', 'torchvision', 'numpy', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation',
-            'onedl-mmpretrain', 'mmengine', 'mmcv', 'mmsegmentation', 'mmpretrain')  # fmt: skip
+PACKAGES = ('mmdmt', 'torch', 'torchvision', 'numpy')
 
 
 def write_notes(plan: RunPlan, data: RunData, work_dir: Path, own: bool = True) -> None:
@@ -77,7 +77,7 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return found | installed_versions()
 
 
 def _classes(plan: RunPlan, data: RunData) -> dict[str, Any]:

@@ -1,5 +1,9 @@
 """What mmpretrain needs for DMT. Importing this package registers it; ``mmdmt.engine`` registers the runner."""
 
+from mmdmt.installation import check_packages
+
+check_packages('mmpretrain')  # before the imports that would fail
+
 from mmdmt.cls.cifar import DMTCIFAR10, DMTCIFAR100
 from mmdmt.cls.classifier import DMTImageClassifier
 from mmdmt.cls.digits import DigitsDataset

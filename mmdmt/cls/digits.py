@@ -19,7 +19,7 @@ class DigitsDataset(InMemoryDataset):
     (``mmdmt.seg.digits``) consist of the ``trainval`` digits, validation scenes of the ``test`` digits. An image is
     named ``digits/{index among the 1,797}_{class}``, for instance ``digits/0123_7``.
 
-    Arguments and errors are those of :class:`InMemoryDataset`; without scikit-learn, it raises ImportError.
+    Arguments and errors are those of :class:`InMemoryDataset`; without scikit-learn, it raises InstallationError.
     """
 
     METAINFO = {'classes': tuple(str(digit) for digit in range(10))}

@@ -6,6 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from mmdmt.errors import InstallationError
+
 SPLITS = ('train', 'val')
 
 
@@ -14,13 +16,13 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
     """Read all 1,797 digits: int64 ink (N, 8, 8) from 0 to 16, and int64 classes (N,) from 0 to 9; both read-only.
 
     Raises:
-        ImportError: scikit-learn is not installed.
+        InstallationError: scikit-learn is not installed.
     """
     try:
         from sklearn.datasets import load_digits as read_packaged_digits
     except ImportError as error:
-        raise ImportError(
-            'the handwritten digits come with scikit-learn, which is missing: pip install scikit-learn'
+        raise InstallationError(
+            "the handwritten digits come with scikit-learn, which is missing: pip install -e '.[demo]'"
         ) from error
     digits = read_packaged_digits()
     ink, labels = digits.images.astype(np.int64), digits.target.astype(np.int64)
@@ -37,7 +39,7 @@ def digit_pool(split: str) -> np.ndarray:
 
     Raises:
         ValueError: ``split`` is neither ``train`` nor ``val``.
-        ImportError: scikit-learn is not installed.
+        InstallationError: scikit-learn is not installed.
     """
     if split not in SPLITS:
         raise ValueError(f'split must be one of {SPLITS}, got {split!r}')

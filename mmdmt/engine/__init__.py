@@ -1,5 +1,9 @@
 """Plans, checks, executes and reports the phases of DMT; importing this package registers the runner."""
 
+from mmdmt.installation import check_packages
+
+check_packages()  # before the imports that would fail
+
 from mmdmt.engine.amp import CPUAmpOptimWrapper
 from mmdmt.engine.config_names import accept_own_names
 from mmdmt.engine.hooks import (

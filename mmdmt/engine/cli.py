@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmdmt.engine.console import drop_printed_chatter
-from mmdmt.errors import UserError
+from mmdmt.errors import InstallationError, UserError
 from mmdmt.files import write_text
 from mmdmt.shipped import find_config
 
@@ -60,6 +60,8 @@ def read_config(path: str | Path, options: Mapping[str, Any]) -> Config:
     drop_printed_chatter()
     try:
         cfg = Config.fromfile(path)
+    except InstallationError:
+        raise
     except UserError as error:
         raise UserError(f'config {path}: {error}') from error
     except Exception as error:  # a config is code, which can fail in any way

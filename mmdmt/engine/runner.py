@@ -21,7 +21,6 @@ from mmdmt.engine import report, reporting, result
 from mmdmt.engine.cli import write_config
 from mmdmt.engine.discard import discard_used
 from mmdmt.engine.disk_space import check_space
-from mmdmt.engine.environment import check_package_families
 from mmdmt.engine.evaluation import Subset, evaluation_config
 from mmdmt.engine.fidelity import published_behaviours
 from mmdmt.engine.locks import claimed, planning
@@ -56,12 +55,10 @@ class DMTRunner:
         cfg: A DMT config; ``work_dir`` must be set.
 
     Raises:
-        RuntimeError: if both OpenMMLab package families are installed.
         ValueError: if the ``dmt`` dict is not valid.
     """
 
     def __init__(self, cfg: Config) -> None:
-        check_package_families()
         self.plan = RunPlan.of(cfg)
         self.cfg, self.settings = cfg, self.plan.settings
         self.work_dir = Path(cfg.work_dir).resolve()

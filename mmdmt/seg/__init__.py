@@ -1,5 +1,9 @@
 """What mmsegmentation needs for DMT. Importing this package registers it; ``mmdmt.engine`` registers the runner."""
 
+from mmdmt.installation import check_packages
+
+check_packages('mmseg')  # before the imports that would fail
+
 from mmdmt.datasets import PseudoLabelDataset
 from mmdmt.losses import DynamicMutualLoss
 from mmdmt.seg import digits, transforms

@@ -47,7 +47,7 @@ def render_scene(split: str, index: int) -> Scene:
     Raises:
         ValueError: ``split`` is unknown.
         IndexError: ``index`` is outside the split.
-        ImportError: scikit-learn is not installed.
+        InstallationError: scikit-learn is not installed.
     """
     pool = digit_pool(split)
     if not 0 <= index < NUM_SCENES[split]:

@@ -51,7 +51,7 @@ class DigitSceneBackend(BaseStorageBackend):
 
         Raises:
             FileNotFoundError: the scene does not exist.
-            ImportError: scikit-learn is not installed.
+            InstallationError: scikit-learn is not installed.
         """
         key = self._parse(filepath)
         if key is None:

@@ -6,6 +6,7 @@ from mmengine.registry import init_default_scope
 from mmdmt.analysis.run_notes import command, versions, write_notes
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import RunData
+from mmdmt.installation import installed_versions
 
 
 def test_notes(tiny_config, tmp_path):
@@ -46,4 +47,5 @@ def test_command_has_no_folder_of_the_machine(tmp_path, monkeypatch):
 def test_versions_name_installed_packages_only():
     found = versions()
     assert {'python', 'torch', 'numpy'} <= found.keys()
+    assert installed_versions().items() <= found.items()
     assert all(found.values())

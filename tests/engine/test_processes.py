@@ -131,7 +131,7 @@ def work_longer_than_the_timeout(cfg):
 
 
 def test_work_of_the_first_process_may_take_longer_than_the_timeout():
-    (done, first), (nothing, second) = on_ranks(2, work_longer_than_the_timeout, config(timeout=0.5))
+    (done, first), (nothing, second) = on_ranks(2, work_longer_than_the_timeout, config(timeout=1))
     assert (done, nothing) == ([0], [])
     assert abs(first - second) < 1
 

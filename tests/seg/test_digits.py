@@ -9,6 +9,7 @@ from mmengine import fileio
 from mmseg.registry import DATASETS
 
 from mmdmt.datasets import digit_rendering, digits
+from mmdmt.errors import InstallationError
 from mmdmt.seg.digit_rendering import digit_pool, render_scene
 from mmdmt.seg.digits import DigitScenesDataset
 
@@ -191,7 +192,7 @@ def test_bad_arguments_are_refused():
 def test_missing_sklearn_is_named(monkeypatch):
     digit_rendering.load_digits.cache_clear()
     monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
-    with pytest.raises(ImportError, match='pip install scikit-learn'):
+    with pytest.raises(InstallationError, match=r"scikit-learn, which is missing: pip install -e '\.\[demo\]'"):
         render_scene('val', 0)
 
 

@@ -47,7 +47,7 @@ def test_help_lists_the_commands_one_a_line():
     assert packages == []
 
 
-@pytest.mark.parametrize('name', [name for name in commands() if name not in ('benchmark', 'experiment')])
+@pytest.mark.parametrize('name', commands())
 def test_help_of_a_command_is_shown_at_once(name):
     shown, seconds, packages = cost(name, '--help')
     assert shown.startswith(f'usage: mmdmt {name} [-h]')

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_debug_argument, run_tool
+from mmdmt.command_line import add_debug_argument, run_tool, told_in_short
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -59,8 +59,9 @@ if __name__ == '__main__':
 import numpy as np
 from PIL import Image
 
-from mmdmt.core.splits import difference_maximised_sampling, nested_split, stratified_split
-from mmdmt.datasets.image_files import IMAGE_SUFFIXES, image_files, is_image
+with told_in_short():
+    from mmdmt.core.splits import difference_maximised_sampling, nested_split, stratified_split
+    from mmdmt.datasets.image_files import IMAGE_SUFFIXES, image_files, is_image
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import atomic
 

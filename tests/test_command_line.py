@@ -2,6 +2,8 @@ import argparse
 import subprocess
 import sys
 import warnings
+from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -118,31 +120,27 @@ def test_code_in_files_needs_an_option(monkeypatch, tmp_path, capsys):
     run_tool(main)
 
 
-@pytest.mark.parametrize(('flags', 'found'), [([], 'mine'), (['-P'], 'none')])
-def test_modules_of_the_current_folder(root, tmp_path, flags, found):
-    """`custom_imports` of a config may name them; they replace no package, and Python's own option turns it off."""
-    if flags and sys.version_info < (3, 11):
-        pytest.skip('Python 3.10 does not have the option')
-    (tmp_path / 'my_module.py').write_text("name = 'mine'\n")
-    (tmp_path / 'json.py').write_text('raise SystemExit(3)\n')
-    code = f"""
-import sys
-sys.path.insert(0, {str(root)!r})
-from mmdmt.command_line import run_tool
-def main():
-    import json
-    try:
-        import my_module
-        print(my_module.name)
-    except ModuleNotFoundError:
-        print('none')
-run_tool(main)
-"""
-    (tmp_path / 'tools').mkdir()
-    (tmp_path / 'tools/tool.py').write_text(code)
-    command = [sys.executable, *flags, 'tools/tool.py']
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, f'{found}\n'), done.stderr
+def test_modules_of_the_current_folder(tmp_path, monkeypatch):
+    """`custom_imports` of a config may name them; they replace no package."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', [place for place in sys.path if place])
+    for name in ('module_of_this_test', 'colorsys'):
+        (tmp_path / f'{name}.py').write_text("name = 'mine'\n")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+    def main():
+        assert import_module('module_of_this_test').name == 'mine'
+        assert not hasattr(import_module('colorsys'), 'name')
+
+    run_tool(main)
+
+
+def test_option_of_python_against_modules_of_the_current_folder(monkeypatch):
+    """`python -P`"""
+    monkeypatch.setattr(sys, 'path', [place for place in sys.path if place])
+    monkeypatch.setattr(sys, 'flags', SimpleNamespace(safe_path=True))
+    run_tool(lambda: None)
+    assert '' not in sys.path
 
 
 @pytest.mark.parametrize('tool', ['analyze', 'test', 'train'])

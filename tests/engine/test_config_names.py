@@ -37,13 +37,16 @@ def test_model_of_such_a_config_is_built(config):
     assert type(MODELS.build(cfg.model)).__name__ == 'DMTEncoderDecoder'
 
 
-def test_among_bases_of_others(config, tmp_path):
-    """Names of other packages and paths are found as before."""
-    (tmp_path / 'size.py').write_text('size = 3\nmodel = dict(decode_head=dict(num_classes=3))\n')
-    cfg = Config.fromfile(config(['mmdmt::_base_/models/fcn_r18-d8_small.py', 'mmseg::_base_/default_runtime.py']))
-    assert cfg.default_scope == 'mmseg'
-    assert cfg.model.type == Config.fromfile(config_path('_base_/models/fcn_r18-d8_small')).model.type
-    assert Config.fromfile(config(['size.py'])).size == 3
+def test_among_bases_of_others(config, tmp_path, monkeypatch):
+    """Names of other packages, which get a scope, and paths are found by mmengine."""
+    (tmp_path / 'size.py').write_text("size = dict(type='Size')\n")
+    found = lambda name, filename: (str(tmp_path / 'size.py'), name.split('::')[0])
+    monkeypatch.setattr(config_names, '_of_other_packages', found)
+    cfg = Config.fromfile(config(['mmdmt::_base_/models/fcn_r18-d8_small.py', 'mmseg::_base_/size.py']))
+    assert cfg.size == dict(type='Size', _scope_='mmseg')
+    assert cfg.model == Config.fromfile(config_path('_base_/models/fcn_r18-d8_small')).model
+    monkeypatch.undo()
+    assert Config.fromfile(config(['size.py'])).size == dict(type='Size')
 
 
 def test_missing_base_is_one_line(config):

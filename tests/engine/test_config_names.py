@@ -40,8 +40,9 @@ def test_model_of_such_a_config_is_built(config):
 def test_among_bases_of_others(config, tmp_path, monkeypatch):
     """Names of other packages, which get a scope, and paths are found by mmengine."""
     (tmp_path / 'size.py').write_text("size = dict(type='Size')\n")
-    found = lambda name, filename: (str(tmp_path / 'size.py'), name.split('::')[0])
-    monkeypatch.setattr(config_names, '_of_other_packages', found)
+    monkeypatch.setattr(
+        config_names, '_of_other_packages', lambda name, filename: (str(tmp_path / 'size.py'), name.split('::')[0])
+    )
     cfg = Config.fromfile(config(['mmdmt::_base_/models/fcn_r18-d8_small.py', 'mmseg::_base_/size.py']))
     assert cfg.size == dict(type='Size', _scope_='mmseg')
     assert cfg.model == Config.fromfile(config_path('_base_/models/fcn_r18-d8_small')).model

@@ -83,7 +83,10 @@ def run_tool(main: Callable[[], int | None]) -> None:
     A :class:`~mmdmt.errors.UserError` is printed on stderr, in at most three lines, and its status is that of the tool.
     With ``--debug``, its traceback is shown instead. ``IRRELEVANT_WARNINGS`` are not shown. Files cannot run code,
     unless ``--allow-pickle`` is given. A tool reads its arguments before: ``--help`` then takes no import of torch.
+    ``custom_imports`` of a config also finds modules in the current folder.
     """
+    if not getattr(sys.flags, 'safe_path', False) and '' not in sys.path:
+        sys.path.append('')  # last, so that nothing in the folder replaces a package
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings('ignore', message=message)
     with told_in_short():

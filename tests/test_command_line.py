@@ -2,6 +2,8 @@ import argparse
 import subprocess
 import sys
 import warnings
+from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -116,6 +118,29 @@ def test_code_in_files_needs_an_option(monkeypatch, tmp_path, capsys):
     assert 'a file is refused: it names code to run (argparse.Namespace)' in capsys.readouterr().err
     monkeypatch.setattr(sys, 'argv', ['tool', '--allow-pickle'])
     run_tool(main)
+
+
+def test_modules_of_the_current_folder(tmp_path, monkeypatch):
+    """`custom_imports` of a config may name them; they replace no package."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', [place for place in sys.path if place])
+    for name in ('module_of_this_test', 'colorsys'):
+        (tmp_path / f'{name}.py').write_text("name = 'mine'\n")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+    def main():
+        assert import_module('module_of_this_test').name == 'mine'
+        assert not hasattr(import_module('colorsys'), 'name')
+
+    run_tool(main)
+
+
+def test_option_of_python_against_modules_of_the_current_folder(monkeypatch):
+    """`python -P`"""
+    monkeypatch.setattr(sys, 'path', [place for place in sys.path if place])
+    monkeypatch.setattr(sys, 'flags', SimpleNamespace(safe_path=True))
+    run_tool(lambda: None)
+    assert '' not in sys.path
 
 
 @pytest.mark.parametrize('tool', ['analyze', 'test', 'train'])

@@ -35,7 +35,8 @@ def imported(name):
 
 
 def test_every_room_has_its_place():
-    assert {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != '__pycache__'} == BELOW.keys()
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir()} - {'__pycache__', '.mim'}
+    assert folders == BELOW.keys()
 
 
 @pytest.mark.parametrize('name', MODULES)
@@ -60,7 +61,7 @@ def test_each_toolbox_is_needed_by_its_own_part_only(name):
             assert [module for module in modules if module.split('.')[0] == toolbox] == []
 
 
-@pytest.mark.parametrize('name', [name for name in MODULES if not name.endswith('__init__.py')])
+@pytest.mark.parametrize('name', [name for name in MODULES if not name.endswith('__.py')])
 def test_the_test_of_a_module_is_found_by_its_path(name):
     path = Path(name)
     assert (TESTS / path.parent / f'test_{path.name}').is_file()

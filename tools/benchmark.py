@@ -6,8 +6,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
 
@@ -15,16 +13,12 @@ from mmdmt.command_line import add_debug_argument, run_tool, told_in_short
 from mmdmt.errors import UserError
 from mmdmt.files import write_json
 
-with told_in_short():
-    from mmdmt.analysis import overhead, step_cost
-    from mmdmt.analysis.measuring import Figure, Meter
-
 CONFIGS = ROOT / 'configs'
 SHAPES = ((8, 21, 321, 321), (8, 19, 256, 512))
 SIZE, CLASSES = (375, 500), 21  # of VOC
 SHORT_RUN = {'dmt.supervised.iters': 20, 'dmt.semi': dict(_delete_=True, iters=20, labeled_per_batch=2,
              unlabeled_per_batch=14), 'dmt.label_ratios': (0.5,)}  # fmt: skip
-BENCHMARKS: dict[str, Callable[[Meter, Path], list[Figure]]] = {
+BENCHMARKS: 'dict[str, Callable[[Meter, Path], list[Figure]]]' = {
     'loss': lambda meter, folder: overhead.loss_figures(meter, SHAPES),
     'step': lambda meter, folder: step_cost.dmt_figures(CONFIGS, meter, folder, {160: (2, 6), 64: (2, 14)}),
     'classification': lambda meter, folder: [step_cost.classification_figure(CONFIGS, meter, folder, 16, 48)],
@@ -46,6 +40,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--json', type=Path, help='write the figures to this file, too')
     add_debug_argument(parser)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    arguments = parse_args()  # --help and a wrong argument need none of the imports below
+
+with told_in_short():
+    import torch
+
+    from mmdmt.analysis import overhead, step_cost
+    from mmdmt.analysis.measuring import Figure, Meter
 
 
 def table(figures: list[Figure]) -> str:
@@ -74,5 +78,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
     run_tool(lambda: main(arguments))

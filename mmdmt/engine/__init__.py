@@ -5,6 +5,7 @@ from mmdmt.installation import check_packages
 check_packages()  # before the imports that would fail
 
 from mmdmt.engine.amp import CPUAmpOptimWrapper
+from mmdmt.engine.config_names import accept_own_names
 from mmdmt.engine.hooks import (
     ChannelsLastHook,
     DMTHook,
@@ -38,3 +39,5 @@ __all__ = [
     'StopHook',
     'TimeLeftHook',
 ]
+
+accept_own_names()  # for scripts of users, which read configs by themselves

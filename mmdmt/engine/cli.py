@@ -9,8 +9,9 @@ from typing import Any
 from mmengine.config import Config
 
 from mmdmt.engine.console import drop_printed_chatter
-from mmdmt.errors import InstallationError, MissingFileError, UserError
+from mmdmt.errors import InstallationError, UserError
 from mmdmt.files import write_text
+from mmdmt.shipped import find_config
 
 RUN_CONFIG = 'config.py'
 """File in the work dir of a run: its config, with all options."""
@@ -46,13 +47,16 @@ def write_config(cfg: Config, work_dir: Path) -> None:
 
 
 def read_config(path: str | Path, options: Mapping[str, Any]) -> Config:
-    """Read a config file and merge ``options`` (dotted keys); ``data_root`` also applies to the data sets that use it.
+    """Read a config and merge ``options`` (dotted keys); ``data_root`` also applies to the data sets that use it.
+
+    Args:
+        path: A file, or the name of a config of this package (:func:`~mmdmt.shipped.config_path`).
+        options: Dotted key -> value.
 
     Raises:
-        FileNotFoundError: if the file does not exist.
+        FileNotFoundError: if there is no such config.
     """
-    if not Path(path).is_file():
-        raise MissingFileError(f'config {path} does not exist')
+    path = find_config(path)
     drop_printed_chatter()
     try:
         cfg = Config.fromfile(path)

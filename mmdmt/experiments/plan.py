@@ -11,6 +11,7 @@ from mmdmt.checked import Checked, NotNegativeInt
 from mmdmt.engine.cli import read_config
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.experiments.jobs import ANY_MODEL
+from mmdmt.shipped import find_config
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9.-]*(_[A-Za-z0-9.-]+)*')
 BASELINE = 'baseline'
@@ -47,8 +48,10 @@ def _filled(rows: dict) -> dict:
 
 
 def _file(path: str) -> str:
-    if not Path(path).is_file():
-        raise UserError(f'names config {path!r}, which does not exist')
+    try:
+        find_config(path)
+    except MissingFileError:
+        raise UserError(f'names config {path!r}, which does not exist') from None
     return path
 
 
@@ -149,8 +152,6 @@ class ExperimentPlan(Checked):
             ValueError: if the plan is not valid or one of its configs does not exist; names the key, the value found
                 and what is allowed.
         """
-        if not Path(path).is_file():
-            raise MissingFileError(f'plan {path} does not exist')
         # Names that begin with _ are private to the file.
         content = {key: value for key, value in read_config(path, {}).to_dict().items() if not key.startswith('_')}
         try:
@@ -170,8 +171,10 @@ class ExperimentPlan(Checked):
         for name, method in self.methods.items():
             _check_known(f'methods.{name}.data_sets', method.data_sets, self.data_sets)
             for config in (self.method_config(data_set, name) for data_set in self.data_sets_of(name)):
-                if not Path(config).is_file():
-                    raise UserError(f'methods.{name}.config names config {config!r}, which does not exist')
+                try:
+                    _file(config)
+                except UserError as error:
+                    raise UserError(f'methods.{name}.config {error}') from None
             _check_baseline(name, method, self.methods)
         for name, row in (self.published.rows if self.published else {}).items():
             _check_known(f'published.rows.{name}.values', row.values, self.data_sets)

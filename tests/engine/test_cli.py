@@ -59,6 +59,17 @@ def test_work_dir(load, config_file):
     assert load(config_file, '--work-dir', 'given', '--cfg-options', 'work_dir=mine').work_dir == 'given'
 
 
+def test_config_of_the_package(load, tmp_path, monkeypatch):
+    """By its name, from any folder; a folder of that name is a work dir."""
+    monkeypatch.chdir(tmp_path)
+    cfg = load('mmdmt::dmt/fcn_digits.py', '--cfg-options', 'dmt.semi.epochs=1')
+    assert (cfg.work_dir, cfg.dmt.semi.epochs, cfg.runner_type) == ('work_dirs/fcn_digits', 1, 'DMTRunner')
+    assert load('dmt/fcn_digits').work_dir == 'work_dirs/fcn_digits'
+    write_config(load('dmt/fcn_digits', '--cfg-options', 'dmt.semi.epochs=7'), tmp_path / 'dmt/fcn_digits')
+    cfg = load('dmt/fcn_digits')
+    assert (cfg.work_dir, cfg.dmt.semi.epochs) == ('dmt/fcn_digits', 7)
+
+
 def test_missing_config_is_named(load, tmp_path):
     with pytest.raises(FileNotFoundError, match=r'no_such\.py does not exist'):
         load(tmp_path / 'no_such.py')

@@ -58,6 +58,13 @@ def test_shipped_plans(root, monkeypatch, name):
     monkeypatch.chdir(root)  # paths in a plan are relative to where the tool is started
     plan = ExperimentPlan.from_file(f'configs/experiments/{name}.py')
     assert plan.control
+
+
+def test_shipped_plan_elsewhere(monkeypatch, tmp_path):
+    """Its configs, also those of its methods, are found in the package where the folder has none of that name."""
+    monkeypatch.chdir(tmp_path)
+    plan = ExperimentPlan.from_file('mmdmt::experiments/methods_digits.py')
+    assert plan.method_config('digits', 'fixmatch') == 'configs/fixmatch/digits.py'
     assert any(method.loss == dict(gamma1=0.0, gamma2=0.0) for method in plan.methods.values())
 
 

@@ -20,7 +20,7 @@ FOR_SBATCH = ('partition', 'time', 'account', 'qos', 'mem', 'constraint')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        usage='%(prog)s CONFIG [options] [-- further options of sbatch]',
+        usage='%(prog)s [-h] [options] CONFIG [-- further options of sbatch]',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('config', help='config file of a DMT run, or the work dir of a run')

@@ -26,13 +26,21 @@ RESULT = 'result'
 """Name of the job that writes the result of a run whose last phases run side by side."""
 
 JOB = """#!/usr/bin/env bash
-# The job of a phase: runs the command that it is given. At a signal, the command saves its state and ends with status
-# 75; the job is then queued again, and goes on.
-trap : TERM USR1  # SLURM signals the command, too; this script only waits for it
-status=0
-srun --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "$@" || status=$?
+# The job of a phase: runs the command that it is given. If SLURM asks it to stop, the command saves its state, and the
+# job is queued again. Status 75 of the command is not enough: if one process fails, srun stops the others.
+asked=''
+trap 'asked=yes; kill -USR1 "$step"' USR1  # the time of the job is nearly over; only this script is told
+trap 'asked=yes' TERM
+srun --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "$@" &
+step=$!
+until wait "$step" || ! kill -0 "$step" 2> /dev/null; do :; done  # a signal ends a wait
+wait "$step"
+status=$?
+[ "$status" -ne 0 ] || exit 0
+# In a time of grace, only the command is told to stop.
+scontrol show job "$SLURM_JOB_ID" | grep -q ' PreemptTime=[0-9]' && asked=yes
 # A job that was canceled, or that SLURM itself queues again, is not RUNNING any more.
-if [ "$status" -eq 75 ] && [ "$(squeue --noheader --job="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
+if [ -n "$asked" ] && [ "$(squeue --noheader --job="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$status"
@@ -120,7 +128,7 @@ class Resources(NamedTuple):
             *gres,
             '--requeue',
             '--open-mode=append',
-            '--signal=USR1@120',  # before the end of its time: longer than a step and a checkpoint take
+            '--signal=B:USR1@120',  # before the end of its time: longer than a step and a checkpoint take
             *self.options,
         ]
 

@@ -130,7 +130,7 @@ def test_result_of_a_complete_run(tmp_path):
 def test_options_of_a_job():
     found = slurm.Resources('a100:4', nodes=2, cpus_per_task=8, options=('--partition=gpu', '-t', '3')).sbatch()
     assert found[:4] == ['--nodes=2', '--ntasks-per-node=4', '--cpus-per-task=8', '--gres=gpu:a100:4']
-    assert found[4:] == ['--requeue', '--open-mode=append', '--signal=USR1@120', '--partition=gpu', '-t', '3']
+    assert found[4:] == ['--requeue', '--open-mode=append', '--signal=B:USR1@120', '--partition=gpu', '-t', '3']
     assert slurm.Resources('0').sbatch()[1:4] == ['--ntasks-per-node=1', '--cpus-per-task=5', '--requeue']
 
 
@@ -230,20 +230,49 @@ def test_config_that_is_none_of_dmt(tmp_path):
 # The script of a job
 
 
-@pytest.mark.parametrize(
-    ('status', 'state', 'queued_again'),
-    [(0, 'RUNNING', False), (2, 'RUNNING', False), (75, 'RUNNING', True), (75, 'COMPLETING', False)],
-)
-def test_stopped_job_is_queued_again(tmp_path, cluster, status, state, queued_again):
-    """Not one that failed, nor one that was canceled."""
-    for name, text in dict(srun='shift 2; exec "$@"', squeue=f'echo {state}', scontrol=LOGGED).items():
+def run_job(tmp_path, cluster, command, state='RUNNING', preempted='None'):
+    """Status of the script of a job whose command is a text of bash, and what it calls scontrol with at last."""
+    show = f'[ "$1" != show ] || {{ echo "  PreemptTime={preempted}"; exit; }}\n'
+    for name, text in dict(srun='shift 2; exec "$@"', squeue=f'echo {state}', scontrol=show + LOGGED).items():
         (cluster / name).write_text(f'#!/usr/bin/env bash\n{text}\n')
         (cluster / name).chmod(0o755)
-    script = tmp_path / 'job.sh'
+    script, log = tmp_path / 'job.sh', cluster / 'scontrol.log'
     script.write_text(slurm.JOB)
-    command = ['bash', script, 'bash', '-c', f'kill -TERM $PPID; kill -USR1 $PPID; exit {status}']
-    environment = dict(os.environ, SLURM_JOB_ID='12')
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (status, '')
-    log = cluster / 'scontrol.log'
-    assert (log.read_text().split() if log.exists() else []) == (['requeue', '12'] if queued_again else [])
+    done = subprocess.run(
+        ['bash', script, 'bash', '-c', command], env=dict(os.environ, SLURM_JOB_ID='12'), capture_output=True,
+        text=True, check=False, timeout=20,
+    )  # fmt: skip
+    assert done.stderr == ''
+    return done.returncode, log.read_text().split() if log.exists() else []
+
+
+ASKED = {
+    'time': 'trap "stopped=yes" USR1; kill -USR1 $PPID; until [ "$stopped" ]; do sleep 0.01; done; exit 75',
+    'node': 'kill -TERM $PPID; sleep 0.2; exit 75',
+    'before it listens': 'kill -USR1 $PPID; sleep 20',
+}
+
+
+@pytest.mark.parametrize('command', ASKED)
+def test_job_that_slurm_asks_to_stop_is_queued_again(tmp_path, cluster, command):
+    status, called = run_job(tmp_path, cluster, ASKED[command])
+    assert (status, called) == (138 if command == 'before it listens' else 75, ['requeue', '12'])
+
+
+def test_job_in_its_time_of_grace(tmp_path, cluster):
+    assert run_job(tmp_path, cluster, 'exit 75', preempted='2026-11-27T07:27:35') == (75, ['requeue', '12'])
+
+
+@pytest.mark.parametrize('state', ['COMPLETING', 'PENDING', ''])
+def test_job_that_was_canceled(tmp_path, cluster, state):
+    assert run_job(tmp_path, cluster, ASKED['node'], state) == (75, [])
+
+
+@pytest.mark.parametrize('status', [0, 1, 2, 75, 137])
+def test_job_that_fails_or_stops_by_itself(tmp_path, cluster, status):
+    """75: a process that has lost another one, or that srun stops because another one has failed."""
+    assert run_job(tmp_path, cluster, f'exit {status}') == (status, [])
+
+
+def test_complete_job_that_was_asked_to_stop(tmp_path, cluster):
+    assert run_job(tmp_path, cluster, 'kill -TERM $PPID; sleep 0.2') == (0, [])

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from mmdmt.errors import UserError
 from tests.runs import run
 from tools import slurm_plan
 
@@ -55,17 +56,21 @@ def test_complete_run(parse, tiny_config, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['missing.py'], 'config missing.py does not exist'),
         (['baselines/oracle_fcn_digits.py'], 'the config has no runner_type'),
         (['dmt/fcn_digits.py', '--gpus', 'two'], '--gpus two: must be'),
         (['dmt/fcn_digits.py', '--launcher', 'pytorch'], '--launcher pytorch: srun starts the processes'),
         (['dmt/fcn_digits.py', '--', '--array=2'], '--array=2: the plan sets this option'),
     ],
 )
-def test_mistake_is_one_line(root, tmp_path, arguments, message):
-    if (root / 'configs' / arguments[0]).exists():
-        arguments = [root / 'configs' / arguments[0], '--work-dir', tmp_path / 'run', *arguments[1:]]
-    done = run(root / 'tools/slurm_plan.py', *arguments)
-    assert done.returncode == 2
-    assert f'error: {message}' in done.stdout
-    assert len(done.stdout.splitlines()) == 1
+def test_mistake(parse, root, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    path, *options = arguments
+    with pytest.raises(UserError, match=f'^{message}'):
+        slurm_plan.main(parse(str(root / 'configs' / path), '--work-dir', str(tmp_path / 'run'), *options))
+    assert not (tmp_path / 'run').exists()
+
+
+def test_mistake_is_one_line(root):
+    done = run(root / 'tools/slurm_plan.py', 'missing.py', '--submit')
+    assert (done.returncode, len(done.stdout.splitlines())) == (2, 1)
+    assert done.stdout.startswith('error: config missing.py does not exist')

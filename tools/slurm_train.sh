@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [arguments of tools/train.py]
-# The two directions of an iteration do not depend on each other: with --phase they can be two jobs, e.g.
+# tools/slurm_plan.py submits a whole run as jobs that wait for each other. This one waits for its job, and can be of one
+# phase:
 #   tools/slurm_train.sh gpu label_a CONFIG --phase 01_label_a
 set -euo pipefail
 

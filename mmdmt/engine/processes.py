@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -24,16 +25,42 @@ def join_processes(cfg: Config) -> None:
     """Connect the processes that a launcher has started, with the backend and ``timeout`` of ``env_cfg.dist_cfg``.
 
     Raises:
-        UserError: if the time-out is not a number of seconds above 0.
+        UserError: if the time-out is not a number of seconds above 0, or if srun did not start a process of SLURM.
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none' or is_distributed():
         return
     seconds = _timeout(cfg)
+    if launcher == 'slurm':
+        _use_slurm()
     if torch.cuda.is_available():
         init_dist(launcher, **{'backend': 'nccl', **_settings(cfg), 'timeout': seconds})
     else:  # mmengine's init_dist requires a GPU
         torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=seconds))
+
+
+def _use_slurm() -> None:
+    """Set what torch reads from the environment, for a process that srun has started.
+
+    mmengine does so with a GPU only, and all jobs would meet at port 29500, even those that share a node.
+    """
+    keys = ('PROCID', 'LOCALID', 'NTASKS', 'STEP_NODELIST', 'JOB_ID', 'STEP_ID')
+    missing = [f'SLURM_{key}' for key in keys if f'SLURM_{key}' not in os.environ]
+    if missing:
+        raise UserError(f'--launcher slurm needs processes that srun has started, but {missing[0]} is not set')
+    rank, local_rank, number, nodes, job, step = (os.environ[f'SLURM_{key}'] for key in keys)
+    port = str(15000 + (int(job) * 16 + int(step)) % 15000)  # below the ports that systems give to clients
+    os.environ.update(RANK=rank, LOCAL_RANK=local_rank, WORLD_SIZE=number)
+    os.environ['MASTER_ADDR'] = os.environ.get('MASTER_ADDR') or _first_host(nodes)
+    os.environ['MASTER_PORT'] = os.environ.get('MASTER_PORT') or port
+
+
+def _first_host(nodes: str) -> str:
+    """The first host of a list of SLURM, such as ``gpu[3-4],gpu9``."""
+    if not set('[,') & set(nodes):
+        return nodes
+    command = ['scontrol', 'show', 'hostnames', nodes]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
 
 
 def use_processes(cfg: Config, run: Config) -> None:

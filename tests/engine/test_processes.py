@@ -12,6 +12,8 @@ from mmdmt.engine.processes import first_alone, join_processes, lost_processes_n
 from mmdmt.errors import LostProcessError, UserError
 from tests.ranks import on_ranks, ranks
 
+JOINED = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
+
 
 def config(**dist_cfg):
     return Config(dict(launcher='pytorch', env_cfg=dict(dist_cfg=dict(backend='nccl', **dist_cfg))))
@@ -74,7 +76,7 @@ def test_timeout_of_gloo(monkeypatch):
     assert [timeout.total_seconds() for timeout in given] == [600, 60, 600]
 
 
-def test_settings_of_a_gpu(monkeypatch):
+def test_settings_of_a_gpu(monkeypatch, slurm_task):
     given = []
     monkeypatch.setattr(processes, 'init_dist', lambda launcher, **settings: given.append((launcher, settings)))
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
@@ -84,6 +86,77 @@ def test_settings_of_a_gpu(monkeypatch):
         ('pytorch', dict(backend='nccl', init_method='env://', timeout=600.0)),
         ('slurm', dict(backend='gloo', timeout=9.0)),
     ]
+
+
+@pytest.fixture
+def slurm_task(monkeypatch):
+    """``slurm_task(key=value)``: the environment of the second task of a step of two; None removes a key."""
+    monkeypatch.setattr(os, 'environ', dict(os.environ))
+
+    def start(**changes):
+        found = dict(PROCID=1, LOCALID=1, NTASKS=2, STEP_NODELIST='gpu7', JOB_ID=3000, STEP_ID=2) | changes
+        for key in (
+            'RANK',
+            'LOCAL_RANK',
+            'WORLD_SIZE',
+            'MASTER_ADDR',
+            'MASTER_PORT',
+            *(f'SLURM_{key}' for key in found),
+        ):
+            os.environ.pop(key, None)
+        os.environ.update({f'SLURM_{key}': str(value) for key, value in found.items() if value is not None})
+
+    start()
+    return start
+
+
+def joined_by_slurm(monkeypatch):
+    """What torch finds in the environment when the processes of a job without a GPU join."""
+    seen = []
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(
+        torch.distributed, 'init_process_group', lambda *_, **__: seen.extend(os.environ[key] for key in JOINED)
+    )
+    join_processes(Config(dict(launcher='slurm')))
+    return seen
+
+
+def test_processes_of_slurm(monkeypatch, slurm_task):
+    assert joined_by_slurm(monkeypatch) == [
+        '1',
+        '1',
+        '2',
+        'gpu7',
+        str(15000 + 3002),
+    ]  # 3000 * 16 + 2 is 3 * 15000 + 3002
+
+
+def test_jobs_on_a_node_do_not_meet(monkeypatch, slurm_task):
+    """Neither jobs that follow each other nor steps of a job have the same port; one that is set is kept."""
+    ports = []
+    for job, step in ((7, 0), (7, 1), (8, 0), (2_000_000_007, 0)):
+        slurm_task(JOB_ID=job, STEP_ID=step)
+        ports.append(int(joined_by_slurm(monkeypatch)[-1]))
+    assert len(set(ports)) == 4
+    assert all(15000 <= port < 30000 for port in ports)
+    slurm_task()
+    os.environ.update(MASTER_ADDR='head', MASTER_PORT='4000')
+    assert joined_by_slurm(monkeypatch)[3:] == ['head', '4000']
+
+
+def test_first_host_of_several(monkeypatch, slurm_task, tmp_path):
+    program = tmp_path / 'scontrol'
+    program.write_text('#!/bin/sh\n[ "$1 $2 $3" = "show hostnames gpu[3-4],a" ] && printf "gpu3\\ngpu4\\na\\n"\n')
+    program.chmod(0o755)
+    slurm_task(STEP_NODELIST='gpu[3-4],a')
+    os.environ['PATH'] = f'{tmp_path}:{os.environ["PATH"]}'
+    assert joined_by_slurm(monkeypatch)[3] == 'gpu3'
+
+
+def test_without_srun(monkeypatch, slurm_task):
+    slurm_task(PROCID=None)
+    with pytest.raises(UserError, match='srun has started, but SLURM_PROCID is not set'):
+        joined_by_slurm(monkeypatch)
 
 
 @pytest.mark.parametrize('value', [0, -1, 'long', True, float('nan'), float('inf'), 86401])

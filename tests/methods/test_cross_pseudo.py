@@ -120,7 +120,7 @@ def test_arguments_outside_their_range(build, argument):
 
 
 def test_gamma_below_zero(build):
-    with pytest.raises(ValueError, match='gamma1 must be a finite number >= 0; got -1'):
+    with pytest.raises(ValueError, match='CrossPseudo: gamma1=-1 must be at least 0'):
         build('CrossPseudo', SEGMENTOR, gamma1=-1)
 
 

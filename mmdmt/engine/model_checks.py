@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS, OPTIMIZERS
 
-from mmdmt.config_dicts import copy_config, dicts_in
+from mmdmt.config_dicts import copy_config, dicts_in, stock_model
 from mmdmt.datasets.unlabeled import UnlabeledDataset
 from mmdmt.datasets.views import view_names
 from mmdmt.engine.checkpoint_fit import check_any, check_complete, weights_of
@@ -36,7 +36,22 @@ def check_model(config: Mapping, key: str) -> Any:
     try:
         return MODELS.build(copy_config(config))
     except (ValueError, TypeError, KeyError, AssertionError) as error:
-        raise UserError(f'{key}: the model cannot be built: {error}') from error
+        head = _head_of_masks(config)
+        reason = (
+            f'its head {head} is not built on BaseDecodeHead, so it gives no score for each class' if head else error
+        )
+        raise UserError(f'{key}: the model cannot be built: {reason}') from error
+
+
+def _head_of_masks(config: Mapping) -> str | None:
+    """Name of a head of mmseg that matches whole masks: without mmdet, building one fails without a clear reason."""
+    heads = stock_model(dict(config)).get('decode_head')
+    for head in [heads] if isinstance(heads, Mapping) else heads or ():
+        with MODELS.switch_scope_and_registry(None) as registry:
+            found = registry.get(head['type']) if isinstance(head.get('type'), str) else head.get('type')
+        if isinstance(found, type) and all(base.__name__ != 'BaseDecodeHead' for base in found.__mro__):
+            return found.__name__
+    return None
 
 
 def check_schedule(schedulers: Any, steps: int, phase: str) -> None:

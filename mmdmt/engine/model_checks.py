@@ -35,7 +35,7 @@ def check_model(config: Mapping, key: str) -> Any:
     """
     try:
         return MODELS.build(copy_config(config))
-    except (ValueError, TypeError, KeyError, AssertionError) as error:
+    except Exception as error:  # a part of it, which can fail in any way
         head = _head_of_masks(config)
         reason = (
             f'its head {head} is not built on BaseDecodeHead, so it gives no score for each class' if head else error
@@ -43,10 +43,12 @@ def check_model(config: Mapping, key: str) -> Any:
         raise UserError(f'{key}: the model cannot be built: {reason}') from error
 
 
-def _head_of_masks(config: Mapping) -> str | None:
+def _head_of_masks(config: Any) -> str | None:
     """Name of a head of mmseg that matches whole masks: without mmdet, building one fails without a clear reason."""
-    heads = stock_model(dict(config)).get('decode_head')
-    for head in [heads] if isinstance(heads, Mapping) else heads or ():
+    heads = stock_model(dict(config)).get('decode_head') if isinstance(config, Mapping) else None
+    for head in heads if isinstance(heads, list | tuple) else [heads]:
+        if not isinstance(head, Mapping):
+            continue
         with MODELS.switch_scope_and_registry(None) as registry:
             found = registry.get(head['type']) if isinstance(head.get('type'), str) else head.get('type')
         if isinstance(found, type) and all(base.__name__ != 'BaseDecodeHead' for base in found.__mro__):
@@ -96,7 +98,9 @@ def check_optimizer(optim_wrapper: Any, phase: str) -> None:
         if not isinstance(optimizer, Mapping):
             continue
         name = optimizer.get('type')
-        if isinstance(name, str) and OPTIMIZERS.get(name) is None:
+        with OPTIMIZERS.switch_scope_and_registry(None) as registry:  # a toolbox has optimizers of its own
+            known = not isinstance(name, str) or registry.get(name) is not None
+        if not known:
             raise UserError(f'phase {phase} fails: optim_wrapper.optimizer.type={name!r} is not a known optimizer')
         for key in OPTIMIZER_NUMBERS & optimizer.keys():
             if isinstance(optimizer[key], bool) or not isinstance(optimizer[key], int | float):

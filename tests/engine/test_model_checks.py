@@ -27,6 +27,10 @@ from mmdmt.losses import DynamicMutualLoss
 KEY = 'dmt.models.a'
 
 
+def needs_package(**_):
+    raise RuntimeError('Please install the package')
+
+
 @pytest.fixture
 def model():
     return nn.Linear(2, 3)
@@ -69,6 +73,7 @@ def test_a_head_of_masks_is_refused_for_what_it_is(kind, wrap):
     [
         (dict(type=nn.Linear, in_features=2), 'missing 1 required positional argument'),
         (dict(type='NoSuchModel'), 'NoSuchModel is not in the'),
+        (dict(type=needs_package), 'Please install the package'),
         (dict(in_features=2), 'must contain the key "type"'),
         (dict(type=nn.Conv2d, in_channels=3, out_channels=4, kernel_size=3, groups=2), 'divisible by groups'),
         (None, 'should be a dict'),
@@ -330,6 +335,13 @@ def test_weights_of_a_parallel_training(model, save, check):
 )
 def test_optimizers(wrapper):
     check_optimizer(wrapper, '00_train_a')
+
+
+def test_optimizers_of_a_toolbox_are_known():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        check_optimizer(dict(optimizer=dict(type='Lamb', lr=0.005)), '00_train_a')
+    with DefaultScope.overwrite_default_scope('mmseg'), pytest.raises(UserError, match="type='Lamb' is not a known"):
+        check_optimizer(dict(optimizer=dict(type='Lamb', lr=0.005)), '00_train_a')
 
 
 @pytest.mark.parametrize(

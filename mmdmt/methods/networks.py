@@ -60,7 +60,7 @@ def logits_of(network: nn.Module, images: Tensor) -> Tensor:
     try:
         with _predicting(network):
             logits = _logits(network, images)
-    except (AttributeError, TypeError) as error:
+    except (AttributeError, LookupError, TypeError) as error:
         raise UserError(
             f'head {name} gives no logits for this method, from features as {type(network.backbone).__name__} gives '
             f'them in training: {type(error).__name__}: {error}'

@@ -71,7 +71,7 @@ class Branches(ResNet):
 
     def forward(self, images):
         features = super().forward(images)
-        return dict(features=features) if self.training else features
+        return (features, features) if self.training else features
 
 
 @pytest.mark.parametrize('part', [dict(decode_head=Stages), dict(backbone=Branches)], ids=str)

@@ -52,8 +52,9 @@ def parse_args() -> argparse.Namespace:
 
 def configs(only: list[str]) -> list[Path]:
     """All configs of VOC and Cityscapes, by path."""
-    folders = [ROOT / 'configs' / name for name in ('baselines', 'dmt', 'ablations')]
-    paths = [path for folder in folders for path in sorted(folder.glob('*.py'))]
+    paths = [
+        path for path in sorted((ROOT / 'configs').glob('*/*.py')) if path.parent.name not in ('_base_', 'experiments')
+    ]
     names = [str(path.relative_to(ROOT / 'configs')) for path in paths]
     return [
         path
@@ -77,7 +78,7 @@ def cut_short(cfg: Config) -> None:
     steps = 2 if any(warm_up) else 1
     for kind in (cfg.dmt, *cfg.dmt.models.values()):
         for name in ('supervised', 'semi'):
-            if kind is cfg.dmt or name in kind:
+            if name in kind:
                 kind[name].iters = steps
     if cfg.dmt.get('split'):
         cfg.dmt.split.ratio = RATIO

@@ -183,6 +183,42 @@ def test_dmt_config(name, build):
         assert not {'LoadAnnotations', 'LoadDMTAnnotations'} & set(transforms(settings.label_pipeline))
 
 
+METHODS = [name for name in CONFIGS if name.split('/')[0] not in ('dmt', 'baselines', 'ablations')]
+
+
+@pytest.mark.parametrize('name', [*METHODS, *[name for name in CONFIGS if 'online-st' in name]])
+def test_methods_wrap_a_stock_model(name):
+    model = load(name).model.to_dict()
+    assert model['model']['type'] in ('EncoderDecoder', 'ImageClassifier')
+    assert not [key for key in walk(model['model']) if str(key).startswith(('DMT', 'Dynamic', 'mixup'))]
+
+
+@pytest.mark.parametrize('name', [name for name in METHODS if bases(ROOT / name)[0].parent.name == 'dmt'])
+def test_methods_learn_from_labels_as_dmt_does(name):
+    """Model, weights of classes and divisor are those of the DMT config beside it; so is the loss, to rounding."""
+    own, dmt = load(name).model.model, Config.fromfile(bases(ROOT / name)[0]).model
+    parts = {'head': 'loss'} if 'head' in own else {'decode_head': 'loss_decode'}
+    (head, loss) = next(iter(parts.items()))
+    kept = [
+        {**{key: value for key, value in model.items() if key not in ('type', 'mixup')},
+         head: {key: value for key, value in model[head].items() if key != loss}}
+        for model in (own.to_dict(), dmt.to_dict())
+    ]  # fmt: skip
+    assert kept[0] == kept[1]
+    with DefaultScope.overwrite_default_scope('mmpretrain' if head == 'head' else 'mmseg'):
+        losses = [MODELS.build(model[head][loss]) for model in (own, dmt)]
+    generator = torch.Generator().manual_seed(0)
+    shape = () if head == 'head' else (6, 7)
+    classes = own[head].num_classes
+    logits = torch.randn(4, classes, *shape, generator=generator)
+    label = torch.randint(classes, (4, *shape), generator=generator)
+    arguments = {} if head == 'head' else dict(ignore_index=255)
+    if shape:
+        label[:2, :3] = 255
+    values = [own_loss(logits, label, **arguments).item() for own_loss in losses]
+    assert values[0] == pytest.approx(values[1], rel=1e-6) and values[0] > 0.5
+
+
 @pytest.mark.parametrize('name', PUBLISHED)
 def test_published_settings(name):
     gamma, ratio, supervised, semi, batch, classes = PUBLISHED[name]
@@ -451,8 +487,8 @@ def test_online_self_training_has_one_phase_of_all_steps(ratio):
     assert (settings.scheme, list(settings.models)) == ('single', ['a'])
     for stage in ('supervised', 'semi', None):
         own, first = (RunPlan.of(config).configs['a'][stage] for config in (cfg, dmt))
-        own = {**own, 'model': stock_model(own['model'])}
-        for key in first.keys() - {'data_preprocessor'}:  # which the stock model owns
+        assert without_types_and_losses(stock_model(own['model'])) == without_types_and_losses(first['model'])
+        for key in first.keys() - {'data_preprocessor', 'model'}:  # which the stock model owns
             assert own[key] == first[key]
     assert settings.semi == {**other.semi, 'epochs': len(other.label_ratios) * other.semi['epochs']}
     assert settings.supervised == other.supervised

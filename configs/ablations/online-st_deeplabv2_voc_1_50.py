@@ -1,6 +1,6 @@
 _base_ = ['../dmt/deeplabv2_voc_1_20.py', '../_base_/methods/views_seg.py']
 # Online ST: one model trains on its own confident labels of each batch, for as many steps as CBST.
-model = dict(_delete_=True, type='OnlineST', threshold=0.9, model=_base_.model)
+model = dict(_delete_=True, type='OnlineST', threshold=0.9, model=_base_.stock)
 geometry = [transform for transform in _base_.dmt.unlabeled.pipeline if transform.type not in _base_.of_labels]
 dmt = dict(
     split=dict(ratio=50, split_id=2),  # 211 labeled images, the split of Table 7

@@ -1,6 +1,6 @@
 _base_ = ['../dmt/wrn10-1_digits.py', '../_base_/methods/views_cls.py']
 # CPS on images: two networks label each other's batches.
-model = dict(_delete_=True, type='CrossPseudo', weight=1.0, model=dict(_base_.model, mixup=None))
+model = dict(_delete_=True, type='CrossPseudo', weight=1.0, model=_base_.stock)
 weak = _base_.train_pipeline[:1]  # crop
 dmt = dict(
     scheme='single',

@@ -1,6 +1,6 @@
 _base_ = ['../dmt/fcn_digits.py', '../_base_/methods/views_seg.py']
 # CPS with CutMix.
-model = dict(_delete_=True, type='CrossPseudo', weight=1.0, cut_mix=True, model=_base_.model)
+model = dict(_delete_=True, type='CrossPseudo', weight=1.0, cut_mix=True, model=_base_.stock)
 geometry = [transform for transform in _base_.dmt.unlabeled.pipeline if transform.type not in _base_.of_labels]
 dmt = dict(
     unlabeled=dict(pipeline=[*geometry, _base_.one_view]),

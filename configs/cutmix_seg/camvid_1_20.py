@@ -1,6 +1,6 @@
 _base_ = ['../dmt/efficientnet-lite0_camvid_1_20.py', '../_base_/methods/views_seg.py']
 # CutMix-Seg: the student predicts mixed images as the average teacher predicts their parts.
-model = dict(_delete_=True, type='CutMixSeg', model=_base_.model)
+model = dict(_delete_=True, type='CutMixSeg', model=_base_.stock)
 geometry = [transform for transform in _base_.dmt.unlabeled.pipeline if transform.type not in _base_.of_labels]
 dmt = dict(
     unlabeled=dict(pipeline=[*geometry, _base_.one_view]),

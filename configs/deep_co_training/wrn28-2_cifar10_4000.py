@@ -1,6 +1,6 @@
 _base_ = ['../dmt/wrn28-2_cifar10_4000.py', '../_base_/methods/views_cls.py']
 # Deep Co-Training: two networks agree, and resist each other's adversarial images.
-model = dict(_delete_=True, type='DeepCoTraining', model=dict(_base_.model, mixup=None))
+model = dict(_delete_=True, type='DeepCoTraining', model=_base_.stock)
 weak = _base_.train_pipeline[:2]  # crop and flip
 dmt = dict(
     scheme='single',

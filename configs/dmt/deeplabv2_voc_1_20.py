@@ -6,6 +6,7 @@ _base_ = [
     '../_base_/methods/dmt_seg.py',
 ]
 runner_type = 'DMTRunner'
+stock = _base_.model  # which the methods of one phase wrap
 model = dict(type='DMTEncoderDecoder', decode_head=dict(loss_decode=dict(_delete_=True, **_base_.dynamic_loss)))
 dmt = dict(
     split=dict(ratio=20),  # 530 labeled images

@@ -17,6 +17,10 @@ data_preprocessor = dict(size=crop_size, size_divisor=None)
 # have IoU 0 after 600 steps.
 class_weight = [0.4, 0.3, 1.7, 0.3, 0.7, 0.7, 1.6, 1.9, 1.0, 1.6, 3.2]
 loss = dict(_base_.dynamic_loss, gamma1=2.0, gamma2=2.0, class_weight=class_weight)
+stock = dict(  # which the methods of one phase wrap
+    _base_.model,
+    data_preprocessor=dict(_base_.data_preprocessor, **data_preprocessor),
+    decode_head=dict(_base_.model.decode_head, loss_decode=dict(type='CrossEntropyLoss', class_weight=class_weight)))
 model = dict(
     type='DMTEncoderDecoder',
     data_preprocessor=data_preprocessor,

@@ -10,6 +10,13 @@ data_preprocessor = dict(size=_base_.crop_size, size_divisor=None)
 # Background is two thirds of all pixels.
 class_weight = [0.3] + [1.0] * 20
 loss = dict(_base_.dynamic_loss, gamma1=2.0, gamma2=2.0, class_weight=class_weight)
+stock = dict(  # which the methods of one phase wrap
+    _base_.model,
+    data_preprocessor=dict(_base_.data_preprocessor, **data_preprocessor),
+    decode_head=dict(
+        _base_.model.decode_head,
+        num_classes=21,
+        loss_decode=dict(type='CrossEntropyLoss', class_weight=class_weight)))
 model = dict(
     type='DMTEncoderDecoder',
     data_preprocessor=data_preprocessor,

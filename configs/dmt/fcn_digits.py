@@ -6,6 +6,7 @@ _base_ = [
     '../_base_/methods/dmt_seg.py',
 ]
 runner_type = 'DMTRunner'
+stock = _base_.model  # which the methods of one phase wrap
 loss = dict(_base_.dynamic_loss, gamma1=2.0, gamma2=2.0)
 model = dict(type='DMTEncoderDecoder', decode_head=dict(loss_decode=dict(loss, _delete_=True)))
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.1))

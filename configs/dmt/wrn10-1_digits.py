@@ -6,6 +6,7 @@ _base_ = [
     '../_base_/methods/dmt_cls.py',
 ]
 runner_type = 'DMTRunner'
+stock = _base_.model  # which the methods of one phase wrap
 model = _base_.dynamic
 custom_hooks = [dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.02, update_buffers=True)]
 dmt = dict(

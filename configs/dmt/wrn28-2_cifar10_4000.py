@@ -6,6 +6,7 @@ _base_ = [
     '../_base_/methods/dmt_cls.py',
 ]
 runner_type = 'DMTRunner'
+stock = _base_.model  # which the methods of one phase wrap
 model = _base_.dynamic
 dmt = dict(
     split=dict(num_labeled=4000),

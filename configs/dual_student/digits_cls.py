@@ -1,6 +1,6 @@
 _base_ = ['../dmt/wrn10-1_digits.py', '../_base_/methods/views_cls.py']
 # Dual Student: each student learns from the other one where that one is stable.
-model = dict(_delete_=True, type='DualStudent', model=dict(_base_.model, mixup=None))
+model = dict(_delete_=True, type='DualStudent', model=_base_.stock)
 weak = _base_.train_pipeline[:1]  # crop
 dmt = dict(
     scheme='single',

@@ -1,6 +1,6 @@
 _base_ = ['../dmt/wrn28-2_cifar10_4000.py', '../_base_/methods/views_cls.py']
 # Dual Student: each student learns from the other one where that one is stable.
-model = dict(_delete_=True, type='DualStudent', model=dict(_base_.model, mixup=None))
+model = dict(_delete_=True, type='DualStudent', model=_base_.stock)
 weak = _base_.train_pipeline[:2]  # crop and flip
 dmt = dict(
     scheme='single',

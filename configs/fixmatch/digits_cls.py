@@ -1,6 +1,6 @@
 _base_ = ['../dmt/wrn10-1_digits.py', '../_base_/methods/views_cls.py']
 # FixMatch, whose average (EMAHook of the schedule) is tested.
-model = dict(_delete_=True, type='FixMatch', model=dict(_base_.model, mixup=None))
+model = dict(_delete_=True, type='FixMatch', model=_base_.stock)
 weak = _base_.train_pipeline[:1]  # crop
 strong = [*weak, dict(_base_.train_pipeline[-2], num_policies=2)]  # two random operations
 dmt = dict(

@@ -1,6 +1,6 @@
 _base_ = ['../dmt/efficientnet-lite0_voc-small.py', '../_base_/methods/views_seg.py']
 # Mean Teacher, in the form of PixelSSL: logits are compared.
-model = dict(_delete_=True, type='MeanTeacher', distance='logit', weight=1.0, ramp=0.15, teacher_momentum=0.99, warm=True, model=_base_.model)
+model = dict(_delete_=True, type='MeanTeacher', distance='logit', weight=1.0, ramp=0.15, teacher_momentum=0.99, warm=True, model=_base_.stock)
 geometry = [transform for transform in _base_.train_pipeline if transform.type not in _base_.of_labels]
 dmt = dict(
     unlabeled=dict(

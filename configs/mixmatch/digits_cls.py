@@ -1,6 +1,6 @@
 _base_ = ['../dmt/wrn10-1_digits.py', '../_base_/methods/views_cls.py']
 # MixMatch: two views give a label, then all images are mixed.
-model = dict(_delete_=True, type='MixMatch', model=dict(_base_.model, mixup=None))
+model = dict(_delete_=True, type='MixMatch', model=_base_.stock)
 custom_hooks = []  # the method has an average of its own
 weak = _base_.train_pipeline[:1]  # crop
 dmt = dict(

@@ -1,6 +1,6 @@
 _base_ = ['../dmt/wrn28-2_cifar10_4000.py', '../_base_/methods/views_cls.py']
 # MixMatch: two views give a label, then all images are mixed.
-model = dict(_delete_=True, type='MixMatch', model=dict(_base_.model, mixup=None))
+model = dict(_delete_=True, type='MixMatch', model=_base_.stock)
 custom_hooks = []  # the method has an average of its own
 weak = _base_.train_pipeline[:2]  # crop and flip
 dmt = dict(

@@ -1,6 +1,6 @@
 _base_ = ['../dmt/efficientnet-lite0_voc-small.py', '../_base_/methods/views_seg.py']
 # UniMatch: two strong views and dropped features; boxes of other images.
-model = dict(_delete_=True, type='UniMatch', model=_base_.model)
+model = dict(_delete_=True, type='UniMatch', model=_base_.stock)
 geometry = [transform for transform in _base_.train_pipeline if transform.type not in _base_.of_labels]
 dmt = dict(
     unlabeled=dict(

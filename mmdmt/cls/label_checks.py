@@ -102,7 +102,7 @@ def check_forward(model: Any, dataset: Any, key: str, classes: int) -> None:
         raise UserError(f'{key}: the model cannot predict an image: {type(error).__name__}: {error}') from error
     if prediction.pred_score.numel() != classes:
         raise UserError(f'{key}: the model gives {prediction.pred_score.numel()} scores for {classes} classes')
-    if 'log_odds' not in prediction:
+    if 'log_odds' not in prediction and not hasattr(model, 'views'):  # a method needs no labels on disk
         raise UserError(
             f'{key}: predictions of {type(model).__name__} have no log_odds, which rank pseudo labels: set model.type '
             'to DMTImageClassifier'

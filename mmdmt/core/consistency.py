@@ -1,10 +1,14 @@
 """Losses and schedules that semi-supervised methods share; soft-max and loss are always computed in float32."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Average = Callable[[Tensor], Tensor]
+"""If several processes share a batch: gives the average of a scalar over them."""
 
 
 def ramp_up(progress: float, length: float) -> float:
@@ -35,7 +39,9 @@ def warm_momentum(step: int, momentum: float) -> float:
     return min(1 - 1 / (step + 1), momentum)
 
 
-def masked_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor, valid: Tensor | None = None) -> Tensor:
+def masked_cross_entropy(
+    logits: Tensor, target: Tensor, weight: Tensor, valid: Tensor | None = None, average: Average | None = None
+) -> Tensor:
     """Compute ``sum(weight * CE) / number of valid pixels``; pixels without label count in the divisor.
 
     Args:
@@ -43,6 +49,8 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor, valid: 
         target: int64 [N, ...], a class everywhere.
         weight: bool or float [N, ...]: which pixels or images are learned, and how much.
         valid: bool [N, ...]; False where the image is padding. None means everywhere.
+        average: if several processes share a batch, gives the average of a scalar over them. Each then divides by the
+            average number of valid pixels, so that the mean of their losses is the loss of the whole batch.
 
     Returns:
         float32 scalar; 0, with a graph, if no pixel is valid.
@@ -55,22 +63,25 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor, valid: 
         0.3466
     """
     loss = F.cross_entropy(logits.float(), target, reduction='none') * weight
-    return _mean(loss, valid)
+    return _mean(loss, valid, average)
 
 
-def squared_difference(first: Tensor, second: Tensor, valid: Tensor | None = None) -> Tensor:
+def squared_difference(
+    first: Tensor, second: Tensor, valid: Tensor | None = None, average: Average | None = None
+) -> Tensor:
     """Mean squared difference of [N, C, ...] over images, valid pixels and classes.
 
     Args:
         first: logits or probabilities.
         second: the same.
         valid: bool [N, ...]; None means everywhere.
+        average: see :func:`masked_cross_entropy`.
 
     Example:
         >>> squared_difference(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.0]])).item()
         0.5
     """
-    return _mean((first.float() - second.float()).square().mean(1), valid)
+    return _mean((first.float() - second.float()).square().mean(1), valid, average)
 
 
 def entropy(probability: Tensor) -> Tensor:
@@ -83,25 +94,33 @@ def entropy(probability: Tensor) -> Tensor:
     return (probability * -probability.clamp(min=torch.finfo(torch.float32).tiny).log()).sum(1)
 
 
-def jensen_shannon(first: Tensor, second: Tensor, valid: Tensor | None = None) -> Tensor:
+def jensen_shannon(
+    first: Tensor, second: Tensor, valid: Tensor | None = None, average: Average | None = None
+) -> Tensor:
     """Jensen-Shannon divergence of probabilities [N, C, ...]: ``H((p + q) / 2) - (H(p) + H(q)) / 2``, as a mean.
+
+    Arguments are those of :func:`squared_difference`.
 
     Example:
         >>> round(jensen_shannon(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])).item(), 4)
         0.6931
     """
     first, second = first.float(), second.float()
-    return _mean(entropy((first + second) / 2) - (entropy(first) + entropy(second)) / 2, valid)
+    return _mean(entropy((first + second) / 2) - (entropy(first) + entropy(second)) / 2, valid, average)
 
 
-def soft_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+def soft_cross_entropy(
+    logits: Tensor, target: Tensor, valid: Tensor | None = None, average: Average | None = None
+) -> Tensor:
     """Mean of ``-sum_c target_c log p_c`` for logits and target probabilities [N, C, ...].
+
+    The other arguments are those of :func:`squared_difference`.
 
     Example:
         >>> round(soft_cross_entropy(torch.zeros(1, 2), torch.tensor([[0.3, 0.7]])).item(), 4)
         0.6931
     """
-    return _mean(-(target.float() * F.log_softmax(logits.float(), 1)).sum(1), valid)
+    return _mean(-(target.float() * F.log_softmax(logits.float(), 1)).sum(1), valid, average)
 
 
 def sharpen(probability: Tensor, temperature: float) -> Tensor:
@@ -115,7 +134,10 @@ def sharpen(probability: Tensor, temperature: float) -> Tensor:
     return powers / powers.sum(1, keepdim=True)
 
 
-def _mean(values: Tensor, valid: Tensor | None) -> Tensor:
-    if valid is None:
+def _mean(values: Tensor, valid: Tensor | None, average: Average | None) -> Tensor:
+    if valid is None:  # all processes have equally many
         return values.mean()
-    return (values * valid).sum() / valid.sum().clamp(min=1)
+    number = valid.sum()
+    if average is not None:
+        number = average(number)
+    return (values * valid).sum() / torch.where(number > 0, number, 1)

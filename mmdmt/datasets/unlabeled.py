@@ -61,7 +61,9 @@ class UnlabeledDataset:
         except UserError:
             raise
         except Exception as error:
-            raise UserError(f'image {path}: a transform fails: {type(error).__name__}: {error}') from error
+            label = isinstance(error, KeyError) and error.args == ('gt_seg_map',)
+            hint = ', which unlabeled images do not have (RandomCrop needs it for cat_max_ratio)' if label else ''
+            raise UserError(f'image {path}: a transform fails: {type(error).__name__}: {error}{hint}') from error
 
 
 @DATASETS.register_module()

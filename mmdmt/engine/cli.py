@@ -65,7 +65,8 @@ def read_config(path: str | Path, options: Mapping[str, Any]) -> Config:
     except UserError as error:
         raise UserError(f'config {path}: {error}') from error
     except Exception as error:  # a config is code, which can fail in any way
-        raise UserError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+        reason = _first(error) if isinstance(error, ImportError) else error
+        raise UserError(f'config {path} cannot be read: {type(reason).__name__}: {reason}') from error
     data_root = cfg.get('data_root')
     try:
         cfg.merge_from_dict(dict(options))
@@ -74,6 +75,12 @@ def read_config(path: str | Path, options: Mapping[str, Any]) -> Config:
     if data_root is not None and cfg.data_root != data_root:
         _move_data(cfg._cfg_dict, data_root, cfg.data_root)
     return cfg
+
+
+def _first(error: BaseException) -> BaseException:
+    """The error that has led to an error: mmengine lists the whole path of Python where a package is missing."""
+    earlier = error.__cause__ or error.__context__
+    return error if earlier is None else _first(earlier)
 
 
 def _move_data(node: Any, before: str, now: str) -> None:

@@ -21,15 +21,16 @@ def stock_name(node: Mapping, task: Task) -> str | None:
 def with_data(dmt: Mapping, cfg: Mapping, task: Task) -> dict[str, Any]:
     """Copy a ``dmt`` dict with the data that it leaves out, and with transforms that carry the confidence.
 
-    ``labeled`` is the training set of the config, ``unlabeled`` the same with a ``split``. ``label_pipeline`` loads
-    images as the test images are loaded.
+    ``labeled`` is the training set of the config, ``unlabeled`` the same with a ``split``, but for
+    what it sets. ``label_pipeline`` loads images as the test images are loaded.
     """
     result = dict(dmt)
     training = _dataset(cfg, 'train_dataloader')
     if training and 'labeled' not in result:
         result['labeled'] = training
-    if result.get('split') and result.get('labeled') and 'unlabeled' not in result:
-        result['unlabeled'] = result['labeled']
+    unlabeled = result.get('unlabeled', {})
+    if result.get('split') and result.get('labeled') and isinstance(unlabeled, Mapping) and 'type' not in unlabeled:
+        result['unlabeled'] = {**result['labeled'], **unlabeled}
     if 'label_pipeline' not in result:
         result['label_pipeline'] = _label_pipeline(cfg, task)
     return _carrying(result, task, in_data=False)

@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS, OPTIMIZERS
 
-from mmdmt.config_dicts import copy_config, dicts_in
+from mmdmt.config_dicts import copy_config, dicts_in, stock_model
 from mmdmt.datasets.unlabeled import UnlabeledDataset
 from mmdmt.datasets.views import view_names
 from mmdmt.engine.checkpoint_fit import check_any, check_complete, weights_of
@@ -35,8 +35,25 @@ def check_model(config: Mapping, key: str) -> Any:
     """
     try:
         return MODELS.build(copy_config(config))
-    except (ValueError, TypeError, KeyError, AssertionError) as error:
-        raise UserError(f'{key}: the model cannot be built: {error}') from error
+    except Exception as error:  # a part of it, which can fail in any way
+        head = _head_of_masks(config)
+        reason = (
+            f'its head {head} is not built on BaseDecodeHead, so it gives no score for each class' if head else error
+        )
+        raise UserError(f'{key}: the model cannot be built: {reason}') from error
+
+
+def _head_of_masks(config: Any) -> str | None:
+    """Name of a head of mmseg that matches whole masks: without mmdet, building one fails without a clear reason."""
+    heads = stock_model(dict(config)).get('decode_head') if isinstance(config, Mapping) else None
+    for head in heads if isinstance(heads, list | tuple) else [heads]:
+        if not isinstance(head, Mapping):
+            continue
+        with MODELS.switch_scope_and_registry(None) as registry:
+            found = registry.get(head['type']) if isinstance(head.get('type'), str) else head.get('type')
+        if isinstance(found, type) and all(base.__name__ != 'BaseDecodeHead' for base in found.__mro__):
+            return found.__name__
+    return None
 
 
 def check_schedule(schedulers: Any, steps: int, phase: str) -> None:
@@ -81,7 +98,9 @@ def check_optimizer(optim_wrapper: Any, phase: str) -> None:
         if not isinstance(optimizer, Mapping):
             continue
         name = optimizer.get('type')
-        if isinstance(name, str) and OPTIMIZERS.get(name) is None:
+        with OPTIMIZERS.switch_scope_and_registry(None) as registry:  # a toolbox has optimizers of its own
+            known = not isinstance(name, str) or registry.get(name) is not None
+        if not known:
             raise UserError(f'phase {phase} fails: optim_wrapper.optimizer.type={name!r} is not a known optimizer')
         for key in OPTIMIZER_NUMBERS & optimizer.keys():
             if isinstance(optimizer[key], bool) or not isinstance(optimizer[key], int | float):

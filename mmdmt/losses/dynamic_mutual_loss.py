@@ -7,13 +7,13 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.dist import all_reduce
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmdmt.core.dynamic_loss import Reduction, dynamic_mutual_loss
 from mmdmt.core.dynamic_weight import VARIANTS, DynamicWeight, Variant, dynamic_weight, gamma_ramp
+from mmdmt.losses.whole_batch import average_of_processes
 
 NOTHING_IGNORED = -(2**62)
 """An ``ignore_index`` that no dataset uses as a label."""
@@ -185,7 +185,7 @@ class DynamicMutualLoss(nn.Module):
         loss, decision = dynamic_mutual_loss(
             cls_score, label, confidence, *self._gammas, self.variant,
             ignore_index=ignore_index, class_weight=class_weight, pixel_weight=weight, reduction=reduction,
-            average=_average if self.whole_batch else None,
+            average=average_of_processes if self.whole_batch else None,
         )  # fmt: skip
         if decision is not None:
             self.statistics = Statistics.of(decision)
@@ -218,13 +218,6 @@ def teacher_confidence(losses: Iterable[tuple[str, DynamicMutualLoss]], confiden
     finally:
         for _, loss in losses:
             loss._batch = None
-
-
-def _average(value: Tensor) -> Tensor:
-    """Average of a scalar over all processes."""
-    average = value.float()  # a mean of counts is not whole
-    all_reduce(average, 'mean')
-    return average
 
 
 def _soft_loss(

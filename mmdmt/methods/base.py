@@ -13,8 +13,10 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmdmt.config_dicts import copy_config
-from mmdmt.core.consistency import warm_momentum
+from mmdmt.core.consistency import Average, warm_momentum
 from mmdmt.errors import UserError
+from mmdmt.losses.whole_batch import average_of_processes
+from mmdmt.methods.arguments import in_range
 from mmdmt.methods.networks import (
     HEADS,
     average_into,
@@ -86,10 +88,11 @@ class SemiSupervised(BaseModel):
         super().__init__(data_preprocessor=ViewPreprocessor(student.data_preprocessor))
         self.student = student
         self.progress = 0.0
+        self.whole_batch = False
         self.momentum, self.warm, self.average_buffers = teacher_momentum, warm, average_buffers
         self.teacher: nn.Module | None = None
         if teacher_momentum is not None:
-            self._check(0 < teacher_momentum < 1, teacher_momentum=teacher_momentum, allowed='above 0 and below 1')
+            self._check_range('above 0 and below 1', teacher_momentum=teacher_momentum)
             self.teacher = copy.deepcopy(student).requires_grad_(False)
             self.register_buffer('averaged', torch.zeros((), dtype=torch.int64))
         self._register_load_state_dict_pre_hook(self._load_stock)
@@ -131,6 +134,15 @@ class SemiSupervised(BaseModel):
     def valid(self, view: View) -> Tensor | None:
         """Where the images of a view are no padding; None for a classifier."""
         return view.valid if self.pixels else None
+
+    @property
+    def average(self) -> Average | None:
+        """Average of a scalar over the processes that share a batch; None if this process has the whole batch.
+
+        The losses of :mod:`mmdmt.core.consistency` divide by the average number of valid pixels. In a train phase,
+        :class:`~mmdmt.engine.hooks.WholeBatchHook` sets ``whole_batch``.
+        """
+        return average_of_processes if self.whole_batch else None
 
     @property
     def pixels(self) -> bool:
@@ -220,6 +232,11 @@ class SemiSupervised(BaseModel):
         if not correct:
             ((name, value),) = argument.items()
             raise UserError(f'{type(self).__name__}: {name}={value!r} must be {allowed}')
+
+    def _check_range(self, allowed: str, **arguments: Any) -> None:
+        """Refuse arguments that are no numbers of a range in :data:`~mmdmt.methods.arguments.RANGES`."""
+        for name, value in arguments.items():
+            self._check(in_range(value, allowed), allowed, **{name: value})
 
     def _stock_networks(self) -> Iterable[tuple[str, bool]]:
         """Names of the networks that a stock checkpoint loads into, and whether they take its heads too."""

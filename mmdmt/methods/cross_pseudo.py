@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from mmdmt.core.cutmix import draw_boxes, mix_boxes
 from mmdmt.core.dynamic_loss import dynamic_mutual_loss
-from mmdmt.core.dynamic_weight import check_variant
 from mmdmt.methods.base import IGNORED, SemiSupervised, View, joined, others, prefixed
 
 Weighting = Literal['none', 'dmt']
@@ -56,10 +55,9 @@ class CrossPseudo(SemiSupervised):
     ) -> None:
         super().__init__(model)
         self.second = self._build(model)
-        self._check(weight >= 0, weight=weight, allowed='at least 0')
+        self._check_range('at least 0', weight=weight, gamma1=gamma1, gamma2=gamma2)
         self._check(not cut_mix or self.pixels, cut_mix=cut_mix, allowed='False for a classifier')
         self._check(weighting in WEIGHTINGS, weighting=weighting, allowed=f'one of {WEIGHTINGS}')
-        check_variant(gamma1, gamma2, 'dmt')
         self.weight, self.cut_mix = weight, cut_mix
         self.gammas = (gamma1, gamma2) if weighting == 'dmt' else (0.0, 0.0)
 
@@ -108,7 +106,9 @@ class CrossPseudo(SemiSupervised):
         confidence, label = labeling.float().softmax(1).max(1)
         if valid is not None:
             label = torch.where(valid, label, IGNORED)
-        loss, decision = dynamic_mutual_loss(logits, label, confidence, *self.gammas, ignore_index=IGNORED)
+        loss, decision = dynamic_mutual_loss(
+            logits, label, confidence, *self.gammas, ignore_index=IGNORED, average=self.average
+        )
         assert decision is not None
         return loss, decision.disagree.sum() / decision.pseudo.sum().clamp(min=1)
 

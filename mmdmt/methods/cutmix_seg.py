@@ -45,8 +45,8 @@ class CutMixSeg(SemiSupervised):
         teacher_momentum: float = 0.99,
     ) -> None:
         super().__init__(model, teacher_momentum, warm=False)
-        self._check(0 <= threshold <= 1, threshold=threshold, allowed='in [0, 1]')
-        self._check(weight >= 0, weight=weight, allowed='at least 0')
+        self._check_range('in [0, 1]', threshold=threshold)
+        self._check_range('at least 0', weight=weight)
         self.threshold, self.weight, self.by_pixel = threshold, weight, by_pixel
 
     def loss(self, labeled: View, weak: View) -> dict[str, Tensor]:  # type: ignore[override]
@@ -59,9 +59,13 @@ class CutMixSeg(SemiSupervised):
         target = mix_boxes(logits, others(logits), mask).softmax(1)
         sure = (target.amax(1) >= self.threshold).float()
         found = self.logits(self.student, mixed).float().softmax(1)
-        difference = (found - target).square().sum(1) * valid * (sure if self.by_pixel else sure.mean())
+        difference = (found - target).square().sum(1) * valid * (sure if self.by_pixel else self._share(sure))
         return {
             **self.supervised_loss(labeled),
             'loss_consistency': self.weight * difference.mean(),
             'sure': sure.mean(),
         }
+
+    def _share(self, sure: Tensor) -> Tensor:
+        """Share of sure pixels of the whole batch, whose parts have one size."""
+        return sure.mean() if self.average is None else self.average(sure.mean())

@@ -47,10 +47,9 @@ class DeepCoTraining(SemiSupervised):
     ) -> None:
         super().__init__(model)
         self.second = self._build(model)
-        self._check(cot >= 0, cot=cot, allowed='at least 0')
-        self._check(dif >= 0, dif=dif, allowed='at least 0')
-        self._check(epsilon > 0, epsilon=epsilon, allowed='above 0')
-        self._check(0 <= ramp <= 1, ramp=ramp, allowed='in [0, 1]')
+        self._check_range('at least 0', cot=cot, dif=dif)
+        self._check_range('above 0', epsilon=epsilon)
+        self._check_range('in [0, 1]', ramp=ramp)
         self.cot, self.dif, self.epsilon, self.ramp = cot, dif, epsilon, ramp
 
     def loss(self, labeled: View, weak: View) -> dict[str, Tensor]:  # type: ignore[override]

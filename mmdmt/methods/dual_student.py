@@ -50,10 +50,8 @@ class DualStudent(SemiSupervised):
     ) -> None:
         super().__init__(model)
         self.second = self._build(model)
-        self._check(consistency >= 0, consistency=consistency, allowed='at least 0')
-        self._check(stabilization >= 0, stabilization=stabilization, allowed='at least 0')
-        self._check(0 <= threshold <= 1, threshold=threshold, allowed='in [0, 1]')
-        self._check(0 <= ramp <= 1, ramp=ramp, allowed='in [0, 1]')
+        self._check_range('at least 0', consistency=consistency, stabilization=stabilization)
+        self._check_range('in [0, 1]', threshold=threshold, ramp=ramp)
         self.consistency, self.stabilization = consistency, stabilization
         self.threshold, self.ramp = threshold, ramp
 

@@ -41,9 +41,8 @@ class FixMatch(SemiSupervised):
         teacher_momentum: float | None = None,
     ) -> None:
         super().__init__(model, teacher_momentum, warm=False)
-        self._check(0 <= threshold <= 1, threshold=threshold, allowed='in [0, 1]')
-        self._check(labeled_weight >= 0, labeled_weight=labeled_weight, allowed='at least 0')
-        self._check(unlabeled_weight >= 0, unlabeled_weight=unlabeled_weight, allowed='at least 0')
+        self._check_range('in [0, 1]', threshold=threshold)
+        self._check_range('at least 0', labeled_weight=labeled_weight, unlabeled_weight=unlabeled_weight)
         self.threshold = threshold
         self.labeled_weight, self.unlabeled_weight = labeled_weight, unlabeled_weight
 
@@ -51,7 +50,9 @@ class FixMatch(SemiSupervised):
         """Compute the losses of a step; ``sure`` is the share of pixels or images that are learned."""
         confidence, target = self.frozen_logits(self.student, weak).softmax(1).max(1)
         sure = confidence >= self.threshold
-        unlabeled = masked_cross_entropy(self.logits(self.student, strong), target, sure, self.valid(strong))
+        unlabeled = masked_cross_entropy(
+            self.logits(self.student, strong), target, sure, self.valid(strong), self.average
+        )
         return {
             **self.supervised_loss(labeled, self.labeled_weight),
             'loss_unlabeled': self.unlabeled_weight * unlabeled,

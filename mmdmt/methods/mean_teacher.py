@@ -54,8 +54,8 @@ class MeanTeacher(SemiSupervised):
     ) -> None:
         super().__init__(model, teacher_momentum, warm, average_buffers=False)
         self._check(distance in DISTANCES, distance=distance, allowed=f'one of {DISTANCES}')
-        self._check(weight >= 0, weight=weight, allowed='at least 0')
-        self._check(0 <= ramp <= 1, ramp=ramp, allowed='in [0, 1]')
+        self._check_range('at least 0', weight=weight)
+        self._check_range('in [0, 1]', ramp=ramp)
         self.distance, self.weight, self.ramp = distance, weight, ramp
 
     def loss(self, labeled: View, teacher_view: View, student_view: View) -> dict[str, Tensor]:  # type: ignore[override]
@@ -63,7 +63,7 @@ class MeanTeacher(SemiSupervised):
         assert self.teacher is not None
         target = self._output(self.frozen_logits(self.teacher, teacher_view))
         found = self._output(self.logits(self.student, student_view).float())
-        difference = squared_difference(found, target, self.valid(student_view))
+        difference = squared_difference(found, target, self.valid(student_view), self.average)
         weight = self.weight * ramp_up(self.progress, self.ramp)
         return {**self.supervised_loss(labeled), 'loss_consistency': weight * difference}
 

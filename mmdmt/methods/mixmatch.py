@@ -50,10 +50,10 @@ class MixMatch(SemiSupervised):
         teacher_momentum: float | None = 0.999,
     ) -> None:
         super().__init__(model, teacher_momentum, warm=False)
-        self._check(0 < temperature <= 1, temperature=temperature, allowed='above 0 and at most 1')
-        self._check(alpha > 0, alpha=alpha, allowed='above 0')
-        self._check(weight >= 0, weight=weight, allowed='at least 0')
-        self._check(0 <= ramp <= 1, ramp=ramp, allowed='in [0, 1]')
+        self._check_range('above 0 and at most 1', temperature=temperature)
+        self._check_range('above 0', alpha=alpha)
+        self._check_range('at least 0', weight=weight)
+        self._check_range('in [0, 1]', ramp=ramp)
         self.temperature, self.alpha, self.weight, self.ramp = temperature, alpha, weight, ramp
 
     def loss(self, labeled: View, first: View, second: View) -> dict[str, Tensor]:  # type: ignore[override]

@@ -41,7 +41,7 @@ def check_network(network: nn.Module) -> None:
     if getattr(network.data_preprocessor, 'batch_augments', None) is not None:
         raise UserError(
             f'model {name} cannot be wrapped: batch_augments of its data_preprocessor (or train_cfg) would mix the '
-            'images of each view differently'
+            'images of each view differently; leave them out'
         )
 
 
@@ -51,15 +51,49 @@ def _final_head(network: nn.Module) -> Any:
 
 
 def logits_of(network: nn.Module, images: Tensor) -> Tensor:
-    """Compute the logits [N, C, H, W] or [N, C] of images [N, 3, H, W], at the size of the images."""
-    if predicts_pixels(network):
-        size = images.shape[2:]
-        metas = [dict(img_shape=size, ori_shape=size, pad_shape=size, padding_size=[0, 0, 0, 0])] * len(images)
-        return network.encode_decode(images, metas)
-    logits = network.head(network.extract_feat(images))
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        raise UserError(f'head {type(network.head).__name__} must give logits [N, C], got {type(logits).__name__}')
+    """Compute the logits [N, C, H, W] or [N, C] of images [N, 3, H, W], at the size of the images.
+
+    Raises:
+        UserError: if the head gives anything else.
+    """
+    name = type(_final_head(network)).__name__
+    try:
+        with _predicting(network):
+            logits = _logits(network, images)
+    except (AttributeError, LookupError, TypeError) as error:
+        raise UserError(
+            f'head {name} gives no logits for this method, from features as {type(network.backbone).__name__} gives '
+            f'them in training: {type(error).__name__}: {error}'
+        ) from error
+    if not isinstance(logits, Tensor) or logits.ndim != (4 if predicts_pixels(network) else 2):
+        raise UserError(f'head {name} must give logits of each class, got {type(logits).__name__}')
     return logits
+
+
+def _logits(network: nn.Module, images: Tensor) -> Any:
+    if not predicts_pixels(network):
+        return network.head(network.extract_feat(images))
+    size = images.shape[2:]
+    metas = [dict(img_shape=size, ori_shape=size, pad_shape=size, padding_size=[0, 0, 0, 0])] * len(images)
+    return network.encode_decode(images, metas)
+
+
+@contextmanager
+def _predicting(network: nn.Module) -> Iterator[None]:
+    """Let backbone and heads give what they give in a test, while all of their layers stay in training mode.
+
+    In training, some give what each of several losses needs: K-Net, PIDNet, LeViT.
+    """
+    head = getattr(network, 'decode_head' if predicts_pixels(network) else 'head', None)
+    parts = [network.backbone, *(head if isinstance(head, nn.ModuleList) else [head])]
+    modes = [part.training for part in parts]
+    for part in parts:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part, mode in zip(parts, modes, strict=True):
+            part.training = mode
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class OnlineST(SemiSupervised):
 
     def __init__(self, model: Mapping, threshold: float = 0.9) -> None:
         super().__init__(model)
-        self._check(0 <= threshold < 1, threshold=threshold, allowed='in [0, 1)')
+        self._check_range('in [0, 1)', threshold=threshold)
         self.threshold = threshold
 
     def loss(self, labeled: View, weak: View) -> dict[str, Tensor]:  # type: ignore[override]

@@ -65,11 +65,11 @@ class UniMatch(SemiSupervised):
         box_prob: float = 0.5,
     ) -> None:
         super().__init__(model, teacher_momentum if teacher == 'average' else None)
-        self._check(0 <= threshold <= 1, threshold=threshold, allowed='in [0, 1]')
+        self._check_range('in [0, 1]', threshold=threshold)
         self._check(strong_views in (1, 2), strong_views=strong_views, allowed='1 or 2')
         self._check(feature_dropout in DROPOUTS, feature_dropout=feature_dropout, allowed=f'one of {DROPOUTS}')
         self._check(teacher in TEACHERS, teacher=teacher, allowed=f'one of {TEACHERS}')
-        self._check(0 <= box_prob <= 1, box_prob=box_prob, allowed='in [0, 1]')
+        self._check_range('in [0, 1]', box_prob=box_prob)
         complementary = feature_dropout == 'complementary'
         self._check(strong_views == 2 or not complementary, strong_views=strong_views, allowed='2 for complementary')
         self.threshold, self.strong_views, self.feature_dropout = threshold, strong_views, feature_dropout
@@ -140,7 +140,7 @@ class UniMatch(SemiSupervised):
             return list(self.logits(self.student, images).split(number))
 
     def _learn(self, logits: Tensor, label: '_Label') -> Tensor:
-        return masked_cross_entropy(logits, label.label, label.confidence >= self.threshold, label.valid)
+        return masked_cross_entropy(logits, label.label, label.confidence >= self.threshold, label.valid, self.average)
 
 
 class _Label(NamedTuple):

@@ -6,7 +6,8 @@ import torch
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS, MODELS
 
-import mmdmt.cls  # noqa: F401  (registers datasets, models and transforms)
+import mmdmt.cls
+import mmdmt.methods  # noqa: F401
 from mmdmt.cls.label_checks import check_forward, check_labeled, check_samples, classes_shown
 
 CLASSES = ('cat', 'dog', 'owl')
@@ -207,6 +208,16 @@ def test_good_forward(make):
     check_forward(model, make(), 'dmt.models.a', 3)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_only_labels_on_disk_need_log_odds(make):
+    """A stock classifier cannot rank them, but a method of one phase may wrap it."""
+    head = dict(type='LinearClsHead', in_channels=64, num_classes=3, loss=dict(type='CrossEntropyLoss'))
+    backbone, neck = dict(type='WideResNet', depth=10, width=1), dict(type='GlobalAveragePooling')
+    stock = dict(type='ImageClassifier', backbone=backbone, neck=neck, head=head)
+    check_forward(MODELS.build(dict(type='FixMatch', model=stock)), make(), 'dmt.models.a', 3)
+    with pytest.raises(ValueError, match=r'predictions of ImageClassifier have no log_odds, which rank pseudo labels'):
+        check_forward(MODELS.build(stock), make(), 'dmt.models.a', 3)
 
 
 def test_head_with_another_number_of_classes(make):

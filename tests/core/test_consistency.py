@@ -75,6 +75,29 @@ def test_squared_difference_is_the_mean_over_classes_and_valid_pixels(pixels):
     assert squared_difference(first, second, valid).item() == pytest.approx(sum(total) / len(total), rel=1e-5)
 
 
+@pytest.mark.parametrize('function', [masked_cross_entropy, squared_difference, jensen_shannon, soft_cross_entropy])
+def test_mean_over_the_losses_of_two_processes_is_that_of_their_whole_batch(function, pixels):
+    first, second, label, valid = pixels
+    arguments = dict(masked_cross_entropy=(first, label, label != 1)).get(
+        function.__name__, (first.softmax(1), second.softmax(1))
+    )
+    valid[1] = False
+    valid[1, 0, 0] = True  # one pixel of the second process, more of the first one
+    average = valid.sum() / 2
+    parts = [
+        function(*(values[rank : rank + 1] for values in (*arguments, valid)), average=lambda number: average)
+        for rank in range(2)
+    ]
+    whole = function(*arguments, valid)
+    assert (parts[0] + parts[1]).item() / 2 == pytest.approx(whole.item(), rel=1e-6)
+    alone = [function(*(values[rank : rank + 1] for values in (*arguments, valid))) for rank in range(2)]
+    assert abs((alone[0] + alone[1]).item() / 2 - whole.item()) > 1e-3
+    asked = []
+    function(*arguments, valid, average=lambda number: asked.append(number.item()) or number)
+    assert asked == [valid.sum().item()]
+    assert function(*arguments, average=asked.append).isfinite() and len(asked) == 1  # equally many in all processes
+
+
 def test_jensen_shannon_is_that_of_probabilities(pixels):
     first, second, _, valid = pixels
     p, q = softmax(first), softmax(second)

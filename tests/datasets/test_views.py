@@ -88,3 +88,14 @@ def test_labeled_images_may_have_views_too():
 def test_representation():
     views = Views(pack=PACK, weak=[], strong=[dict(type=StrongColor)])
     assert repr(views) == 'Views(weak, strong, same_geometry=True)'
+
+
+@pytest.mark.parametrize('marked', [False, True])
+def test_what_is_packed_has_no_trace_of_the_check(image, monkeypatch, marked):
+    if marked:
+        image.update(gt_seg_map=np.zeros((4, 5), np.uint8), seg_fields=['gt_seg_map'])
+    views, packed = Views(pack=PACK, weak=[]), []
+    monkeypatch.setattr(views, 'pack', packed.append)
+    views(image)
+    assert packed[0].keys() == image.keys()
+    assert packed[0]['seg_fields'] == image['seg_fields'] == (['gt_seg_map'] if marked else [])

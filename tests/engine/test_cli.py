@@ -99,3 +99,12 @@ def test_config_of_a_run_is_the_same_config(load, root, tmp_path, name):
 def test_folder_that_holds_no_run(load, tmp_path):
     with pytest.raises(FileNotFoundError, match=r'config\.py does not exist'):
         load(tmp_path)
+
+
+def test_package_that_a_config_imports_and_that_is_missing(load, tmp_path):
+    """mmengine's message, of the whole path of Python, is left out."""
+    path = tmp_path / 'config.py'
+    path.write_text("custom_imports = dict(imports='no_such_package.models', allow_failed_imports=False)\n")
+    expected = rf"^config {path} cannot be read: ModuleNotFoundError: No module named 'no_such_package'$"
+    with pytest.raises(ValueError, match=expected):
+        load(str(path))

@@ -30,6 +30,7 @@ def seg(**heads):
         (dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4), dict(DYNAMIC, loss_weight=0.4)),
         (dict(type='mmseg.CrossEntropyLoss', avg_non_ignore=True), DYNAMIC),
         (dict(type=MODELS.get('CrossEntropyLoss'), class_weight=[1, 2]), dict(DYNAMIC, class_weight=[1, 2])),
+        (dict(type='CrossEntropyLoss', loss_name='loss_own'), dict(DYNAMIC, loss_name='loss_own')),
         # An option on the command line sets it beside those of the cross-entropy.
         (dict(type='CrossEntropyLoss', gamma1=0.0), dict(DYNAMIC, gamma1=0.0)),
         (dict(type='CrossEntropyLoss', use_sigmoid=True), None),
@@ -42,11 +43,12 @@ def seg(**heads):
     ids=str,
 )
 def test_losses(loss, expected):
-    model = seg(decode_head=dict(type='FCNHead', loss_decode=loss))
+    head = dict(type='FCNHead', ignore_index=7, sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=9))
+    model = seg(decode_head=dict(head, loss_decode=loss))
     before = copy.deepcopy(model)
     found = with_dynamic_loss(model, {}, SEG)
     assert found['type'] == 'DMTEncoderDecoder' and found['backbone'] == model['backbone']
-    assert found['decode_head'] == dict(type='FCNHead', loss_decode=loss if expected is None else expected)
+    assert found['decode_head'] == dict(head, loss_decode=loss if expected is None else expected)
     assert model == before
 
 
@@ -107,6 +109,10 @@ def test_data_of_a_stock_config():
     assert found['labeled'] == found['unlabeled'] == pool
     assert found['label_pipeline'] == [LOAD, dict(type='Resize'), DMT_PACK]
     assert before == STOCK
+    own = with_data(dict(split=dict(ratio=8), unlabeled=dict(pipeline=[LOAD])), STOCK, SEG)['unlabeled']
+    assert own == dict(type='ADE20KDataset', pipeline=[LOAD])
+    for whole in (dict(type='Own'), [], None):  # left to the settings
+        assert with_data(dict(split=dict(ratio=8), unlabeled=whole), STOCK, SEG)['unlabeled'] == whole
     assert 'unlabeled' not in with_data({}, STOCK, SEG)  # which images, without a split?
     assert with_data(dict(label_pipeline=[]), STOCK, SEG)['label_pipeline'] == []  # what is set stays
 

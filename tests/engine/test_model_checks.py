@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmcv.transforms import RandomFlip
 from mmengine.model import BaseModule
+from mmengine.registry import DefaultScope
 from mmseg.datasets.transforms import PackSegInputs
 from torch import nn
 
@@ -24,6 +25,10 @@ from mmdmt.errors import UserError
 from mmdmt.losses import DynamicMutualLoss
 
 KEY = 'dmt.models.a'
+
+
+def needs_package(**_):
+    raise RuntimeError('Please install the package')
 
 
 @pytest.fixture
@@ -53,11 +58,22 @@ def test_model_is_built_and_its_config_stays():
     assert config == dict(type=Popping, options=dict(size=3))
 
 
+@pytest.mark.parametrize('kind', ['MaskFormerHead', 'Mask2FormerHead'])
+@pytest.mark.parametrize('wrap', [lambda model: model, lambda model: dict(type='FixMatch', model=model)])
+def test_a_head_of_masks_is_refused_for_what_it_is(kind, wrap):
+    """Also without mmdet, where mmsegmentation's class is an empty shell."""
+    model = wrap(dict(type='EncoderDecoder', backbone=dict(type='ResNet', depth=18), decode_head=dict(type=kind, x=1)))
+    expected = f'cannot be built: its head {kind} is not built on BaseDecodeHead, so it gives no score for each class$'
+    with DefaultScope.overwrite_default_scope('mmseg'), pytest.raises(UserError, match=expected):
+        check_model(model, KEY)
+
+
 @pytest.mark.parametrize(
     ('config', 'message'),
     [
         (dict(type=nn.Linear, in_features=2), 'missing 1 required positional argument'),
         (dict(type='NoSuchModel'), 'NoSuchModel is not in the'),
+        (dict(type=needs_package), 'Please install the package'),
         (dict(in_features=2), 'must contain the key "type"'),
         (dict(type=nn.Conv2d, in_channels=3, out_channels=4, kernel_size=3, groups=2), 'divisible by groups'),
         (None, 'should be a dict'),
@@ -171,6 +187,16 @@ def test_views_that_do_not_fit_the_method(pipeline, message):
     load = [lambda info: {**info, 'img': np.arange(24, dtype=np.uint8).reshape(2, 4, 3)}]
     with pytest.raises(ValueError, match=message):
         check_views(Method(), LABELED, Images('a'), (load if 'moves' in message else []) + pipeline)
+
+
+def test_a_transform_that_needs_the_label_map_is_explained():
+    load = [lambda info: {**info, 'img': np.zeros((8, 8, 3), np.uint8)}]
+    crop = [dict(type='RandomCrop', crop_size=(4, 4), cat_max_ratio=0.75)]
+    expected = (
+        r"a transform fails: KeyError: 'gt_seg_map', which unlabeled images do not have \(RandomCrop needs it for"
+    )
+    with DefaultScope.overwrite_default_scope('mmseg'), pytest.raises(UserError, match=expected):
+        check_views(Method(), LABELED, Images('a'), load + crop)
 
 
 def test_views_that_fit_the_method():
@@ -309,6 +335,13 @@ def test_weights_of_a_parallel_training(model, save, check):
 )
 def test_optimizers(wrapper):
     check_optimizer(wrapper, '00_train_a')
+
+
+def test_optimizers_of_a_toolbox_are_known():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        check_optimizer(dict(optimizer=dict(type='Lamb', lr=0.005)), '00_train_a')
+    with DefaultScope.overwrite_default_scope('mmseg'), pytest.raises(UserError, match="type='Lamb' is not a known"):
+        check_optimizer(dict(optimizer=dict(type='Lamb', lr=0.005)), '00_train_a')
 
 
 @pytest.mark.parametrize(

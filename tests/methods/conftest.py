@@ -97,6 +97,13 @@ def views(view):
     return make
 
 
+def padded_apart(view):
+    """The view, whose images now differ in their padding: the first one has most."""
+    for index, sample in enumerate(view.samples):
+        sample.set_metainfo(dict(padding_size=(0, 6 - 2 * index, index, 1)))
+    return view
+
+
 def total(losses):
     """What mmengine trains on."""
     return sum(value for key, value in losses.items() if 'loss' in key)

@@ -4,6 +4,7 @@ import re
 import pytest
 import torch
 from mmengine.runner.checkpoint import load_state_dict
+from torch import nn
 
 from mmdmt.methods.base import SemiSupervised, joined, others
 from tests.methods.conftest import AUXILIARY, SEGMENTOR, STOCK, moved_by, total
@@ -58,6 +59,49 @@ def test_the_teacher_starts_as_the_student_and_follows_it(wrap, view):
     method.after_step()
     torch.testing.assert_close(method.teacher.decode_head.conv_seg.weight, before + 0.1)
     assert moved_by(method, total(method.loss(view('pixels', 2, True)))) == {'student'}
+    assert not any(weight.requires_grad for weight in method.teacher.parameters())  # no optimizer gets them
+
+
+@pytest.mark.parametrize(
+    ('name', 'task'),
+    [('CrossPseudo', 'images'), ('DeepCoTraining', 'images'), ('DualStudent', 'images')],
+)
+def test_a_stock_checkpoint_leaves_the_heads_of_a_second_network(build, name, task):
+    """Both would be equal otherwise, and learn nothing from each other."""
+    method, stock = build(name, STOCK[task]), build(None, STOCK[task]).state_dict()
+    before = {key: value.clone() for key, value in method.second.state_dict().items()}
+    method.load_state_dict(dict(stock))  # strictly
+    student, second = method.student.state_dict(), method.second.state_dict()
+    heads = [key for key in stock if key.startswith(('decode_head.', 'head.'))]
+    assert all(torch.equal(student[key], value) for key, value in stock.items())
+    assert all(torch.equal(second[key], before[key] if key in heads else stock[key]) for key in stock)
+    assert any(not torch.equal(second[key], stock[key]) for key in heads)
+
+
+AVERAGES = [
+    ('FixMatch', 'images', {}, 0.1, 0.1),
+    ('MixMatch', 'images', {}, 0.1, 0.1),
+    ('MeanTeacher', 'images', {}, 0.1, 0.0),
+    ('MeanTeacher', 'pixels', dict(warm=True), 1.0, 0.0),
+    ('CutMixSeg', 'pixels', {}, 0.1, 0.1),
+    ('UniMatch', 'pixels', dict(teacher='average'), 1.0, 1.0),
+]
+
+
+@pytest.mark.parametrize(('name', 'task', 'arguments', 'weight', 'statistic'), AVERAGES)
+def test_each_average_is_that_of_its_paper(build, name, task, arguments, weight, statistic):
+    """How far weights and statistics of batch norm follow in the first step; a warm average copies."""
+    method = build(name, STOCK[task], teacher_momentum=0.9, **arguments)
+    student, teacher = (
+        next(part for part in network.modules() if isinstance(part, nn.BatchNorm2d))
+        for network in (method.student, method.teacher)
+    )
+    with torch.no_grad():
+        student.weight.add_(1)
+        student.running_mean.add_(1)
+    method.after_step()
+    torch.testing.assert_close(teacher.weight - student.weight + 1, torch.full_like(teacher.weight, weight))
+    torch.testing.assert_close(teacher.running_mean, torch.full_like(teacher.running_mean, statistic))
 
 
 def test_a_warm_teacher_copies_the_first_step_and_counts_in_its_state(wrap):

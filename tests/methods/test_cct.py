@@ -9,6 +9,10 @@ from mmdmt.methods import cct
 from mmdmt.methods.cct import PERTURBATIONS
 from tests.methods.conftest import SEGMENTOR, moved_by, sharpened, total
 
+# At twice the size of the features: a region of the first image, nothing of the second one, all of the third one.
+FOREGROUND = torch.zeros(3, 40, 48, dtype=torch.bool)
+FOREGROUND[0, 10:30, 20:40] = FOREGROUND[2] = True
+
 
 @pytest.fixture
 def method(build):
@@ -20,7 +24,7 @@ def method(build):
 def test_loss_by_hand(method, views, monkeypatch):
     """With perturbations that multiply the features by 2, 3, ..."""
     factors = {name: float(index + 2) for index, name in enumerate(PERTURBATIONS)}
-    changed = {name: lambda features, _, factor=factor: features * factor for name, factor in factors.items()}
+    changed = {name: lambda features, *_, factor=factor: features * factor for name, factor in factors.items()}
     monkeypatch.setattr(cct, 'PERTURBATIONS', changed)
     method.eval()
     batch = views(method, 'pixels', padding=(0, 3, 0, 2))
@@ -56,14 +60,14 @@ def decoder():
 
 
 def test_dropout_is_by_channel(features, decoder):
-    ratio = PERTURBATIONS['dropout'](features, decoder) / features
+    ratio = PERTURBATIONS['dropout'](features, decoder, FOREGROUND) / features
     assert set(ratio.round(decimals=4).unique().tolist()) == {0.0, 2.0}
     assert torch.equal(ratio.amax((2, 3)) > 1, ratio.amin((2, 3)) > 1)
 
 
 def test_the_strongest_positions_are_dropped(features, decoder):
     features[:, :, 1, 2] += 2  # the largest channel mean of each image
-    changed = PERTURBATIONS['feature_drop'](features, decoder)
+    changed = PERTURBATIONS['feature_drop'](features, decoder, FOREGROUND)
     means = features.mean(1)
     dropped = (changed == 0).all(1)
     assert dropped[:, 1, 2].all()
@@ -73,7 +77,7 @@ def test_the_strongest_positions_are_dropped(features, decoder):
 
 
 def test_noise_is_one_tensor_for_the_batch(features, decoder):
-    noise = PERTURBATIONS['feature_noise'](features, decoder) / features - 1
+    noise = PERTURBATIONS['feature_noise'](features, decoder, FOREGROUND) / features - 1
     torch.testing.assert_close(noise[0], noise[1], rtol=0, atol=1e-4)
     assert noise.abs().max() <= 0.3 + 1e-4
     assert noise.std() > 0.1
@@ -88,13 +92,55 @@ def test_the_adversarial_direction_changes_the_output_more_than_random_ones(feat
         reference = decoder(features).log_softmax(1)
         return (reference.exp() * (reference - moved)).sum((1, 2, 3))
 
-    direction = PERTURBATIONS['adversarial'](features, decoder) - features
+    direction = PERTURBATIONS['adversarial'](features, decoder, FOREGROUND) - features
     torch.testing.assert_close(direction.flatten(1).norm(dim=1), torch.full((3,), 2.0), rtol=1e-4, atol=1e-4)
     for _ in range(5):
         other = torch.randn_like(features)
         other = 2 * other / other.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
         assert (change(direction) > change(other)).all()
     assert decoder.weight.grad is None
+
+
+def test_masks_keep_the_foreground_or_the_background(decoder):
+    features = torch.rand(3, 20, 20, 24) + 0.1
+    small = FOREGROUND[:, None, ::2, ::2]
+    context, objects = (PERTURBATIONS[name](features, decoder, FOREGROUND) for name in ('context_mask', 'object_mask'))
+    assert torch.equal(context, features * small) and torch.equal(objects, features * ~small)
+
+
+def test_a_box_is_cut_out_of_each_large_region(decoder):
+    features = torch.ones(3, 20, 20, 24)
+    foreground = FOREGROUND.clone()
+    foreground[0, 34:39, 2:7] = True  # a contour of 16 pixels
+    for _ in range(5):
+        dropped = PERTURBATIONS['guided_cutout'](features, decoder, foreground) == 0
+        assert torch.equal(dropped.any(1), dropped.all(1))  # all channels
+        rows, columns = (dropped[0, 0].any(side) for side in (1, 0))
+        assert (rows.sum(), columns.sum(), dropped[0, 0].sum()) == (4, 4, 16)  # 0.4 of 20 x 20 pixels, at half the size
+        assert dropped[0, 0, 5:15, 10:20].sum() == 16
+        assert not dropped[1].any()
+        assert dropped[2, 0].sum() in (8 * 10, 8 * 9)  # 16 x 19 of 40 x 48
+
+
+def test_the_foreground_is_what_the_main_decoder_predicts(build, views, monkeypatch):
+    seen = {}
+    monkeypatch.setitem(PERTURBATIONS, 'object_mask', lambda features, _, mask: seen.update(mask=mask) or features)
+    method = build('CCT', SEGMENTOR, decoders=dict(object_mask=1), background=1).eval()
+    batch = views(method, 'pixels')
+    with torch.no_grad():
+        sharpened(method.student, 1.0).decode_head.conv_seg.bias.sub_(
+            method.logits(method.student, batch['weak']).mean((0, 2, 3))
+        )
+    method.loss(**batch)
+    foreground = method.logits(method.student, batch['weak']).argmax(1) != 1
+    assert torch.equal(seen['mask'], foreground)
+    assert 0 < foreground.float().mean() < 1
+
+
+def test_all_perturbations_of_the_paper(build, views):
+    decoders = dict.fromkeys(PERTURBATIONS, 1)
+    method = build('CCT', SEGMENTOR, decoders=decoders, background=0)
+    assert moved_by(method, method.loss(**views(method, 'pixels'))['loss_consistency']) == {'student', 'decoders'}
 
 
 def test_bfloat16(method, views):
@@ -116,8 +162,10 @@ def test_a_stock_checkpoint_leaves_the_decoders(method, build):
     ('arguments', 'message'),
     [
         (dict(decoders=dict(cutout=1)), 'must be a dict of'),
-        (dict(decoders=dict(dropout=0)), 'must be numbers, one above 0'),
+        (dict(decoders=dict(dropout=0)), 'must be whole numbers from 0, one above 0'),
         (dict(weight=-1.0), 'CCT: weight=-1.0 must be at least 0'),
+        (dict(decoders=dict(object_mask=1)), 'CCT: background=None must be a class for object_mask'),
+        (dict(background=3), r'CCT: background=3 must be a class of range\(0, 3\), or None'),
         (dict(ramp=2.0), r'CCT: ramp=2.0 must be in \[0, 1\]'),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmdmt.methods import cross_pseudo
-from tests.methods.conftest import SEGMENTOR, SIZE, STOCK, moved_by, sharpened, total
+from tests.methods.conftest import SEGMENTOR, SIZE, STOCK, moved_by, padded_apart, sharpened, total
 
 GAMMAS = (1.5, 2.5)
 
@@ -70,7 +70,8 @@ def test_mixed_loss_by_hand(build, views, monkeypatch):
     monkeypatch.setattr(cross_pseudo, 'draw_boxes', draw)
     method = apart(build('CrossPseudo', SEGMENTOR, weight=1.0, cut_mix=True))
     batch = views(method, 'pixels', 3)
-    images = batch['weak'].images
+    images, valid = batch['weak'].images, padded_apart(batch['weak']).valid
+    valid = torch.where(mask, valid[[2, 0, 1]], valid)
     mixed = torch.where(mask[:, None], images[[2, 0, 1]], images)
     labels, learned = [], []
     for network in (method.student, method.second):
@@ -78,9 +79,10 @@ def test_mixed_loss_by_hand(build, views, monkeypatch):
         labels.append(torch.where(mask, own[[2, 0, 1]], own))
         learned.append(method.logits(network, mixed))
     expected = sum(
-        torch.nn.functional.cross_entropy(learned[index].double(), labels[1 - index]).item() for index in (0, 1)
+        torch.nn.functional.cross_entropy(learned[index].double(), labels[1 - index], reduction='none')[valid].mean()
+        for index in (0, 1)
     )
-    assert method.loss(**batch)['loss_cross'].item() == pytest.approx(expected, rel=1e-5)
+    assert method.loss(**batch)['loss_cross'].item() == pytest.approx(expected.item(), rel=1e-5)
     assert asked == [(3, *SIZE, dict(share=(0.25, 0.5), boxes=3))]
 
 
@@ -120,7 +122,7 @@ def test_arguments_outside_their_range(build, argument):
 
 
 def test_gamma_below_zero(build):
-    with pytest.raises(ValueError, match='gamma1 must be a finite number >= 0; got -1'):
+    with pytest.raises(ValueError, match='CrossPseudo: gamma1=-1 must be at least 0'):
         build('CrossPseudo', SEGMENTOR, gamma1=-1)
 
 

@@ -3,6 +3,9 @@ import re
 
 import pytest
 import torch
+from mmpretrain.models.heads import LinearClsHead
+from mmseg.models.backbones import ResNet
+from mmseg.models.decode_heads import FCNHead
 from torch import nn
 
 from mmdmt.methods.networks import (
@@ -53,6 +56,56 @@ def test_models_that_cannot_be_wrapped(build, model, reason):
 def test_a_module_that_is_no_model():
     with pytest.raises(ValueError, match='neither a segmentor nor a classifier'):
         check_network(nn.Linear(1, 1))
+
+
+class Stages(FCNHead):
+    """A head as that of K-Net: one map for each loss in training."""
+
+    def forward(self, inputs):
+        logits = super().forward(inputs)
+        return [logits, logits] if self.training else logits
+
+
+class Branches(ResNet):
+    """A backbone as that of PIDNet: features for each loss in training."""
+
+    def forward(self, images):
+        features = super().forward(images)
+        return (features, features) if self.training else features
+
+
+@pytest.mark.parametrize('part', [dict(decode_head=Stages), dict(backbone=Branches)], ids=str)
+def test_logits_are_those_of_a_prediction_in_training_mode(build, view, part):
+    """Backbone and head predict; their layers train: batch norm uses the batch."""
+    ((name, kind),) = part.items()
+    network, plain = build(None, {**SEGMENTOR, name: dict(SEGMENTOR[name], type=kind)}), build(None, SEGMENTOR)
+    plain.load_state_dict(network.state_dict())
+    images = view('pixels', 2).images
+    assert torch.equal(logits_of(network.train(), images), logits_of(plain.train(), images))
+    assert all(module.training for module in network.modules())
+    assert network.decode_head.convs[0].bn.num_batches_tracked == 1
+    if name == 'backbone':
+        message = 'head FCNHead gives no logits for this method, from features as Branches gives them in training'
+        with pytest.raises(ValueError, match=message), features_given(network, network.extract_feat(images)):
+            logits_of(network, images)
+        assert all(module.training for module in network.modules())
+
+
+def test_a_classifier_that_gives_several_outputs(build, view):
+    class Pair(LinearClsHead):
+        def forward(self, features):
+            return (super().forward(features),) * 2 if self.training else super().forward(features)
+
+    class Always(LinearClsHead):
+        def forward(self, features):
+            return [super().forward(features)] * 2
+
+    images = view('images', 2).images
+    network = build(None, dict(CLASSIFIER, head=dict(CLASSIFIER['head'], type=Pair))).train()
+    assert logits_of(network, images).shape == (2, 3)
+    network = build(None, dict(CLASSIFIER, head=dict(CLASSIFIER['head'], type=Always))).train()
+    with pytest.raises(ValueError, match='head Always must give logits of each class, got list'):
+        logits_of(network, images)
 
 
 def test_heads_use_the_features_given(build, view):

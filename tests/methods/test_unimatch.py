@@ -3,7 +3,7 @@ import torch
 
 from mmdmt.methods import unimatch
 from mmdmt.methods.unimatch import _complementary, _drop
-from tests.methods.conftest import SEGMENTOR, SIZE, moved_by, sharpened, total
+from tests.methods.conftest import SEGMENTOR, SIZE, moved_by, padded_apart, sharpened, total
 
 THRESHOLD = 0.5
 MASKS = torch.zeros(2, 3, *SIZE, dtype=torch.bool)
@@ -60,9 +60,9 @@ def test_loss_by_hand(make, views, monkeypatch, version):
     monkeypatch.setattr(unimatch, '_drop', lambda features: features * 2)
     monkeypatch.setattr(unimatch, '_complementary', lambda number: lambda features: features * 3)
     method = make(**VERSIONS[version])
-    batch = views(method, 'pixels', 3, padding=(0, 3, 0, 2))
+    batch = views(method, 'pixels', 3)
     labeling = method.frozen_logits(method.teacher or method.student, batch['weak'])
-    valid, strong = batch['weak'].valid, []
+    valid, strong = padded_apart(batch['weak']).valid, []
     for index, name in enumerate(method.views[2:]):
         images = batch[name].images
         images = torch.where(MASKS[index][:, None], images[[2, 0, 1]], images)

@@ -538,6 +538,23 @@ def test_page_joins_a_whole_stock_config(tmp_path):
     assert losses == [1.0, 0.4] and plan.num_classes('a') == 150
 
 
+def test_page_wraps_the_model_of_a_whole_stock_config(tmp_path):
+    """The third example of the page, over the config that it names."""
+    example = PAGE.read_text().split('```python\n')[3].split('```')[0]
+    configs = Path(decode_heads.__file__).parents[2] / '.mim/configs'
+    (name,) = re.findall(r"'(\S+\.py)'", example)
+    stock = configs / name.split('_')[0] / name
+    (tmp_path / 'mine.py').write_text(example.replace(name, str(stock)))
+    plan = RunPlan.of(Config.fromfile(tmp_path / 'mine.py'))
+    assert plan.configs['a']['supervised']['model'] == Config.fromfile(stock).model.to_dict()
+    kinds = [[step['type'] for step in part['pipeline']] for part in (plan.settings.labeled, plan.settings.unlabeled)]
+    assert kinds[0][1] == 'LoadDMTAnnotations'
+    assert kinds[1] == ['LoadImageFromFile', 'RandomResize', 'RandomCrop', 'RandomFlip', 'Views']
+    assert plan.settings.unlabeled['type'] == plan.settings.labeled['type'] == 'ADE20KDataset'
+    with torch.device('meta'):
+        assert build(plan.configs['a']['semi']['model']).views == ('labeled', 'weak', 'strong')
+
+
 if __name__ == '__main__':
     before, _, rest = PAGE.read_text().partition(BEGIN)
     PAGE.write_text(f'{before}{BEGIN}\n\n{tables()}\n\n{END}{rest.partition(END)[2]}')

@@ -5,13 +5,16 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from mmdmt.losses.whole_batch import divide_by_whole_batch, divides_by_labels
+
 
 @HOOKS.register_module()
 class WholeBatchHook(Hook):
-    """Let the mean of each ``DynamicMutualLoss`` be that of the whole batch, as in the paper, not of each process.
+    """Let the mean of each loss be that of the whole batch, as in the paper, not of each process.
 
     Each process would otherwise divide by its own valid pixels, so those of a process with few of them would count
-    more. Any other module with the attribute ``whole_batch`` is treated alike.
+    more. This serves each ``DynamicMutualLoss``, the methods of :mod:`mmdmt.methods`, any other module with the
+    attribute ``whole_batch``, and the cross-entropies of mmsegmentation.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -19,3 +22,5 @@ class WholeBatchHook(Hook):
         for module in runner.model.modules():
             if hasattr(module, 'whole_batch'):
                 module.whole_batch = is_distributed()
+            elif is_distributed() and divides_by_labels(module):
+                divide_by_whole_batch(module)

@@ -125,6 +125,11 @@ def method_sections() -> str:
     return '\n\n'.join(parts)
 
 
+def quoted(path: str) -> str:
+    """A file of the repository, as code."""
+    return f'```python\n{(DOCS.parent / path).read_text().strip()}\n```'
+
+
 def override_list() -> str:
     """The config keys that a stage or a model may override."""
     return ', '.join(f'`{name}`' for name in settings.Overrides.model_fields)
@@ -141,6 +146,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     'label_writer': lambda: settings_table(LabelMapSettings),
     'loss': lambda: arguments_table(DynamicMutualLoss),
     'methods': method_sections,
+    'fixmatch': lambda: quoted('configs/fixmatch/digits.py'),
     'views': lambda: arguments_table(Views),
     'strong_color': lambda: arguments_table(StrongColor),
     'plan': lambda: settings_table(plan.ExperimentPlan),

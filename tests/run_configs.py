@@ -2,7 +2,7 @@
 
     python tests/run_configs.py FOLDER [--voc data/VOCdevkit/VOC2012] [--only NAME ...]
 
-FOLDER gets data in the layouts of the README: VOC from the images of ``--voc`` (made smaller; without it, generated),
+FOLDER gets data in the layouts of docs/data.md: VOC from the images of ``--voc`` (made smaller; without it, generated),
 Cityscapes generated; and files in the places and formats of the pre-trained weights, with random content, so that they
 are loaded as the real ones are. What a config is cut down to is in ``cut_short``; models, phases and everything else
 are as shipped. One line a config: time and state. A second call goes on with what is not done.

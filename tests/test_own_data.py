@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
 from PIL import Image, ImageDraw
 
 from tests.runs import run
@@ -16,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / 'docs/own_data.md').read_text()
 BLOCKS = re.findall(r'```(\w+)\n(.*?)```', PAGE, flags=re.DOTALL)
 COMMANDS = [line for language, text in BLOCKS if language == 'bash' for line in text.splitlines()]
+WALK, WITHOUT_NETWORK = COMMANDS[:4], COMMANDS[4:]
 CONFIG, INFERENCE = (text for language, text in BLOCKS if language == 'python')
 # All that is changed: the lengths of the phases, no weights from the internet, and the width of the network.
 CUT = (
@@ -84,7 +88,7 @@ def test_config_is_short_and_the_shipped_one():
 
 def test_walk_through(clone, shell):
     """Folder, lists, config, check, run, test, and use of the result."""
-    split, dry_run, train, test = COMMANDS
+    split, dry_run, train, test = WALK
     own, result = clone / 'data/own', clone / 'work_dirs/own'
     draw_images(own, number=15, with_mask=9)
     shell(split)
@@ -123,7 +127,7 @@ def test_mixed_suffixes_and_other_mask_names(clone, shell):
         path.rename(path.with_name(f'{path.stem}_mask.png'))
     (folder / 'images/field0/._0000.jpg').write_bytes(b'no image')
     (clone / 'configs/dmt/png.py').write_text(CONFIG.replace('dict(metainfo', f'dict({option}, metainfo') + NARROW)
-    split, dry_run, *_ = (command.replace('own', 'png') for command in COMMANDS)
+    split, dry_run, *_ = (command.replace('own', 'png') for command in WALK)
     printed = shell(f'{split} --mask-suffix _mask.png')
     assert 'data/png/images: 8 images (2 .JPG, 2 .Jpeg, 2 .jpeg, 2 .jpg); skipped 1 other files (._0000.jpg)' in printed
     plan = shell(f'{dry_run} --cfg-options {CUT} data_root=data/png')
@@ -140,7 +144,7 @@ def test_black_and_white_masks(clone, shell):
         Image.fromarray((np.array(Image.open(path)) > 0).astype(np.uint8) * 255).save(path)
     config = re.sub(r'classes = \(.*?\)', "classes = ('background', 'plant')", CONFIG)
     (clone / 'configs/dmt/two.py').write_text(config + NARROW)
-    split, dry_run, *_ = (command.replace('own', 'two') for command in COMMANDS)
+    split, dry_run, *_ = (command.replace('own', 'two') for command in WALK)
     assert 'warning: all values are 0 or 255, which means ignored: store 1 instead of 255' in shell(split)
     dry_run = f'{dry_run} --cfg-options {CUT} data_root=data/two'
     refusal = shell(f'{dry_run} || [ $? = 2 ]')
@@ -149,3 +153,23 @@ def test_black_and_white_masks(clone, shell):
     for path in folder.glob('masks/*/*'):
         exec(remedy, dict(Image=Image, np=np, path=path))
     assert re.search(r'\| 1 plant +\| +\d+\.\d+ +\|', shell(dry_run))
+
+
+def test_without_a_network(clone, shell):
+    """Weights from a file, and a small model from scratch."""
+    from_file, split, train = WITHOUT_NETWORK
+    draw_images(clone / 'data/own', number=15, with_mask=9)
+    (clone / 'configs/dmt/own.py').write_text(CONFIG)
+    weights = clone / re.search(r'checkpoint=(\S+)', from_file)[1]
+    cut = f'{CUT} dmt.rehearse=False --work-dir {clone}/work_dirs/offline --dry-run'
+    shell(f'{WALK[0]} && {WALK[1]} --cfg-options {CUT}')
+    refusal = shell(f'{from_file} {cut.replace("model.backbone.init_cfg=None", "")} || [ $? = 2 ]')
+    assert 'initial weights' in refusal and str(weights.relative_to(clone)) in refusal
+    weights.parent.mkdir()
+    model = MODELS.build(dict(Config.fromfile(clone / 'configs/dmt/own.py').model.backbone, init_cfg=None))
+    torch.save(model.state_dict(), weights)
+    assert 'model b' in shell(f'{from_file} {cut.replace("model.backbone.init_cfg=None", "")}')
+
+    shell(split)
+    small = shell(f'{train} --dry-run --cfg-options {CUT.replace("model.backbone.init_cfg=None", "")}')
+    assert 'model a: 5 labeled, 6 unlabeled images' in small

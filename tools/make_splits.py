@@ -17,7 +17,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('source', choices=['voc', 'cityscapes', 'files'], help='which lists')
     parser.add_argument(
-        'folder', type=Path, help='VOC2012 or cityscapes folder as in the README, or any folder of images'
+        'folder', type=Path, help='VOC2012 or cityscapes folder as in docs/data.md, or any folder of images'
     )
     parser.add_argument('--out', type=Path, help='folder for the lists (default: FOLDER/splits)')
     group = parser.add_argument_group('files')

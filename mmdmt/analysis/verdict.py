@@ -75,7 +75,7 @@ def _meaning(gains: Sequence[float], noise: float) -> str:
     if min(gains) > noise:
         return (
             'The result is better than the baseline. Whether the pseudo labels or only the further steps did it, a '
-            'control tells: as many steps with labels only ("Compare methods" in the README).'
+            'control tells: as many steps with labels only (docs/compare.md).'
         )
     if max(gains) < -noise:
         return (

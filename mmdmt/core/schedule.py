@@ -66,7 +66,7 @@ def plan(
 
     Args:
         scheme: 'mutual', 'self', 'chain' or 'single'.
-        models: unique model names, each [a-z][a-z0-9_-]*; two for 'mutual', one for the others.
+        models: unique model names, each ``[a-z][a-z0-9_-]*``; two for 'mutual', one for the others.
         label_ratios: share of the pseudo labels that iteration 1, 2, ... uses, strictly increasing in (0, 1]; none for
             'single'.
         reinitialise: train from a new initialization in each iteration, as 'chain' always does, instead of fine-tuning.

@@ -71,8 +71,8 @@ def _check_paths(part: Mapping, key: str) -> None:
             if str(value) in MADE_BY and fileio.exists(root):
                 raise MissingFileError(f'{key}: {name} {path!r} does not exist: {MADE_BY[str(value)].format(root)}')
             raise MissingFileError(
-                f'{key}: {name} {path!r} does not exist; set data_root (now {root!r}) to the folder of the data. The '
-                'README describes its layout'
+                f'{key}: {name} {path!r} does not exist; set data_root (now {root!r}) to the folder of the data. '
+                'docs/data.md describes its layout'
             )
         if name == 'ann_file' and _is_list(path) and not _reads_any_list(part):
             check_plain(path)

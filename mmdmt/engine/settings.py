@@ -80,17 +80,22 @@ class SemiStage(SupervisedStage):
     unlabeled_per_batch: PositiveInt
     """Unlabeled images in the batch of each process."""
     min_iters: PositiveInt | None = None
-    """Least number of optimizer steps of a phase whose length is set in ``epochs``."""
+    """Least number of optimizer steps of a phase whose length is set in ``epochs``, for few unlabeled images."""
 
 
 class ModelOverrides(Overrides):
     """Overrides of one model."""
 
     labeled: dict | None = None
+    """Overrides of ``dmt.labeled``."""
     unlabeled: dict | None = None
+    """Overrides of ``dmt.unlabeled``."""
     label_pipeline: SequenceOf | None = None
+    """Replaces ``dmt.label_pipeline``."""
     supervised: dict | None = None
+    """Overrides of ``dmt.supervised``."""
     semi: dict | None = None
+    """Overrides of ``dmt.semi``."""
     weights_help: str = ''
     """How to get the initial weights; part of the message if they are missing."""
     supervised_checkpoint: str | None = None
@@ -105,14 +110,16 @@ class SplitSettings(Checked):
     """Selects the labeled images of ``dmt.labeled``; all others become unlabeled."""
 
     ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
-    """Segmentation: one in ``ratio`` images is labeled (:func:`mmdmt.core.splits.nested_split`)."""
+    """Segmentation: one in ``ratio`` images is labeled; 20 with ``split_id=0`` gives the paper's published list."""
     num_labeled: PositiveInt | None = None
-    """Classification: number of labeled images (:func:`mmdmt.core.splits.balanced_split`)."""
+    """Classification: number of labeled images, equally many of each class; larger sets contain the smaller ones."""
     split_id: NotNegativeInt = 0
+    """Which of the random choices; 0, 1, 2 are the published ones for segmentation."""
     seed: int = 7777
+    """Seed of the shuffle; 7777 is the paper's."""
     difference_maximised: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Share of the labeled images that each of two models gets in its first phase
-    (:func:`mmdmt.core.splits.difference_maximised_sampling`); all later phases use all of them (Alg. 2)."""
+    """Share of the labeled images that each of two models sees in its first phase, as different as possible; every
+    later phase sees all of them. The paper uses 0.8."""
 
 
 class DMTSettings(Checked):
@@ -123,37 +130,46 @@ class DMTSettings(Checked):
     """
 
     models: dict[str, dict]
-    """Name -> :class:`ModelOverrides`; a ``model`` with a ``type`` replaces the config's, others are merged into it."""
+    """Name -> overrides of this model (:class:`ModelOverrides`), such as ``load_from`` or ``optim_wrapper``. A
+    ``model`` with a ``type`` replaces the config's, others are merged into it."""
     labeled: dict
     """Dataset config of the labeled images, with their training pipeline; default: ``train_dataloader.dataset``."""
     unlabeled: dict
-    """Dataset config of the unlabeled images, with their training pipeline; default with ``split``: ``labeled``."""
+    """Dataset config of the unlabeled images, with their training pipeline, which ends with ``Views`` for ``single``;
+    default with ``split``: ``labeled``."""
     label_pipeline: SequenceOf = []
-    """Transforms that load the images to label, by default as test images are loaded; not used by ``single``."""
+    """Transforms of the images to label; default: those of the test images, up to their labels. Not used by
+    ``single``."""
     loss: dict = {}
-    """Arguments of the ``DynamicMutualLoss`` of stock models (:mod:`mmdmt.engine.from_stock`)."""
+    """Arguments of the ``DynamicMutualLoss`` that stock models get, such as ``gamma1`` and ``gamma2``."""
     supervised: dict = {}
-    """See :class:`SupervisedStage`; ``single`` works without: it then has one phase only."""
+    """The phases on labeled images only: their length and overrides (:class:`SupervisedStage`). ``single`` works
+    without: it then has one phase only."""
     semi: dict
-    """See :class:`SemiStage`."""
+    """The phases with pseudo labels, or of the method: length, batches and overrides (:class:`SemiStage`)."""
     scheme: Scheme = 'mutual'
-    """Which model teaches which: :func:`mmdmt.core.schedule.plan`."""
+    """Which model teaches which: ``mutual`` (two models, each other), ``self`` (one model, itself), ``chain`` (one
+    model, trained anew in each iteration), ``single`` (one method of one phase, which needs no labels on disk)."""
     reinitialise: bool = False
     """Start each iteration from new weights, as ``chain`` always does."""
     label_ratios: Annotated[tuple[float, ...], Field(strict=False)] = (0.2, 0.4, 0.6, 0.8, 1.0)
     """Share of the pseudo labels to use, one per iteration; empty for ``single``."""
     split: SplitSettings | None = None
-    """How to split ``labeled``; None uses both datasets unchanged."""
+    """Chooses the labeled images from ``labeled``; the others are unlabeled (:class:`SplitSettings`). None uses both
+    datasets unchanged."""
     ranking: str
-    """Groups ranked by confidence: ``class`` (pixels or images of each predicted class), or ``all`` images (default for
-    classification)."""
+    """Which labels are ranked together by confidence: those of each predicted ``class`` (pixels or images; default for
+    segmentation), or those of ``all`` images (the paper's way, default for classification)."""
     label_writer: dict = {}
-    """Options of the writer of pseudo labels (segmentation: ``rank_stride``, ``half``)."""
+    """For comparisons with the published code, segmentation only: ``rank_stride``, ``half``
+    (:class:`LabelMapSettings`)."""
     select: Literal['last', 'val', 'holdout'] = 'last'
     """Which checkpoint a phase hands over: the last one, the best on the validation set, or the best on labeled images
     that no phase trains on."""
     holdout: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share of the labeled images to hold out, drawn by class, for ``select='holdout'``; default 0.1."""
+    """With ``select='holdout'``: share of the labeled images, drawn by class (more where images show several classes),
+    that no phase trains on and that choose checkpoints and models instead of the validation set; default 0.1.
+    ``splits/holdout.txt`` lists them."""
     label_amp: bool = False
     """Label in mixed precision, as the published code does; confidences are computed in float32 all the same."""
     metric: str
@@ -165,7 +181,8 @@ class DMTSettings(Checked):
     report: bool = True
     """Write ``report.html`` and ``report.md`` at the end of every phase; False writes a short report.md at the end."""
     rehearse: bool = True
-    """Before the run, try the first phases for one step on a few images (:mod:`mmdmt.engine.rehearsal`)."""
+    """Before the run, try the first phases for one step on a few images. Without a GPU, later phases of a large model
+    are not tried, which the log says."""
 
     @classmethod
     def from_config(cls, cfg: Config) -> 'DMTSettings':

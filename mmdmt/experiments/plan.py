@@ -82,7 +82,8 @@ class DataSet(Checked):
     frequent_classes: Names = ()
     """Names of the classes of a second mIoU."""
     label_images: NotNegativeInt = 0
-    """Number of unlabeled images on which every method's pseudo labels are compared with the masks; 0 for none."""
+    """Segmentation: number of unlabeled images on which every method's pseudo labels are compared with the masks; 0 for
+    none. If the config does not name their folder: ``options={'dmt.unlabeled.data_prefix.seg_map_path': ...}``."""
 
 
 class Method(Checked):
@@ -132,11 +133,11 @@ class ExperimentPlan(Checked):
     seeds: Seeds
     """The repetitions."""
     data_sets: Annotated[dict[str, DataSet], AfterValidator(_usable)]
-    """By name."""
+    """Name -> :class:`DataSet`."""
     methods: Annotated[dict[str, Method], AfterValidator(_usable), AfterValidator(_not_reserved)]
-    """By name."""
+    """Name -> :class:`Method`."""
     control: bool = True
-    """Continue the baselines with labels only, for as many steps as DMT takes."""
+    """Continue the baselines with labels only, for as many steps as DMT takes, with the settings of ``semi``."""
     published: Published | None = None
     """Figures that ``tools/experiment.py --published`` adds."""
     seed_keys: Names | None = None

@@ -10,7 +10,7 @@ data_preprocessor = dict(
 # The paper's two initializations, for `dmt.models`. COCO weights are in Caffe form: BGR images without division by a
 # deviation, stride in the first 1x1. Their file depends on the number of classes.
 coco_weights = dict(
-    weights_help='It is made from resnet101COCO-41f33a49.pth, see "Weights" in the README.',
+    weights_help='It is made from resnet101COCO-41f33a49.pth, see "Weights" in docs/data.md.',
     model=dict(
         data_preprocessor=dict(mean=[104.008, 116.669, 122.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False),
         backbone=dict(style='caffe')))

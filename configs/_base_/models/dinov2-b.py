@@ -10,7 +10,7 @@ data_preprocessor = dict(
     test_cfg=dict(size_divisor=14))  # predictions are cut to the image
 weights_help = (
     'They are made by tools/convert_dinov2.py from dinov2_vitb14_pretrain.pth, which the README of '
-    'facebookresearch/dinov2 links to, see "Weights" in the README.')
+    'facebookresearch/dinov2 links to, see "Weights" in docs/data.md.')
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=data_preprocessor,

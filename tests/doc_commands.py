@@ -69,7 +69,9 @@ def fault(command: str) -> str | None:
         return None if words[1].startswith('-') or PLACEHOLDER.search(words[1]) else _ours(_tool(words[1]), words[2:])
     if program in ('python', 'python3'):
         return _python(words[1:])
-    if program.startswith('tools/') and program.endswith('.sh'):
+    if program == 'bash' and len(words) > 1:
+        words, program = words[1:], words[1]
+    if program.startswith(('tools/', 'tests/')) and program.endswith('.sh'):
         return None if (ROOT / program).is_file() else f'{program} does not exist'
     if program.startswith('tools/'):
         return _ours(program, words[1:])
@@ -105,12 +107,8 @@ def _extras(words: Sequence[str]) -> str | None:
     section = (ROOT / 'pyproject.toml').read_text().split('[project.optional-dependencies]')[1].split('\n[')[0]
     known = set(re.findall(r'^([\w-]+) = \[', section, re.MULTILINE))
     named = {name for word in words for part in re.findall(r'^\.\[(.*)\]$', word) for name in part.split(',')}
-    wrong = sorted(named - known - COMING)
+    wrong = sorted(named - known)
     return f'there is no extra {wrong[0]}' if wrong else None
-
-
-# Extras of the two OpenMMLab families and of the embedded digits.
-COMING = {'onedl', 'openmmlab', 'demo'}
 
 
 def parse(path: str, argv: Sequence[str]) -> Parsed | str:

@@ -17,7 +17,7 @@ OTHER_OPTIONS = {
 
 def test_pages_have_commands():
     assert len(COMMANDS) > 60
-    assert ('README.md', '.venv/bin/python -m pytest') in COMMANDS
+    assert ('README.md', '.venv/bin/python -m pytest -n auto --dist loadfile') in COMMANDS
     assert ('docs/train.md', 'python tools/test.py work_dirs/deeplabv2_voc_1_20') in COMMANDS
 
 
@@ -60,6 +60,7 @@ def test_mentioned_command_exists(page, command):
         ('mmdmt train dmt/fcn_digit', 'config dmt/fcn_digit does not exist'),
         ('tools/dist_trian.sh configs/dmt/fcn_digits.py 2', 'tools/dist_trian.sh does not exist'),
         ('pyhton tools/train.py', 'pyhton is not a known program'),
+        ('bash tests/gpu/rnu.sh OUT', 'tests/gpu/rnu.sh does not exist'),
     ],
 )
 def test_planted_fault_is_found(command, found):

@@ -66,7 +66,7 @@ def test_rot_is_found_and_mended_in_the_middle_of_a_phase(labeled, resume, tmp_p
     """By a worker of a data loader."""
     run, whole = tmp_path / 'run', labeled.with_name('whole')
     shutil.copytree(labeled, run)
-    for path in (run / '01_label_a/confidence').glob('*.npy'):
+    for path in (run / '01_label_a/confidence').glob('*.zst'):
         rot(path)
     lines = resume(run)
     assert 'is not as it was written' in lines[0]

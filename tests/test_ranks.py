@@ -90,7 +90,7 @@ def files(folder):
     return {
         str(name): path.read_bytes()
         for name, path in found.items()
-        if path.suffix in ('.png', '.npy', '.npz', '.csv') or path.parent.name in ('labels', 'confidence')
+        if path.suffix in ('.png', '.npz', '.csv') or path.parent.name in ('labels', 'confidence')
         or path.name == 'labels.json'
     }  # fmt: skip
 

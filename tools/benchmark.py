@@ -18,6 +18,9 @@ SHAPES = ((8, 21, 321, 321), (8, 19, 256, 512))
 SIZE, CLASSES = (375, 500), 21  # of VOC
 SHORT_RUN = {'dmt.supervised.iters': 20, 'dmt.semi': dict(_delete_=True, iters=20, labeled_per_batch=2,
              unlabeled_per_batch=14), 'dmt.label_ratios': (0.5,)}  # fmt: skip
+TINY_RUN = {'dmt.labeled.indices': 8, 'dmt.unlabeled.indices': 8, 'val_dataloader.dataset.indices': 4,
+            'dmt.supervised.iters': 3,
+            'dmt.semi': dict(_delete_=True, iters=3, labeled_per_batch=2, unlabeled_per_batch=2)}  # fmt: skip
 BENCHMARKS: 'dict[str, Callable[[Meter, Path], list[Figure]]]' = {
     'loss': lambda meter, folder: overhead.loss_figures(meter, SHAPES),
     'step': lambda meter, folder: step_cost.dmt_figures(CONFIGS, meter, folder, {160: (2, 6), 64: (2, 14)}),
@@ -26,6 +29,15 @@ BENCHMARKS: 'dict[str, Callable[[Meter, Path], list[Figure]]]' = {
     'storage': lambda meter, folder: overhead.storage_figures(meter, folder, SIZE, CLASSES),
     'ranking': lambda meter, folder: [overhead.ranking_figure(Meter(), 10**9, CLASSES)],
     'run': lambda meter, folder: [overhead.run_figure(CONFIGS, folder, SHORT_RUN)],
+    'growth': lambda meter, folder: overhead.growth_figures(CONFIGS, folder, TINY_RUN),
+    'directions': lambda meter, folder: [
+        overhead.directions_figure(
+            ROOT / 'tools/train.py',
+            CONFIGS / 'dmt/fcn_digits.py',
+            folder,
+            ['--cfg-options', 'dmt.supervised.iters=100', 'dmt.rehearse=False'],
+        )
+    ],
     'start': lambda meter, folder: [overhead.start_figure(ROOT / 'tools/train.py', meter.repeats)],
     'methods': lambda meter, folder: step_cost.method_figures(CONFIGS, meter, folder),
 }

@@ -61,9 +61,9 @@ class Meter:
             return torch.cuda.max_memory_allocated() - before
         if not _reset_peak():
             return None
-        before = _resident('VmRSS')
+        before = resident_bytes('VmRSS')
         work()
-        return _resident('VmHWM') - before
+        return resident_bytes('VmHWM') - before
 
     def _time(self, work: Work) -> float:
         clock = time.process_time if self.device.type == 'cpu' else time.perf_counter
@@ -89,7 +89,7 @@ def _reset_peak() -> bool:
     return True
 
 
-def _resident(name: str) -> int:
+def resident_bytes(name: str) -> int:
     """Resident memory of this process in bytes, now (``VmRSS``) or at most (``VmHWM``)."""
     lines = Path('/proc/self/status').read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f'{name}:'))

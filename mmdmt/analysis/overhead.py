@@ -1,5 +1,7 @@
 """What DMT adds to ordinary training and labeling, beside the steps of :mod:`mmdmt.analysis.step_cost`."""
 
+import gc
+import os
 import subprocess
 import sys
 import time
@@ -19,11 +21,12 @@ from mmengine.runner import IterBasedTrainLoop, TestLoop, ValLoop
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmdmt.analysis.measuring import Figure, Meter
+from mmdmt.analysis.measuring import Figure, Meter, resident_bytes
 from mmdmt.config_dicts import copy_config
 from mmdmt.core.confidence import encode
 from mmdmt.core.dynamic_weight import HUMAN
 from mmdmt.core.ranking import ClassHistogram
+from mmdmt.engine.phase_config import ResolvedPhase
 from mmdmt.engine.runner import DMTRunner
 from mmdmt.labels.map_writer import PseudoLabelWriter
 from mmdmt.labels.maps import LabelMaps
@@ -169,6 +172,29 @@ def run_figure(configs: Path, work_dir: Path, options: Mapping[str, Any]) -> Fig
     return Figure('a phase outside its steps', 'whole phase', outside * phases / whole, f'{outside:.2f} s a phase')
 
 
+def growth_figures(configs: Path, work_dir: Path, options: Mapping[str, Any]) -> list[Figure]:
+    """Memory and open files of the process of a run (Linux): after its last phase, against after its first one."""
+    cfg = Config.fromfile(configs / 'dmt/fcn_digits.py')
+    cfg.merge_from_dict({'dmt.rehearse': False, 'log_level': 'ERROR', **options, 'work_dir': str(work_dir)})
+    memory: list[int] = []
+    files: list[int] = []
+    run = DMTRunner._run
+
+    def noted(runner: DMTRunner, resolved: ResolvedPhase) -> None:
+        run(runner, resolved)
+        gc.collect()
+        memory.append(resident_bytes('VmRSS') >> 20)
+        files.append(len(list(Path('/proc/self/fd').iterdir())))
+
+    with mock.patch.object(DMTRunner, '_run', noted):
+        DMTRunner(cfg).train()
+    return [
+        Figure(f'{name} after {len(curve)} phases', 'after the first phase', curve[-1] / curve[0],
+               f'{", ".join(map(str, curve))}{unit}')
+        for name, curve, unit in (('memory', memory, ' MiB'), ('open files', files, ''))
+    ]  # fmt: skip
+
+
 @contextmanager
 def _clock(*loops: type) -> Iterator[list[float]]:
     """Collect the processor time of each step of loops."""
@@ -186,6 +212,38 @@ def _clock(*loops: type) -> Iterator[list[float]]:
         for loop in loops:
             stack.enter_context(mock.patch.object(loop, 'run_iter', timed(loop.run_iter)))  # type: ignore[attr-defined]
         yield spent
+
+
+def directions_figure(tool: Path, config: Path, work_dir: Path, options: Sequence[str]) -> Figure:
+    """Wall time of the first phases of two models as two processes of one thread, against one after the other.
+
+    It is worth something only where two cores are free.
+
+    Args:
+        tool: ``train.py``.
+        config: A config of models ``a`` and ``b``.
+        work_dir: Folder for the runs.
+        options: Of the tool.
+    """
+
+    def start(folder: str, model: str) -> subprocess.Popen:
+        command = [tool, config, '--work-dir', work_dir / folder, '--phase', f'00_train_{model}', *options]
+        return subprocess.Popen([sys.executable, *map(str, command)], env=dict(os.environ, OMP_NUM_THREADS='1'),
+                                stdout=subprocess.DEVNULL)  # fmt: skip
+
+    def spent(*turns: Sequence[tuple[str, str]]) -> float:
+        begin = time.perf_counter()
+        for turn in turns:
+            processes = [start(*job) for job in turn]
+            statuses = [process.wait() for process in processes]
+            if any(statuses):
+                raise RuntimeError(f'{tool} failed; see above')
+        return time.perf_counter() - begin
+
+    one = spent([('one', 'a')], [('one', 'b')])
+    both = spent([('both', 'a'), ('both', 'b')])
+    return Figure('two directions as two processes', 'one after the other', both / one,
+                  f'{one / both:.2f} times as fast; {both:.0f} s against {one:.0f} s')  # fmt: skip
 
 
 def start_figure(tool: Path, repeats: int) -> Figure:

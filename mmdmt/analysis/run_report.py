@@ -1,6 +1,7 @@
 """Writes the report of a run: ``report.html`` and the same facts as ``report.md``, in its work dir."""
 
 import logging
+import time
 from pathlib import Path
 
 from mmengine.config import Config
@@ -22,9 +23,16 @@ from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import RunData
 from mmdmt.files import write_text
 
+PACE = 20
+"""Reports of a run in progress take at most one part of its time in so many."""
+
+_due: dict[Path, float] = {}
+
 
 def update(plan: RunPlan, manifest: Manifest, data: RunData, phase: Phase | None) -> None:
     """Write the report of a run in progress, and first what only its end of a phase can tell.
+
+    Where phases are short, a phase may end without a new report (``PACE``); the start and the end of a run never do.
 
     Args:
         plan: The run.
@@ -39,7 +47,11 @@ def update(plan: RunPlan, manifest: Manifest, data: RunData, phase: Phase | None
             _check(plan, manifest, data, phase)
     else:
         Snapshot(plan, manifest, data, phase).take()
-    write_report(manifest.work_dir)
+    start = time.monotonic()
+    if phase is None or start >= _due.get(manifest.work_dir, start):
+        write_report(manifest.work_dir)
+        end = time.monotonic()
+        _due[manifest.work_dir] = end + PACE * (end - start)
 
 
 def _check(plan: RunPlan, manifest: Manifest, data: RunData, phase: Phase) -> None:

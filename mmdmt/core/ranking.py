@@ -49,13 +49,14 @@ class ClassHistogram:
             raise ValueError(
                 f'label and code must have one shape; got label {list(label.shape)}, code {list(code.shape)}'
             )
-        label = label.flatten().cpu().long()
+        label, code = label.flatten().cpu().long(), code.flatten().cpu().long()
         valid = label != IGNORED
-        label = torch.where(valid, label, 0)
-        code = torch.where(valid, code.flatten().cpu().long(), 0)
+        if not valid.all():
+            label, code = label[valid], code[valid]
         _check_range('label', label, self.num_classes)
         _check_range('code', code, NUM_CODES)
-        self.counts.view(-1).scatter_add_(0, label * NUM_CODES + code, valid.long())
+        index = torch.add(code, label, alpha=NUM_CODES)
+        self.counts.view(-1).scatter_add_(0, index, torch.ones(1, dtype=torch.int64).expand_as(index))
 
     def merge(self, other: 'ClassHistogram') -> None:
         """Add the counts of another histogram, e.g. of another process, to this one.

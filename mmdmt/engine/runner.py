@@ -23,6 +23,7 @@ from mmdmt.engine.discard import discard_used
 from mmdmt.engine.disk_space import check_space
 from mmdmt.engine.evaluation import Subset, evaluation_config
 from mmdmt.engine.fidelity import published_behaviours
+from mmdmt.engine.garbage import known_objects_unsearched
 from mmdmt.engine.locks import claimed, planning
 from mmdmt.engine.manifest import Manifest, latest_checkpoint
 from mmdmt.engine.phase_config import ResolvedPhase
@@ -115,7 +116,8 @@ class DMTRunner:
         self._logger.info(f'{len(self.manifest.phases)} phases, {len(todo)} of them to run, in {self.work_dir}')
         for behaviour in published_behaviours(self.plan):
             self._logger.info(f'Behavior of the published code: {behaviour}')
-        self._run_all(chosen, todo)
+        with known_objects_unsearched():
+            self._run_all(chosen, todo)
         if all(self.manifest.is_complete(item.name) for item in self.manifest.phases):
             self._finish()
 

@@ -21,7 +21,7 @@ CLASS_IOU = {
 }
 # Codes of two images of 2 x 3 pixels, and their labels; ratio 0.5 keeps the upper half of each class.
 LABELS = [[[0, 0, 0], [1, 1, 1]], [[0, 1, 1], [1, 1, 1]]]
-CODES = [[[60000, 50000, 40000], [30000, 20000, 10000]], [[30000, 60000, 50000], [40000, 15000, 5000]]]
+CODES = [[[60000, 50000, 40000], [30000, 20000, 6000]], [[30000, 60000, 50000], [40000, 15000, 5000]]]
 
 
 MASKS = {'dmt.unlabeled.data_prefix': dict(seg_map_path='digits://train/masks')}

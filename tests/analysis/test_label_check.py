@@ -61,7 +61,7 @@ def test_figures_by_hand(tmp_path, label_maps, images):
     assert result['kept'] == [[2, 1], [4, 3], [0, 0]]
     assert sum(pair[0] for pair in result['bins']) == 11
     assert sum(pair[1] for pair in result['bins']) == 8
-    # Codes up to 10000 have a confidence of at most 0.25.
+    # Codes up to 6000 have a confidence of at most 0.2.
     assert result['bins'][0] == [1, 1]
 
 

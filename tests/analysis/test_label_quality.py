@@ -15,7 +15,7 @@ CLASSES = 4
 
 def code_of(probability):
     """Confidence code of a probability, by the formula of ``encode``."""
-    return round((math.log(probability / (1 - probability)) + 6) / 32 * 65535)
+    return round((math.log(probability / (1 - probability)) + 6) / 48 * 65535)
 
 
 @pytest.fixture(scope='module')
@@ -61,7 +61,7 @@ def pixel_list(images):
         for values in zip(*(tensor.flatten().tolist() for tensor in columns), strict=True):
             pixel = dict(zip(names, values, strict=True))
             if pixel['true'] != 255:
-                pixel['c'] = 1 / (1 + math.exp(-(pixel['code'] / 65535 * 32 - 6)))
+                pixel['c'] = 1 / (1 + math.exp(-(pixel['code'] / 65535 * 48 - 6)))
                 pixel['right'] = pixel['label'] == pixel['true']
                 pixels.append(pixel)
     return pixels

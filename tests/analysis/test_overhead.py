@@ -7,6 +7,10 @@ from mmdmt.analysis import overhead
 from mmdmt.analysis.measuring import Meter
 
 METER, SIZE, CLASSES = Meter(repeats=1), (24, 40), 3
+TINY = {'dmt.scheme': 'self', 'dmt.models': dict(_delete_=True, a=dict()), 'dmt.label_ratios': (0.5,),
+        'dmt.labeled.indices': 4, 'dmt.unlabeled.indices': 4, 'val_dataloader.dataset.indices': 2,
+        'dmt.supervised.iters': 2,
+        'dmt.semi': dict(_delete_=True, iters=2, labeled_per_batch=1, unlabeled_per_batch=1)}  # fmt: skip
 
 
 def test_loss():
@@ -44,13 +48,18 @@ def test_ranking():
 
 @pytest.mark.slow
 def test_run(root, tmp_path):
-    options = {'dmt.scheme': 'self', 'dmt.models': dict(_delete_=True, a=dict()), 'dmt.label_ratios': (0.5,),
-               'dmt.labeled.indices': 4, 'dmt.unlabeled.indices': 4, 'val_dataloader.dataset.indices': 2,
-               'dmt.supervised.iters': 2,
-               'dmt.semi': dict(_delete_=True, iters=2, labeled_per_batch=1, unlabeled_per_batch=1)}  # fmt: skip
-    figure = overhead.run_figure(root / 'configs', tmp_path / 'run', options)
+    figure = overhead.run_figure(root / 'configs', tmp_path / 'run', TINY)
     assert 0 < figure.ratio < 1
     assert (tmp_path / 'run/best.pth').is_file()
+
+
+@pytest.mark.slow
+def test_growth(root, tmp_path):
+    memory, files = overhead.growth_figures(root / 'configs', tmp_path / 'run', TINY)
+    assert memory.work == 'memory after 3 phases'
+    assert memory.note.count(',') == files.note.count(',') == 2
+    assert 0.5 < memory.ratio < 2
+    assert 0.5 < files.ratio < 2
 
 
 def test_steps_of_a_loop_are_timed_and_the_loop_is_as_before():
@@ -66,6 +75,28 @@ def test_steps_of_a_loop_are_timed_and_the_loop_is_as_before():
         Loop().run_iter(5)
     assert steps == pytest.approx([0.02, 0.005], abs=0.005)
     assert Loop.run_iter is before
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_directions(tmp_path, fails):
+    """Of a tool that takes 0.2 seconds and notes its arguments."""
+    tool = tmp_path / 'tool.py'
+    tool.write_text(
+        'import os, sys, time; from pathlib import Path\n'
+        'folder, phase = Path(sys.argv[3]), sys.argv[5]; folder.mkdir(parents=True, exist_ok=True)\n'
+        '(folder / phase).write_text(" ".join(sys.argv[6:] + [os.environ["OMP_NUM_THREADS"]])); time.sleep(0.2)\n'
+        + 'sys.exit(1)'
+        * fails
+    )
+    arguments = tool, tmp_path / 'config.py', tmp_path / 'runs', ['--dry']
+    if fails:
+        with pytest.raises(RuntimeError, match=r'tool\.py failed'):
+            overhead.directions_figure(*arguments)
+        return
+    figure = overhead.directions_figure(*arguments)
+    found = {str(path.relative_to(tmp_path / 'runs')): path.read_text() for path in (tmp_path / 'runs').rglob('00*')}
+    assert found == {f'{run}/00_train_{model}': '--dry 1' for run in ('one', 'both') for model in 'ab'}
+    assert 0.2 < figure.ratio < 1
 
 
 def test_start(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -127,3 +128,31 @@ def test_record_reads_what_a_run_has_written(work_dir):
     assert record.notes['commands']
     lines = record.scalars(record.trains[0])
     assert [line['step'] for line in lines if 'loss' in line] == [2, 4]
+
+
+def test_reports_take_a_twentieth_of_a_run_at_most(monkeypatch, tmp_path):
+    """Each takes 2 seconds here, so the next one is due 40 seconds after it; the start and the end have one anyway."""
+    now, written = [100.0], []
+
+    def write(_):
+        written.append(now[0])
+        now[0] += 2
+
+    monkeypatch.setattr(run_report.time, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(run_report, 'write_report', write)
+    monkeypatch.setattr(run_report, 'write_notes', lambda *_: None)
+    plan, manifest = SimpleNamespace(task=SimpleNamespace(store='table')), SimpleNamespace(work_dir=tmp_path)
+    phase = SimpleNamespace(kind='label')
+    for seconds, ends in ((0, None), (10, phase), (29, phase), (1, phase), (5, phase), (60, phase), (1, None)):
+        now[0] += seconds
+        run_report.update(plan, manifest, None, ends)
+    assert written == [100, 142, 209, 212]
+
+
+def test_a_run_of_one_phase_is_reported(monkeypatch, tmp_path):
+    """As a process of ``--phase`` does, which does not report the start."""
+    written = []
+    monkeypatch.setattr(run_report, 'write_report', written.append)
+    plan, manifest = SimpleNamespace(task=SimpleNamespace(store='table')), SimpleNamespace(work_dir=tmp_path)
+    run_report.update(plan, manifest, None, SimpleNamespace(kind='label'))
+    assert written == [tmp_path]

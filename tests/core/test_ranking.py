@@ -335,3 +335,24 @@ def test_ranking_takes_hardly_more_memory_than_the_counts(monkeypatch):
     monkeypatch.setattr(torch.Tensor, 'flip', lambda self, *dims: sizes.append(self.numel()) or flip(self, *dims))
     histogram.thresholds(0.5)
     assert max(sizes) == NUM_CODES
+
+
+@pytest.mark.parametrize('mean', [20, 25, 30])
+def test_a_sharp_class_keeps_what_is_asked_up_to_log_odds_of_40(mean):
+    """With a mean of 20, 22 % of its pixels are above 26, where a soft-max in float32 has long been 1."""
+    generator = torch.Generator().manual_seed(0)
+    log_odds = mean + 7.77 * torch.randn(400_000, generator=generator)
+    histogram = ClassHistogram(2)
+    histogram.update(*encode(torch.stack([log_odds, torch.zeros_like(log_odds)], dim=1)))
+    above = (log_odds > 0).float().mean().item()
+    highest = (log_odds > 40).sum().item() / (log_odds > 0).sum().item()
+    assert mean > 20 or (log_odds > 26).float().mean().item() == pytest.approx(0.22, abs=0.002)
+    for ratio in np.linspace(highest + 0.001, 1, 50):
+        kept = histogram.kept(ratio)[0] / (above * len(log_odds))
+        assert kept == pytest.approx(ratio, abs=0.0005)
+
+
+def test_labels_and_codes_are_left_as_they_are():
+    label, code = torch.tensor([1, 255, 0]), torch.tensor([7, 8, 9])
+    ClassHistogram(2).update(label, code)
+    assert (label.tolist(), code.tolist()) == ([1, 255, 0], [7, 8, 9])

@@ -102,7 +102,7 @@ def test_pixels_under_their_class_threshold_are_ignored(images, label_dir, ratio
     for index in range(2):
         sample = dataset[index]['data_samples']
         assert sample.gt_sem_seg.data[0].tolist() == np.asarray(expected)[index].tolist()
-        confidence = [1 / (1 + math.exp(6 - code / 65535 * 32)) for code in CODES[index].flatten().tolist()]
+        confidence = [1 / (1 + math.exp(6 - code / 65535 * 48)) for code in CODES[index].flatten().tolist()]
         assert sample.gt_confidence.data.flatten().tolist() == pytest.approx(confidence, rel=1e-5)
         assert sample.metainfo['sample_idx'] == index
 

@@ -79,7 +79,7 @@ BASELINE = ['00_train_a', *NEXT]
 # File, phases that are run again, and the line that says so.
 FILES = [
     ('01_label_a/labels/000001_y.png', LABELS, r'labels/000001_y\.png or .*changed: phase 01_label_a is run again'),
-    ('01_label_a/confidence/000001_y.npy', LABELS, r'confidence/000001_y\.npy is missing, damaged or changed'),
+    ('01_label_a/confidence/000001_y.zst', LABELS, r'confidence/000001_y\.zst is missing, damaged or changed'),
     ('01_label_a/histogram.npz', LABELS, r'01_label_a/histogram\.npz is missing, damaged or changed'),
     ('01_label_a/checksums.csv', LABELS, r'01_label_a/checksums\.csv is missing, damaged or changed'),
     ('01_label_a/labels.json', LABELS, r'01_label_a/(labels\.json|checksums\.csv) is missing, damaged'),

@@ -6,9 +6,10 @@ import torch
 from PIL import Image
 
 from mmdmt.core.ranking import ClassHistogram
-from mmdmt.files import write_json
+from mmdmt.errors import DamagedFileError
+from mmdmt.files import checksum, write_json
 from mmdmt.labels import store as label_store
-from mmdmt.labels.maps import LabelMaps, SelectedPixels
+from mmdmt.labels.maps import FORMAT, LabelMaps, SelectedPixels
 from mmdmt.labels.store import sample_name
 
 PALETTE = [[0, 0, 0], [200, 30, 40], [10, 220, 50]]
@@ -189,7 +190,7 @@ def test_selected_pixels_are_read_with_their_confidence(tmp_path):
     assert pseudo_label.label.dtype == np.uint8
     assert pseudo_label.label.tolist() == [[255, 0, 0, 1, 255]]
     assert pseudo_label.confidence.dtype == np.float32
-    expected = 1 / (1 + np.exp(6 - code.astype(np.float64) / 65535 * 32))
+    expected = 1 / (1 + np.exp(6 - code.astype(np.float64) / 65535 * 48))
     np.testing.assert_allclose(pseudo_label.confidence, expected, rtol=1e-5)
     assert pseudo_label.path == str(store.label_path('x'))
 
@@ -208,6 +209,44 @@ def test_histogram_of_many_codes_is_small_and_comes_back(tmp_path, number):
     assert (loaded.num_classes, int(loaded.counts.sum())) == (4, number)
     assert torch.equal(loaded.counts, many.counts)
     assert (tmp_path / 'histogram.npz').stat().st_size < 10_000
+
+
+def of_earlier_version(store):
+    """Turn a complete store into one of the version without a mark, whose codes were stored as arrays."""
+    info = json.loads((store.root / 'labels.json').read_text())
+    del info['format']
+    for name in NAMES:
+        store.confidence_path(name).unlink()
+        np.save(store.confidence_path(name).with_suffix('.npy'), CODE)
+    with np.load(store.root / 'histogram.npz') as data:
+        np.savez(store.root / 'histogram.npz', **{key: data[key] for key in data if key != 'format'})
+    info['files']['histogram.npz'] = checksum(store.root / 'histogram.npz')
+    write_json(store.root / 'labels.json', info)
+
+
+def test_labels_of_an_earlier_version_are_refused(store):
+    of_earlier_version(store)
+    for read in (store.info, store.histogram, lambda: store.select(NAMES, 0.5)):
+        with pytest.raises(DamagedFileError, match=r'labels_of_b.*: labels of an earlier version of mmdmt, .* again'):
+            read()
+
+
+def test_labels_of_an_earlier_version_are_made_anew(store):
+    of_earlier_version(store)
+    assert store.repair() == 'labels.json, of an earlier version of mmdmt,'
+    assert not store.complete
+    assert not list(store.root.rglob('*.npy'))
+    for name in NAMES:
+        store.write(name, LABEL, CODE)
+    store.finish(histogram())
+    assert store.repair() is None
+    assert store.info()['format'] == FORMAT
+
+
+def test_unfinished_labels_of_an_earlier_version_do_not_count(store):
+    of_earlier_version(store)
+    (store.root / 'labels.json').unlink()
+    assert store.names() == set()
 
 
 @pytest.fixture
@@ -248,7 +287,7 @@ def test_image_with_a_damaged_file_is_labeled_anew(half, file, content):
 
 
 def test_stray_files_do_not_count(half):
-    for path in ('labels/Thumbs.db', 'labels/z.png', 'confidence/z.npy', 'part-x.csv', 'labels/folder.png/x'):
+    for path in ('labels/Thumbs.db', 'labels/z.png', 'confidence/z.zst', 'part-x.csv', 'labels/folder.png/x'):
         (half.root / path).parent.mkdir(exist_ok=True)
         (half.root / path).write_bytes(b'x\n')
     assert LabelMaps(half.root).names() == set(NAMES[:2])

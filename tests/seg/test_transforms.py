@@ -56,7 +56,7 @@ def test_pseudo_labels_and_their_confidence(pseudo):
     assert results['gt_seg_map'].dtype == np.uint8
     np.testing.assert_array_equal(results['gt_seg_map'], np.where(LABEL < 50, 255, LABEL))
     assert results['gt_confidence'].dtype == np.float32
-    expected = 1 / (1 + np.exp(6 - LABEL.astype(np.float64) * 257 / 65535 * 32))
+    expected = 1 / (1 + np.exp(6 - LABEL.astype(np.float64) * 257 / 65535 * 48))
     np.testing.assert_allclose(results['gt_confidence'], expected, rtol=1e-5)
     assert results['seg_fields'] == ['gt_seg_map', 'gt_confidence']
 

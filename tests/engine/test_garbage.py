@@ -1,0 +1,39 @@
+import gc
+import weakref
+
+import pytest
+
+from mmdmt.engine.garbage import known_objects_unsearched
+
+
+class Cycle:
+    def __init__(self):
+        self.itself = self
+
+
+def test_only_new_objects_are_searched():
+    known = Cycle()
+    with known_objects_unsearched():
+        new = Cycle()
+        gone, kept = weakref.ref(new), weakref.ref(known)
+        del new, known
+        gc.collect()
+        assert gone() is None
+        assert kept() is not None
+    gc.collect()
+    assert kept() is None
+
+
+def test_earlier_garbage_is_not_kept():
+    garbage = Cycle()
+    gone = weakref.ref(garbage)
+    del garbage
+    with known_objects_unsearched():
+        assert gone() is None
+
+
+def test_an_error_ends_it():
+    with pytest.raises(KeyError), known_objects_unsearched():
+        assert gc.get_freeze_count()
+        raise KeyError
+    assert gc.get_freeze_count() == 0

@@ -11,10 +11,12 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_debug_argument, run_tool
+from mmdmt.command_line import add_debug_argument, run_tool, told_in_short
 from mmdmt.errors import UserError
 from mmdmt.files import atomic
-from mmdmt.untrusted import read_tensors
+
+with told_in_short():
+    from mmdmt.untrusted import read_tensors
 
 STAGES = {'layer1': (64, 3), 'layer2': (128, 4), 'layer3': (256, 23), 'layer4': (512, 3)}  # channels, blocks
 EXPANSION = 4

@@ -13,11 +13,13 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_debug_argument, run_tool
+from mmdmt.command_line import add_debug_argument, run_tool, told_in_short
 from mmdmt.core.splits import difference_maximised_sampling, nested_split, stratified_split
-from mmdmt.datasets.image_files import IMAGE_SUFFIXES, image_files, is_image
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import atomic
+
+with told_in_short():
+    from mmdmt.datasets.image_files import IMAGE_SUFFIXES, image_files, is_image
 
 # Name of a list -> divisor of nested_split; 1 is the whole set in shuffled order.
 RATIOS = {

@@ -4,6 +4,8 @@ Networks predict at an eighth or a quarter of an image's size, so the log-odds o
 difference of each code from what its neighbors let expect is small, and its upper byte mostly 0.
 """
 
+from typing import TypeAlias
+
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from mmdmt.errors import DamagedFileError
 BLOCK = 32
 """Rows, and columns, after which the prediction starts anew: all blocks are summed side by side, not pixel by pixel."""
 
-Codes = NDArray[np.uint16]
+Codes: TypeAlias = NDArray[np.uint16]
 
 
 def pack(code: Codes) -> bytes:

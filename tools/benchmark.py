@@ -1,5 +1,7 @@
 """Measure what DMT and the other methods cost beside ordinary training: ratios, each of two works of one run."""
 
+from __future__ import annotations  # types that are imported late
+
 import argparse
 import sys
 import tempfile
@@ -18,7 +20,7 @@ SHAPES = ((8, 21, 321, 321), (8, 19, 256, 512))
 SIZE, CLASSES = (375, 500), 21  # of VOC
 SHORT_RUN = {'dmt.supervised.iters': 20, 'dmt.semi': dict(_delete_=True, iters=20, labeled_per_batch=2,
              unlabeled_per_batch=14), 'dmt.label_ratios': (0.5,)}  # fmt: skip
-BENCHMARKS: 'dict[str, Callable[[Meter, Path], list[Figure]]]' = {
+BENCHMARKS: dict[str, Callable[[Meter, Path], list[Figure]]] = {
     'loss': lambda meter, folder: overhead.loss_figures(meter, SHAPES),
     'step': lambda meter, folder: step_cost.dmt_figures(CONFIGS, meter, folder, {160: (2, 6), 64: (2, 14)}),
     'classification': lambda meter, folder: [step_cost.classification_figure(CONFIGS, meter, folder, 16, 48)],

@@ -6,30 +6,26 @@ import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from mmengine.fileio.handlers import file_handlers
 from mmengine.fileio.handlers.pickle_handler import PickleHandler
 from mmengine.fileio.handlers.yaml_handler import YamlHandler
-from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
+from mmdmt.data_only import data_only
 from mmdmt.errors import ALLOW_PICKLE, DamagedFileError, MissingFileError, RefusedFileError, UserError
-from mmdmt.safe_pickle import read_pickle, to_bytes
+from mmdmt.safe_pickle import read_pickle
 
-FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 SAFETENSORS = '.safetensors'
 # What torch, PyYAML and read_pickle report about a file that names code.
 _CODE = re.compile(
     r"(?:GLOBAL|refused global|Unsupported (?:global|class)|function|org,2002:)\W*(?:GLOBAL )?([^\s';,]+)"
 )
-_STATISTICS = ('min', 'max', 'current', 'mean')
 _active = False
 
 
@@ -47,32 +43,19 @@ def untrusted_files(allow_pickle: bool = False) -> Iterator[None]:
     if _active:
         yield
         return
-    schemes, handlers, forced = dict(CheckpointLoader._schemes), dict(file_handlers), os.environ.get(FORCE)
-    added = [item for item in _allowed() if item not in torch.serialization.get_safe_globals()]
+    schemes, handlers = dict(CheckpointLoader._schemes), dict(file_handlers)
     _active = True
     try:
-        CheckpointLoader.register_scheme('', _local_loader(CheckpointLoader._schemes[''], allow_pickle), force=True)
+        CheckpointLoader.register_scheme('', _local_loader(allow_pickle), force=True)
         if not allow_pickle:
-            torch.serialization.add_safe_globals(added)
-            os.environ[FORCE] = '1'
             file_handlers.update(dict.fromkeys(('pickle', 'pkl'), _SafePickle()))
             file_handlers.update(dict.fromkeys(('yaml', 'yml'), _SafeYaml()))
-        yield
+        with nullcontext() if allow_pickle else data_only():
+            yield
     finally:
         CheckpointLoader._schemes = schemes
         file_handlers.update(handlers)
-        if not allow_pickle:
-            _restore(forced, added)
         _active = False
-
-
-def _restore(forced: str | None, added: list) -> None:
-    kept = [item for item in torch.serialization.get_safe_globals() if item not in added]
-    torch.serialization.clear_safe_globals()
-    torch.serialization.add_safe_globals(kept)
-    os.environ.pop(FORCE)
-    if forced is not None:
-        os.environ[FORCE] = forced
 
 
 @untrusted_files()
@@ -103,7 +86,7 @@ def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         # In the block, this is only read without code, unless that is allowed.
-        meta = torch.load(path, map_location='cpu', mmap=True, weights_only=False)['meta']
+        meta = torch.load(os.fspath(path), map_location='cpu', mmap=True, weights_only=False)['meta']
     except Exception as error:  # a damaged file raises nearly anything
         if isinstance(error, pickle.UnpicklingError) and _names_code(error):
             raise refused(path, error) from error
@@ -144,7 +127,7 @@ def check_archive(path: str | os.PathLike[str]) -> None:
         raise DamagedFileError(f'{path} is damaged (the checksum of {bad} is wrong)')
 
 
-def _local_loader(unchecked: Callable, allow_pickle: bool) -> Callable:
+def _local_loader(allow_pickle: bool) -> Callable:
     """The loader of local files: it checks checksums first and reads safetensors too."""
 
     def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
@@ -156,7 +139,8 @@ def _local_loader(unchecked: Callable, allow_pickle: bool) -> Callable:
         if zipfile.is_zipfile(path):
             check_archive(path)
         try:
-            checkpoint = unchecked(filename, map_location) if allow_pickle else torch.load(path, map_location)
+            # What may be in it, the block decides.
+            checkpoint = torch.load(path, map_location, weights_only=False)
         except pickle.UnpicklingError as error:
             if not _names_code(error):
                 raise DamagedFileError(f'{path} is damaged, or not a file of torch.save') from error
@@ -194,43 +178,6 @@ def _load_safetensors(path: str) -> dict[str, Any]:
     except (SafetensorError, OSError) as error:
         raise DamagedFileError(f'{path} is damaged, or no safetensors file ({error})') from error
     return dict(state_dict=weights, meta=dict(dmt=dict(model=model)) if model else {})
-
-
-def _statistic(owner: Any, name: str) -> Any:
-    """Stand-in for ``getattr``, which a HistoryBuffer's pickle needs for its four statistics.
-
-    With getattr itself, as in mmengine's own list, a file can reach the module ``builtins`` and run any code.
-    """
-    if owner is not HistoryBuffer or name not in _STATISTICS:
-        raise pickle.UnpicklingError(f'Unsupported global getattr({owner!r}, {name!r})')
-    return getattr(owner, name)
-
-
-def _named(function: Callable, module: str, name: str) -> Callable:
-    """A function that answers to another name in a file."""
-
-    def stand_in(*args: Any) -> Any:
-        return function(*args)
-
-    # torch 2.4 looks at __name__, later versions at __qualname__.
-    stand_in.__module__, stand_in.__name__, stand_in.__qualname__ = module, name, name
-    return stand_in
-
-
-@cache
-def _allowed() -> list[Any]:
-    """What mmengine's own checkpoints need besides tensors, whatever version of numpy wrote them."""
-    numbers = np.array([0.0])
-    reconstruct, scalar = numbers.__reduce__()[0], numbers[0].__reduce__()[0]
-    arrays = [
-        _named(function, module, name)
-        for function, name in ((reconstruct, '_reconstruct'), (scalar, 'scalar'))
-        for module in ('numpy.core.multiarray', 'numpy._core.multiarray')
-    ]
-    dtypes = [type(np.dtype(kind)) for kind in '? i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8'.split()]
-    statistic = _named(_statistic, 'builtins', 'getattr')
-    encode = _named(to_bytes, '_codecs', 'encode')  # torch 2.4 has not got it in its own list
-    return [HistoryBuffer, statistic, encode, slice, np.ndarray, np.dtype, *arrays, *dtypes]
 
 
 class _SafePickle(PickleHandler):

@@ -1,6 +1,7 @@
 """What the tests of whole runs share: running tools, killing them, and comparing what they leave."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -54,6 +55,12 @@ def run(*command, program=sys.executable, timeout=120, **environment):
         [program, *map(str, command)], env={**os.environ, 'OMP_NUM_THREADS': '1', **environment}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False,
     )  # fmt: skip
+
+
+def printed(done):
+    """The lines that a tool printed, without what the OpenMMLab packages print when they are imported."""
+    lines = done.stdout.splitlines()
+    return [line for line in lines if not re.search(r'OneDL|Warning: |^  (from|warnings\.warn)', line)]
 
 
 def killed(step, work_dir, phase, count, tool, *arguments):

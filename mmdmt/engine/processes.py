@@ -86,7 +86,8 @@ def lost_processes_named(cfg: Config) -> Iterator[None]:
 
 
 def _of_a_backend(error: RuntimeError) -> bool:
-    return isinstance(error, torch.distributed.DistError) or '/gloo/' in str(error)
+    kind = getattr(torch.distributed, 'DistError', torch.distributed.DistBackendError)  # torch 2.1 has the second only
+    return isinstance(error, kind) or '/gloo/' in str(error)
 
 
 def first_alone(work: Callable[[], None]) -> None:

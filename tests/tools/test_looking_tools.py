@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.analysis.conftest import reported_run
-from tests.runs import run
+from tests.runs import printed, run
 
 __all__ = ['reported_run']
 
@@ -26,10 +26,6 @@ finally:
     assert '--debug' in done.stdout
 
 
-def lines(done):
-    return [line for line in done.stdout.splitlines() if 'OneDL' not in line and 'Warning' not in line]
-
-
 def test_browse(reported_run, root, tmp_path):
     done = run(root / 'tools/browse.py', reported_run, '--out', tmp_path / 'b.html', '--number', 4)
     assert done.returncode == 0, done.stdout
@@ -44,7 +40,7 @@ def test_browse_pseudo_labels(reported_run, root, tmp_path):
     assert (tmp_path / 'b.html').is_file()
     done = run(root / 'tools/browse_pseudo_labels.py', reported_run, '--phase', 'x')
     assert done.returncode == 2
-    assert "error: --phase 'x' is not one of 01_label_a" in lines(done)
+    assert "error: --phase 'x' is not one of 01_label_a" in printed(done)
 
 
 def test_predict_and_test(reported_run, root, tmp_path, write_image):
@@ -70,7 +66,7 @@ def test_predict_and_test(reported_run, root, tmp_path, write_image):
 def test_doctor(reported_run, root):
     done = run(root / 'tools/doctor.py', reported_run)
     assert done.returncode == 0, done.stdout
-    assert '0 errors' in lines(done)[-1]
+    assert '0 errors' in printed(done)[-1]
     done = run(root / 'tools/doctor.py', reported_run, '--cfg-options', 'dmt.label_ratios=(3,)')
     assert done.returncode == 1
     assert 'Traceback' not in done.stdout

@@ -1,7 +1,7 @@
 import time
 
 from tests.analysis.conftest import label_maps, made_run
-from tests.runs import run
+from tests.runs import printed, run
 
 __all__ = ['label_maps', 'made_run']
 
@@ -36,9 +36,7 @@ def test_several(made_run, root, tmp_path):
 def test_no_run(root, tmp_path):
     done = run(root / 'tools/report.py', tmp_path)
     assert done.returncode == 2
-    assert [line for line in done.stdout.splitlines() if 'OneDL' not in line] == [
-        f'error: {tmp_path} holds no DMT run: it has neither dmt.json nor folders of phases'
-    ]
+    assert printed(done) == [f'error: {tmp_path} holds no DMT run: it has neither dmt.json nor folders of phases']
 
 
 def test_help_is_quick(root):

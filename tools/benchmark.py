@@ -1,5 +1,7 @@
 """Measure what DMT and the other methods cost beside ordinary training: ratios, each of two works of one run."""
 
+from __future__ import annotations  # types that are imported late
+
 import argparse
 import sys
 import tempfile
@@ -21,7 +23,7 @@ SHORT_RUN = {'dmt.supervised.iters': 20, 'dmt.semi': dict(_delete_=True, iters=2
 TINY_RUN = {'dmt.labeled.indices': 8, 'dmt.unlabeled.indices': 8, 'val_dataloader.dataset.indices': 4,
             'dmt.supervised.iters': 3,
             'dmt.semi': dict(_delete_=True, iters=3, labeled_per_batch=2, unlabeled_per_batch=2)}  # fmt: skip
-BENCHMARKS: 'dict[str, Callable[[Meter, Path], list[Figure]]]' = {
+BENCHMARKS: dict[str, Callable[[Meter, Path], list[Figure]]] = {
     'loss': lambda meter, folder: overhead.loss_figures(meter, SHAPES),
     'step': lambda meter, folder: step_cost.dmt_figures(CONFIGS, meter, folder, {160: (2, 6), 64: (2, 14)}),
     'classification': lambda meter, folder: [step_cost.classification_figure(CONFIGS, meter, folder, 16, 48)],

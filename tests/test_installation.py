@@ -193,15 +193,9 @@ def test_parts_refuse_to_be_imported(both, part):
 
 def arguments(tool):
     """What a tool accepts and would soon refuse."""
-    known = {
-        'benchmark.py': '--repeats 0',
-        'convert_coco_deeplabv2.py': 'a b',
-        'convert_dinov2.py': 'a b',
-        'convert_efficientnet_lite.py': 'lite0 b',
-        'make_splits.py': 'voc a',
-        'predict.py': 'a b c d',
-    }
-    return known.get(tool, 'a').split()
+    two = dict.fromkeys(('convert_coco_deeplabv2.py', 'convert_dinov2.py'), 'a b')
+    others = {'convert_efficientnet_lite.py': 'lite0 b', 'make_splits.py': 'voc a', 'predict.py': 'a b c d'}
+    return {'benchmark.py': '--repeats 0', **two, **others}.get(tool, 'a').split()
 
 
 @pytest.mark.parametrize('tool', TOOLS)

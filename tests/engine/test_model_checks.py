@@ -78,7 +78,7 @@ def test_a_head_of_masks_is_refused_for_what_it_is(kind, wrap):
         (dict(type=nn.Conv2d, in_channels=3, out_channels=4, kernel_size=3, groups=2), 'divisible by groups'),
         (None, 'should be a dict'),
     ],
-    ids=str,
+    ids=['argument', 'name', 'package', 'type', 'value', 'none'],
 )
 def test_model_that_cannot_be_built(config, message):
     with pytest.raises(ValueError, match=rf'^dmt\.models\.a: the model cannot be built: .*{message}'):

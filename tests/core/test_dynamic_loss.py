@@ -158,7 +158,11 @@ def test_other_dtypes_are_computed_in_float32(batch, dtype, variant):
     assert logits.grad.isfinite().all()
 
 
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+# Autocast on a CPU knows bfloat16 only in torch 2.1, as it has no uint16.
+AUTOCAST = [torch.bfloat16, torch.float16][: 2 if hasattr(torch, 'uint16') else 1]
+
+
+@pytest.mark.parametrize('dtype', AUTOCAST)
 def test_autocast(dtype):
     torch.manual_seed(0)
     head = torch.nn.Conv2d(3, 4, 1)

@@ -150,7 +150,7 @@ class LabelMaps(LabelStore):
             # Reading all of them takes long. What was written after the store was complete is read.
             if written is None or (written > since and not self._is_whole(name)):
                 self.label_path(name).unlink(missing_ok=True)
-                damage = damage or f'labels/{name}.png or confidence/{name}.npy'
+                damage = damage or f'labels/{name}.png or confidence/{name}.zst'
         return damage
 
     def _is_whole(self, name: str) -> bool:

@@ -11,7 +11,6 @@ from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmdmt.core.batch_norm import frozen_batch_norm
 from mmdmt.core.confidence import top_log_odds
@@ -117,7 +116,8 @@ class DMTImageClassifier(KnowsOrigin, ImageClassifier):
         if decision is not None:
             label, weight = decision.label, decision.weight
         partner = draw_partners(len(label), inputs.device)
-        one_hot = F.one_hot(label, self._num_classes).float()
+        # F.one_hot would look at the values of the labels first, and a GPU would have to wait.
+        one_hot = torch.zeros(len(label), self._num_classes, device=label.device).scatter_(1, label.unsqueeze(1), 1.0)
         lam = draw_lam(settings.alpha, settings.dominant)
         return mixup(inputs, one_hot, weight, lam, partner, settings.weighting)
 

@@ -171,7 +171,7 @@ def content(work_dir: Path) -> dict[str, str]:
                 found[f'{path.parent.name}/checkpoint'] = _weights(path.parent / record['checkpoint'])
         elif path.name in ('labels', 'confidence'):
             found.update({f'{key}/{file.name}': _digest(file.read_bytes()) for file in path.iterdir()})
-        elif path.name in ('labels.csv', 'labels.json', 'histogram.npy'):
+        elif path.name in ('labels.csv', 'labels.json', 'histogram.npz'):
             found[key] = _digest(path.read_bytes())
     return found
 

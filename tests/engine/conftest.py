@@ -40,7 +40,7 @@ def calls(monkeypatch):
             SimpleNamespace(
                 logits=cls_score.detach().clone(), label=label, confidence=confidence,
                 weight=weight, value=value.detach(), reduction=reduction_override,
-                autocast=torch.is_autocast_enabled('cpu'), statistics=self.statistics,
+                autocast=torch.is_autocast_cpu_enabled(), statistics=self.statistics,
             )
         )  # fmt: skip
         return value

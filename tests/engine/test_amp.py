@@ -22,7 +22,7 @@ def test_amp(train, calls, monkeypatch):
     labeled, process = [], PseudoLabelWriter.process
 
     def record(self, data_batch, data_samples):
-        labeled.append((data_samples[0]['seg_logits']['data'].dtype, torch.is_autocast_enabled('cpu')))
+        labeled.append((data_samples[0]['seg_logits']['data'].dtype, torch.is_autocast_cpu_enabled()))
         process(self, data_batch, data_samples)
 
     monkeypatch.setattr(PseudoLabelWriter, 'process', record)

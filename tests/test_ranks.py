@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ from mmdmt.labels.maps import LabelMaps
 from mmdmt.labels.store import sample_name
 from mmdmt.labels.table import LabelTable
 from tests.ranks import on_ranks, ranks
-from tests.runs import assert_same_weights, on_two_processes, state_dict
+from tests.runs import state_dict
 from tests.steps import SELF_TAUGHT
 
 ROOT = Path(__file__).parents[1]
@@ -268,36 +267,3 @@ def test_lost_process_of_a_launcher(config, tmp_path, toolbox, loop, phase, step
     assert done.returncode != 0
     if what == signal.SIGSTOP or loop is IterBasedTrainLoop:  # torchrun's SIGTERM may stop the other one before
         assert done.stderr.count('error: process 0 of 2 (from 0) has ') == 1, done.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('victim', [0, 1])
-def test_torchrun_starts_lost_processes_again(config, tmp_path, victim):
-    """The phase goes on from its last checkpoint, and ends as if nothing had been lost."""
-    path, phase = tmp_path / 'config.py', '00_train_a'
-    options = {'dmt.supervised.iters': 40, 'default_hooks.checkpoint.interval': 10, 'default_hooks.logger.interval': 1}
-    config('seg', tmp_path / 'unused', options).dump(path)
-    launch, outputs = on_two_processes(), []
-    for name in ('whole', 'lost'):
-        arguments = [ROOT / 'tools/dist_train.sh', path, 2, '--work-dir', tmp_path / name, '--phase', phase, '--resume']
-        with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(launch, *arguments, timeout=300, TORCHRUN_ARGS='--max-restarts=1')
-            if name == 'lost':
-                kill_after_checkpoint(tmp_path / name / phase, victim)
-            outputs.append(running.result().stdout)
-    assert ['Resuming from' in output for output in outputs] == [False, True], outputs[1]
-    assert_same_weights(*(tmp_path / name / phase / 'iter_40.pth' for name in ('whole', 'lost')))
-
-
-def kill_after_checkpoint(folder, victim):
-    """Kill the process of a rank once its phase has written a checkpoint."""
-    end = time.monotonic() + 250
-    while not (folder / 'last_checkpoint').is_file() and time.monotonic() < end:
-        time.sleep(0.02)
-    for process in Path('/proc').glob('[0-9]*'):
-        try:
-            command, environment = ((process / name).read_bytes().split(b'\0') for name in ('cmdline', 'environ'))
-        except OSError:  # another user's, or one that has ended
-            continue
-        if str(folder.parent).encode() in command and f'RANK={victim}'.encode() in environment:
-            os.kill(int(process.name), signal.SIGKILL)

@@ -91,9 +91,9 @@ def save_predictions(cfg: 'Config', out: str, kind: str) -> None:
 def evaluate(cfg: 'Config', args: argparse.Namespace) -> dict[str, float]:
     """Metrics of the checkpoint that ``load_from`` names; a DMT config first becomes that of the checkpoint's model."""
     from mmengine.registry import RUNNERS
-    from mmengine.runner import Runner
 
     from mmdmt.engine.hooks import FitHook
+    from mmdmt.engine.screen_runner import run_alone
     from mmdmt.engine.tta import enable_tta
 
     if 'runner_type' in cfg:
@@ -102,9 +102,7 @@ def evaluate(cfg: 'Config', args: argparse.Namespace) -> dict[str, float]:
         return runner.val() if args.val else runner.test(tta=args.tta)
     if args.tta:
         enable_tta(cfg)
-    runner = Runner.from_cfg(cfg)
-    runner.register_hook(FitHook())
-    return runner.val() if args.val else runner.test()
+    return run_alone(cfg, 'val' if args.val else 'test', FitHook())
 
 
 def main(args: argparse.Namespace) -> None:

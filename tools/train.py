@@ -46,11 +46,11 @@ def parse_args() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     # Imported late: these take seconds, and --help needs none of them.
     from mmengine.registry import RUNNERS
-    from mmengine.runner import Runner
 
     from mmdmt.engine.amp import enable_amp
     from mmdmt.engine.cli import load_config
     from mmdmt.engine.hooks import FitHook
+    from mmdmt.engine.screen_runner import run_alone
 
     cfg = load_config(args)
     cfg.resume = bool(args.resume)
@@ -59,9 +59,7 @@ def main(args: argparse.Namespace) -> None:
     if 'runner_type' not in cfg:
         if args.phase or args.dry_run:
             raise UserError(f'--phase and --dry-run need a DMT config; {args.config} has no runner_type')
-        runner = Runner.from_cfg(cfg)
-        runner.register_hook(FitHook(whole=False))
-        runner.train()
+        run_alone(cfg, 'train', FitHook(whole=False))
         return
     runner = RUNNERS.build(cfg)
     if args.dry_run:

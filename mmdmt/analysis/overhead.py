@@ -26,7 +26,6 @@ from mmdmt.config_dicts import copy_config
 from mmdmt.core.confidence import encode
 from mmdmt.core.dynamic_weight import HUMAN
 from mmdmt.core.ranking import ClassHistogram
-from mmdmt.engine.phase_config import ResolvedPhase
 from mmdmt.engine.runner import DMTRunner
 from mmdmt.labels.map_writer import PseudoLabelWriter
 from mmdmt.labels.maps import LabelMaps
@@ -180,8 +179,8 @@ def growth_figures(configs: Path, work_dir: Path, options: Mapping[str, Any]) ->
     files: list[int] = []
     run = DMTRunner._run
 
-    def noted(runner: DMTRunner, resolved: ResolvedPhase) -> None:
-        run(runner, resolved)
+    def noted(*args: Any) -> None:
+        run(*args)
         gc.collect()
         memory.append(resident_bytes('VmRSS') >> 20)
         files.append(len(list(Path('/proc/self/fd').iterdir())))

@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 
 from mmdmt.analysis.label_facts import LabelFacts
 from mmdmt.analysis.run_record import RunRecord
+from mmdmt.core.alarms import LOST, LOW_WEIGHT, WINDOW, lost_classes
 from mmdmt.core.schedule import Phase
 from mmdmt.engine.result import best_phase
 
 EQUAL = 0.3
 """Difference in percent below which two single runs are called equal, however many images are tested."""
 DEAD = 1.0
-"""IoU in percent, or share of labels in percent of that of the labeled set, below which a class is called lost."""
-LOW_WEIGHT, LOW_COVERAGE = 0.02, 0.5
+"""IoU in percent below which a class is called lost."""
+LOW_COVERAGE = 0.5
 
 
 def verdict(record: RunRecord, labels: Sequence[LabelFacts] = (), oracle: float | None = None) -> list[str]:
@@ -113,13 +114,8 @@ def _missing_labels(record: RunRecord, labels: Sequence[LabelFacts]) -> list[str
     human = labeled_counts(record)
     if human is None or not labels:
         return []
-    total, own = sum(human), labels[-1]
-    number = max(1, sum(own.by_class))
-    missing = [
-        name
-        for name, people, teacher in zip(record.classes, human, own.by_class, strict=False)
-        if people and teacher / number < DEAD / 100 * people / total
-    ]
+    own = labels[-1]
+    missing = [record.classes[index] for index in lost_classes(own.kept, human, LOST)]
     if not missing:
         return []
     return [
@@ -168,7 +164,7 @@ def _weights(record: RunRecord) -> list[str]:
 def mean_weight(record: RunRecord, phase: Phase) -> float | None:
     """Mean weight of the pseudo labels over the last tenth of a phase; None if it was not logged."""
     values = [line['mean_weight'] for line in record.scalars(phase) if math.isfinite(line.get('mean_weight', math.nan))]
-    tail = values[-max(1, len(values) // 10) :]
+    tail = values[-max(1, int(len(values) * WINDOW)) :]
     return sum(tail) / len(tail) if tail else None
 
 

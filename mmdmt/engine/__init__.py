@@ -15,7 +15,6 @@ from mmdmt.engine.hooks import (
     ResumeHook,
     StepSeedHook,
     StopHook,
-    TimeLeftHook,
 )
 from mmdmt.engine.phase_loop import PhaseLoop
 from mmdmt.engine.runner import DMTRunner
@@ -37,7 +36,6 @@ __all__ = [
     'SemiSupervised',
     'StepSeedHook',
     'StopHook',
-    'TimeLeftHook',
 ]
 
 accept_own_names()  # for scripts of users, which read configs by themselves

@@ -17,6 +17,7 @@ from mmdmt.engine.phase_length import accumulated, own_best, set_length
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.settings import DMTSettings, Stage, stage_of
 from mmdmt.engine.task import Task
+from mmdmt.engine.trackers import keep_local
 
 # Hooks that every phase has; their settings follow from the rest of its config.
 OWN_HOOKS = frozenset(
@@ -84,6 +85,7 @@ def final_config(plan: RunPlan, model: str) -> Config:
     for key in _TRAINING_KEYS:
         result.pop(key, None)
     _end_workers(result)
+    keep_local(result)
     # A config with stock types only works without this package.
     result.setdefault('custom_imports', {})['allow_failed_imports'] = True
     return Config(result)
@@ -260,6 +262,7 @@ def schedulers_of(config: Mapping) -> list[dict]:
 def _finish(result: dict, phase: Phase, work_dir: Path) -> Config:
     folder = str(work_dir / phase.name)
     result.update(work_dir=folder, experiment_name=phase.name, resume=False)
+    keep_local(result)
     if result.get('visualizer'):
         result['visualizer']['name'] = f'visualizer_{folder}'  # found by name, so each phase needs its own
     _end_workers(result)

@@ -3,19 +3,20 @@
 import itertools
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmdmt.core.schedule import Phase
-from mmdmt.engine.console import keep_chatter_in_files
 from mmdmt.engine.divergence import are_finite, diverged
+from mmdmt.engine.screen_runner import ScreenRunner
 from mmdmt.engine.stop_signals import ignore_in_worker, in_phase
 from mmdmt.files import disk_full, is_full
 
@@ -23,15 +24,17 @@ LOADING = ('torch.utils.data.dataloader', 'mmengine.runner.loops')
 """Modules whose functions hold the iterator of a data loader while it loads."""
 
 
-class PhaseRunner(Runner):
-    """A Runner with a unique experiment name; it logs environment, config and hooks only for the baselines.
+class PhaseRunner(ScreenRunner):
+    """A Runner with a unique experiment name; it logs environment and hooks only for the first phase of a process.
 
     mmengine finds logger and message hub by that name and appends only the time in seconds. Without a unique name, a
     later run in the same process could reuse those of an earlier phase, with its files and values. Each phase's folder
     contains its config.
     """
 
+    shows_results = False  # the run prints a line of each phase
     _count = itertools.count()
+    _described: set[Path] = set()
 
     def __init__(self, *args: Any, experiment_name: str, **kwargs: Any) -> None:
         super().__init__(*args, experiment_name=f'{experiment_name}_{next(self._count)}', **kwargs)
@@ -57,23 +60,20 @@ class PhaseRunner(Runner):
             others = [other.stat().st_size for other in path.parent.glob('*.pth')]
             raise disk_full(path, max(others, default=0)) from error
 
-    @property
-    def _is_baseline(self) -> bool:
-        return self._experiment_name.startswith('00_')
-
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """The logger of the phase; environment, config and hooks go to its file only."""
-        logger = super().build_logger(*args, **kwargs)
-        keep_chatter_in_files(logger)
-        return logger
+        """The logger of the phase."""
+        run = Path(self.work_dir).resolve().parent
+        self._describes = run not in self._described
+        self._described.add(run)
+        return super().build_logger(*args, **kwargs)
 
     def _log_env(self, env_cfg: dict) -> None:
-        if self._is_baseline:
+        if self._describes:
             super()._log_env(env_cfg)
 
     def get_hooks_info(self) -> str:
-        """The table of hooks, for a baseline only."""
-        return super().get_hooks_info() if self._is_baseline else 'see the log of the first phase'
+        """The table of hooks, for the first phase of a process only."""
+        return super().get_hooks_info() if self._describes else 'see the log of the first phase'
 
     @staticmethod
     def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
@@ -89,14 +89,16 @@ def _start_worker(initialize: Callable[[int], None] | None, worker: int) -> None
         initialize(worker)
 
 
-def run_phase(cfg: Config, phase: Phase) -> None:
-    """Train or label: run a phase to its end, or until a signal stops it.
+def run_phase(cfg: Config, phase: Phase, hooks: Sequence[Hook] = ()) -> None:
+    """Train or label, with further hooks: run a phase to its end, or until a signal stops it.
 
     Raises:
         Stopped: after the state was saved.
     """
     with in_phase():
         runner = PhaseRunner.from_cfg(cfg)
+        for hook in hooks:
+            runner.register_hook(hook)
         try:
             if phase.kind == 'train':
                 runner.train()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 from typing import Any
 
 from mmengine.config import Config
@@ -11,7 +11,9 @@ from mmengine.runner import Runner
 
 from mmdmt.core.schedule import Phase
 from mmdmt.datasets.unlabeled import UnlabeledDataset
+from mmdmt.engine.hooks.pace_hook import PaceHook
 from mmdmt.engine.manifest import Manifest
+from mmdmt.engine.pace import Pace, workers_of
 from mmdmt.engine.phase_checks import hooks_with_monitor
 from mmdmt.engine.phase_config import final_config, resolve
 from mmdmt.engine.phase_runner import PhaseRunner, release, run_phase
@@ -30,7 +32,7 @@ PATIENCE = 20.0
 """Seconds of the processor after which, without a GPU, no further phase is tried."""
 
 
-def rehearse(data: RunData, folder: Path) -> list[str]:
+def rehearse(data: RunData, folder: Path) -> tuple[list[str], Pace]:
     """Run the baselines and the first iteration of a run, one step each, on a few of its images.
 
     Models, optimizers, schedulers, hooks, data loaders and evaluators are those of the run itself. Each phase takes one
@@ -43,37 +45,40 @@ def rehearse(data: RunData, folder: Path) -> list[str]:
         folder: An empty folder for what the phases write.
 
     Returns:
-        Names of the phases that were not tried.
+        Names of the phases that were not tried, and what a step or batch of the others took.
 
     Raises:
         UserError: naming the phase and what went wrong there.
     """
     plan, manifest, start = data.plan, Manifest(folder, data.plan.phases), process_time()
-    images = _images_to_label(data)
+    images, pace = _images_to_label(data), Pace()
     phases = [phase for phase in plan.phases if phase.iteration <= 1]
     for number, phase in enumerate(phases):
         if not is_cuda_available() and process_time() - start > PATIENCE:
-            return [later.name for later in phases[number:]]
-        cfg = _miniature(resolve(plan, phase, data.models[phase.model], folder).config, images[phase.model])
+            return [later.name for later in phases[number:]], pace
+        cfg = resolve(plan, phase, data.models[phase.model], folder).config
+        measured, begun = PaceHook(workers_of(cfg)), perf_counter()
+        cfg = _miniature(cfg, images[phase.model])
         if phase.init is not None:
             cfg.load_from = str(manifest.checkpoint(phase.init))
         try:
-            _run(phase, cfg, plan.settings.supervised_checkpoint(phase))
+            _run(phase, cfg, plan.settings.supervised_checkpoint(phase), measured)
         except Exception as error:
             raise UserError(
                 f'phase {phase.name} fails when it is tried for one step: {_first_line(error)}. '
                 f'Its settings are in {_sections(phase)}.'
             ) from error
         _check_metric(manifest, phase, plan.settings.metric, cfg)
+        pace.add(phase, measured, perf_counter() - begun)
     _test(data, manifest)
-    return []
+    return [], pace
 
 
-def _run(phase: Phase, cfg: Config, supervised: str | None) -> None:
+def _run(phase: Phase, cfg: Config, supervised: str | None, measured: PaceHook) -> None:
     if supervised is not None:
         release(take_over(PhaseRunner, cfg, phase, supervised))
     else:
-        run_phase(cfg, phase)
+        run_phase(cfg, phase, [measured])
 
 
 def _miniature(cfg: Config, to_label: Sequence[int]) -> Config:

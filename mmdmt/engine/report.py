@@ -30,14 +30,12 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def render(manifest: Manifest, settings: DMTSettings, best: Phase, behaviours: Sequence[str] = ()) -> str:
-    """Report of a complete run: all phases, then the models before and after DMT.
+    """Report of a complete run: all phases, then the models before and after DMT; arguments as of ``conclusion``."""
+    return f'{phase_table(manifest, settings)}\n\n{conclusion(manifest, settings, best, behaviours)}'
 
-    Args:
-        manifest: The run.
-        settings: Its settings.
-        best: The train phase whose checkpoint is the result.
-        behaviours: See :mod:`mmdmt.engine.fidelity`.
-    """
+
+def phase_table(manifest: Manifest, settings: DMTSettings) -> str:
+    """All phases of a run, with what they reached and how long they took."""
     rows = [_row(manifest, phase, settings.metric) for phase in manifest.phases]
     header = [
         'phase',
@@ -53,9 +51,20 @@ def render(manifest: Manifest, settings: DMTSettings, best: Phase, behaviours: S
     if not any(row[header.index(LABEL_ACCURACY)] for row in rows):  # the true labels are not known
         for row in (header, *rows):
             del row[6]
+    return markdown_table(header, rows)
+
+
+def conclusion(manifest: Manifest, settings: DMTSettings, best: Phase, behaviours: Sequence[str] = ()) -> str:
+    """Report of a complete run without its phases: the models before and after DMT, and what is to be known of them.
+
+    Args:
+        manifest: The run.
+        settings: Its settings.
+        best: The train phase whose checkpoint is the result.
+        behaviours: See :mod:`mmdmt.engine.fidelity`.
+    """
     total = sum((manifest.record(phase.name) or {}).get('seconds', 0) for phase in manifest.phases)
     parts = [
-        markdown_table(header, rows),
         markdown_table([settings.metric, *settings.models], _summary(manifest, settings)),
         f'{_result(manifest, settings, best)} Time of all phases: {duration(total)}.',
         *(f'Warning: {finding}.' for finding in findings(manifest, settings, best)),
@@ -128,8 +137,8 @@ def findings(manifest: Manifest, settings: DMTSettings, best: Phase) -> list[str
     return found
 
 
-def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] = ()) -> str:
-    """Describe what a run will do: its phases, optimizer steps, images to label and the disk space of the labels."""
+def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] = (), time: str = '') -> str:
+    """Describe what a run will do: its phases, optimizer steps, images to label, ``time``, and disk space of labels."""
     plan, settings = data.plan, data.plan.settings
     trains = [phase for phase in manifest.phases if phase.kind == 'train' and not settings.supervised_checkpoint(phase)]
     labels = [phase for phase in manifest.phases if phase.kind == 'label']
@@ -166,6 +175,7 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
             *dict.fromkeys(f'labeled images: {family[1]}' for family in map(data.list_family, data.models) if family),
             f'{sum(steps.values())} optimizer steps, {sum(to_label.values())} images to label in {len(labels)} label '
             'phases',
+            *([time] if time else ()),
             f'pseudo labels: at most {max(each, default=0) / 2**20:,.1f} MiB per label phase (before compression), '
             f'{held / 2**20:,.1f} MiB on disk at a time ' + ('(kept)' if keep else '(deleted after use)'),
             *(_disk_lines(manifest, data) if data.weight_bytes else ()),

@@ -2,23 +2,23 @@
 
 import copy
 import gc
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, is_distributed, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS, init_default_scope
-from mmengine.runner import Runner
 
 from mmdmt.core.schedule import Phase
 from mmdmt.engine import report, reporting, result
 from mmdmt.engine.cli import write_config
+from mmdmt.engine.console import FILE_ONLY, show
 from mmdmt.engine.discard import discard_used
 from mmdmt.engine.disk_space import check_space
 from mmdmt.engine.evaluation import Subset, evaluation_config
@@ -26,6 +26,7 @@ from mmdmt.engine.fidelity import published_behaviours
 from mmdmt.engine.garbage import known_objects_unsearched
 from mmdmt.engine.locks import claimed, planning
 from mmdmt.engine.manifest import Manifest, latest_checkpoint
+from mmdmt.engine.pace import Pace
 from mmdmt.engine.phase_config import ResolvedPhase
 from mmdmt.engine.phase_inputs import PhaseInputs
 from mmdmt.engine.phase_runner import PhaseRunner, release, run_phase
@@ -34,9 +35,12 @@ from mmdmt.engine.processes import first_alone, join_processes, lost_processes_n
 from mmdmt.engine.rehearsal import rehearse
 from mmdmt.engine.repair import Repair
 from mmdmt.engine.run_data import RunData
+from mmdmt.engine.screen_runner import run_alone
 from mmdmt.engine.stop_signals import Stopped, listening
 from mmdmt.engine.take_over import take_over
+from mmdmt.engine.trackers import trackers_of
 from mmdmt.engine.tta import enable_tta
+from mmdmt.engine.watch import Watch
 from mmdmt.errors import DamagedFileError, UserError, own_message
 from mmdmt.files import sweep, write_text
 from mmdmt.untrusted import untrusted_files
@@ -66,6 +70,7 @@ class DMTRunner:
         self.manifest = Manifest(self.work_dir, self.plan.phases)
         self.data = RunData(self.plan, self.work_dir)
         self.inputs = PhaseInputs(self.manifest, self.data)
+        self._pace = Pace()
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> 'DMTRunner':
@@ -99,6 +104,7 @@ class DMTRunner:
 
     def _train(self, phase: str | None, accept_changes: bool) -> None:
         chosen = self._chosen(phase)
+        trackers_of(self.cfg)
         resume = bool(self.cfg.get('resume'))
         self.manifest.check(self.cfg, resume=resume or phase is not None)
         if resume and not self.manifest.path.is_file():
@@ -116,8 +122,11 @@ class DMTRunner:
         self._logger.info(f'{len(self.manifest.phases)} phases, {len(todo)} of them to run, in {self.work_dir}')
         for behaviour in published_behaviours(self.plan):
             self._logger.info(f'Behavior of the published code: {behaviour}')
-        with known_objects_unsearched():
-            self._run_all(chosen, todo)
+        if todo and self._pace.measured:
+            self._logger.info(self._pace.describe(self.manifest, self.data))
+        if todo:
+            with known_objects_unsearched():
+                self._run_all(chosen, todo)
         if all(self.manifest.is_complete(item.name) for item in self.manifest.phases):
             self._finish()
 
@@ -132,6 +141,7 @@ class DMTRunner:
         sweep(self.work_dir)
         if not todo:
             return
+        self._logger.info('Checking the data' + ', and trying the first phases for a step' * self.settings.rehearse)
         self.data.check()
         for warning in self.data.warnings:
             self._logger.warning(warning)
@@ -149,11 +159,13 @@ class DMTRunner:
     def dry_run(self) -> str:
         """Check everything and describe the plan; write nothing."""
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
+        trackers_of(self.cfg)
         with tempfile.TemporaryDirectory() as folder:
             self.data.prepare(Path(folder) / 'splits')
             self.data.check()
             self.data.warnings += self._rehearse()
-            return report.describe_plan(self.manifest, self.data, published_behaviours(self.plan))
+            time = self._pace.describe(self.manifest, self.data)
+            return report.describe_plan(self.manifest, self.data, published_behaviours(self.plan), time)
 
     @untrusted_files()
     def test(self, tta: bool = False) -> dict[str, float]:
@@ -162,13 +174,13 @@ class DMTRunner:
             cfg = self._evaluation('test')
             if tta:
                 enable_tta(cfg)
-            return Runner.from_cfg(cfg).test()
+            return run_alone(cfg, 'test')
 
     @untrusted_files()
     def val(self) -> dict[str, float]:
         """Validate ``load_from``, or the result of the run, on the validation set."""
         with self._processes():
-            return Runner.from_cfg(self._evaluation('val')).val()
+            return run_alone(self._evaluation('val'), 'val')
 
     # Preparation
 
@@ -184,7 +196,7 @@ class DMTRunner:
             self._logger.info('Not rehearsed: only a run of one process tries its first phases in miniature')
             return []
         with tempfile.TemporaryDirectory() as folder:
-            left = rehearse(self.data, Path(folder))
+            left, self._pace = rehearse(self.data, Path(folder))
         if not left:
             return []
         return [
@@ -215,32 +227,41 @@ class DMTRunner:
     @cached_property
     def _logger(self) -> MMLogger:
         self.work_dir.mkdir(parents=True, exist_ok=True)
-        return MMLogger(
+        logger = MMLogger(
             'mmdmt', log_file=str(self.work_dir / 'dmt.log'), log_level=self.cfg.get('log_level', 'INFO'), file_mode='a'
         )
+        show(logger, least=logging.INFO)
+        return logger
 
     # Execution
 
     def _run_all(self, chosen: list[Phase], todo: list[Phase]) -> None:
         """Run phases one after the other; where a file turns out damaged on the way, what it needs is made anew."""
+        watch = Watch(self.manifest, self.data, self._logger, self._pace)
+        try:
+            self._run_repeatedly(watch, chosen, todo)
+        finally:
+            watch.close()
+
+    def _run_repeatedly(self, watch: Watch, chosen: list[Phase], todo: list[Phase]) -> None:
         for attempt in range(ATTEMPTS):
             try:
                 for item in todo:
-                    self._run(self.data.phases[item.name])
+                    self._run(self.data.phases[item.name], watch)
                 return
             except DamagedFileError as error:
                 if attempt + 1 == ATTEMPTS or is_distributed():  # with several processes, the others wait for this one
                     raise
+                watch.stop_showing()
                 self._logger.warning(own_message(error))
                 todo = self._todo(chosen)
 
-    def _run(self, resolved: ResolvedPhase) -> None:
+    def _run(self, resolved: ResolvedPhase, watch: Watch) -> None:
         """Run one phase to its end, in its own Runner."""
         phase = resolved.phase
         number = self.manifest.phases.index(phase) + 1
-        self._logger.info(f'Phase {number} of {len(self.manifest.phases)}: {phase.name}')
-        for note in resolved.notes:
-            self._logger.info(f'{phase.name}: {note}')
+        for note in (f'Phase {number} of {len(self.manifest.phases)}', *resolved.notes):
+            self._logger.info(f'{phase.name}: {note}', extra=FILE_ONLY)
         cfg = self._bound(resolved)
         torch.backends.cudnn.benchmark = False  # a Runner enables it but never disables it
         if is_main_process():
@@ -249,15 +270,16 @@ class DMTRunner:
         if supervised is not None:
             release(take_over(PhaseRunner, cfg, phase, supervised))
         else:
-            cfg.custom_hooks.append(self._time_left(phase, number))
-            run_phase(cfg, phase)
+            run_phase(cfg, phase, watch.hooks(phase))
         gc.collect()  # the loaders' workers end with their last reference
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
         barrier()
         if is_main_process():
+            watch.finished(phase)
             reporting.report(self.plan, self.manifest, self.data, phase)
+            watch.send_pictures(phase)
             discard_used(self.manifest, self.settings, self.plan.task.store)
 
     def _bound(self, resolved: ResolvedPhase) -> Config:
@@ -287,27 +309,6 @@ class DMTRunner:
             self._logger.info(f'Resuming from {interrupted}')
             cfg.load_from, cfg.resume = str(interrupted), True
 
-    def _time_left(self, phase: Phase, number: int) -> dict[str, Any]:
-        """Config of the hook that logs the time left, with the work that follows a phase."""
-        later = [item for item in self.manifest.phases[number:] if not self.manifest.is_complete(item.name)]
-        return dict(
-            type='TimeLeftHook',
-            phase=phase.name,
-            position=(number, len(self.manifest.phases)),
-            later_steps=sum(self.data.phases[item.name].steps for item in later),
-            later_images=sum(self.data.models[item.model].num_unlabeled for item in later if item.kind == 'label'),
-            step_seconds=self._rate('steps'),
-            image_seconds=self._rate('images'),
-        )
-
-    def _rate(self, unit: str) -> float | None:
-        """Measured seconds per training step or labeled image; None if nothing was measured yet."""
-        records = [self.manifest.record(phase.name) or {} for phase in self.manifest.phases]
-        measured = [record for record in records if record.get(unit)]
-        if not measured:
-            return None
-        return sum(record['seconds'] for record in measured) / sum(record[unit] for record in measured)
-
     # Result
 
     def _finish(self) -> None:
@@ -316,10 +317,12 @@ class DMTRunner:
             return
         best = result.best_phase(self.manifest, self.settings.metric)
         result.export(self.manifest, self.plan, best)
-        text = report.render(self.manifest, self.settings, best, published_behaviours(self.plan))
-        write_text(self.work_dir / 'report.md', text)
+        conclusion = report.conclusion(self.manifest, self.settings, best, published_behaviours(self.plan))
+        table = report.phase_table(self.manifest, self.settings)
+        write_text(self.work_dir / 'report.md', f'{table}\n\n{conclusion}')
         reporting.report(self.plan, self.manifest, self.data)
-        self._logger.info('Report, also in ' + str(self.work_dir / 'report.md') + '\n' + text)
+        self._logger.info(f'All phases\n{table}', extra=FILE_ONLY)  # the screen has had a line of each
+        self._logger.info(f'Report in {self.work_dir}, as report.html and report.md\n{conclusion}')
 
     def _evaluation(self, subset: Subset) -> Config:
         cfg = evaluation_config(self.plan, self.work_dir, subset)

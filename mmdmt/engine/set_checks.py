@@ -64,6 +64,11 @@ class SetChecks:
         """Names of the classes, or their indices."""
         return [str(name) for name in self._reference().metainfo.get('classes') or range(classes)]
 
+    def labeled_counts(self) -> np.ndarray | None:
+        """How often each label value occurs in the labeled images of all phases; None before they were checked."""
+        titles = sorted(title for title in self.class_counts if title.startswith('labeled'))
+        return self.class_counts[titles[0]] if titles else None
+
     def _reference(self) -> Any:
         """The labeled images, whose classes all other sets must have."""
         return self._dataset(next(iter(self._models.values())).labeled['semi'], 'dmt.labeled')

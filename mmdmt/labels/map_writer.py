@@ -105,6 +105,7 @@ class PseudoLabelWriter(LabelWriter):
                 coverage=coverage,
                 thresholds=thresholds,
                 pixels_by_class=pixels,
+                kept_by_class=self.histogram.kept(self.label_ratio).tolist(),
             )
         return {'coverage': coverage}
 

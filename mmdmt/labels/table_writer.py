@@ -71,6 +71,7 @@ class ImageLabelWriter(LabelWriter):
                 label_ratio=self.label_ratio,
                 kept=len(kept),
                 images_by_class=counts.tolist(),
+                kept_by_class=np.bincount([rows[index].label for index in kept], minlength=self.num_classes).tolist(),
                 **figures,
             )
         return figures

@@ -95,7 +95,7 @@ def test_files_of_killed_processes_are_swept_before_a_phase(make, monkeypatch):
     complete(runner, '00_train_a', checkpoint='iter_4.pth')
     left = runner.work_dir / f'00_train_a/.x.pth~{socket.gethostname()}~{2**22 + 1}.tmp'  # above any process number
     left.touch()
-    monkeypatch.setattr(runner, '_run', lambda resolved: None)
+    monkeypatch.setattr(runner, '_run', lambda resolved, watch: None)
     runner.train(phase='00_train_b')
     assert not left.exists()
     assert runner.manifest.path.is_file()

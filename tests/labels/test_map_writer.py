@@ -46,6 +46,14 @@ def test_rank_stride_counts_labels_of_an_interrupted_run_alike(write, tmp_path):
     assert torch.equal(LabelMaps(tmp_path / 'store').histogram().counts, counts)
 
 
+def test_used_labels_by_class(write):
+    """Half of the 7 and of the 1 pixels of two classes, at least one of each."""
+    logits = LOGITS.clone()
+    logits[1, 0, 0] = 2.5
+    info = write(logits, 0.5)[0].info()
+    assert (info['pixels_by_class'], info['kept_by_class']) == ([7, 1], [4, 1])
+
+
 def test_half_precision_keeps_all_that_it_cannot_tell_apart(write):
     logits = torch.stack([torch.tensor([[1.0, 9, 10, 11]]), torch.zeros(1, 4)])
     assert write(logits, 0.25)[1]['pseudo_label/coverage'] == 0.25

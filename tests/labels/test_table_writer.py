@@ -78,6 +78,7 @@ def test_table(write, tmp_path):
     assert {key: info[key] for key in ('num_images', 'num_classes', 'kept', 'label_ratio', 'coverage')} == {
         'num_images': 5, 'num_classes': 3, 'kept': 3, 'label_ratio': 0.6, 'coverage': 0.6}  # fmt: skip
     assert info['images_by_class'] == [2, 1, 2]
+    assert info['kept_by_class'] == [0, 1, 2]
     assert info['accuracy'] == pytest.approx(200 / 3)
     assert sorted(path.name for path in (tmp_path / 'labels').iterdir()) == ['labels.csv', 'labels.json']
 

@@ -9,7 +9,6 @@ from mmdmt.engine.hooks.progress_hook import ProgressHook
 from mmdmt.engine.hooks.resume_hook import ResumeHook
 from mmdmt.engine.hooks.step_seed_hook import StepSeedHook
 from mmdmt.engine.hooks.stop_hook import StopHook
-from mmdmt.engine.hooks.time_left_hook import TimeLeftHook
 from mmdmt.engine.hooks.weighted_hook import WeightedHook
 from mmdmt.engine.hooks.whole_batch_hook import WholeBatchHook
 
@@ -23,7 +22,6 @@ __all__ = [
     'ResumeHook',
     'StepSeedHook',
     'StopHook',
-    'TimeLeftHook',
     'WeightedHook',
     'WholeBatchHook',
 ]

@@ -1,0 +1,46 @@
+"""Runners that show little: one line that tells how far they are, warnings, and results."""
+
+from typing import Any, Literal
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+
+from mmdmt.engine.console import show
+from mmdmt.engine.hooks.result_hook import ResultHook
+from mmdmt.engine.hooks.screen_hook import ScreenHook
+from mmdmt.engine.screen import screen_for
+
+
+class ScreenRunner(Runner):
+    """A Runner whose messages below warnings go to its log file only, tables of results excepted."""
+
+    shows_results = True
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """The logger, with less on the screen."""
+        logger = super().build_logger(*args, **kwargs)
+        show(logger, results=self.shows_results)
+        return logger
+
+
+def run_alone(cfg: Config, operation: Literal['train', 'val', 'test'], *hooks: Hook) -> Any:
+    """Train, validate or test an ordinary config, which is not part of a plan; show how far it is and its results.
+
+    Args:
+        cfg: The config.
+        operation: Name of the Runner's method.
+        hooks: Further hooks.
+
+    Returns:
+        What the method returns: metrics, or the trained model.
+    """
+    runner = ScreenRunner.from_cfg(cfg)
+    screen = screen_for(cfg.get('log_level', 'INFO'))
+    for hook in (*hooks, ResultHook(screen), ScreenHook(screen, operation)):
+        runner.register_hook(hook)
+    try:
+        return getattr(runner, operation)()
+    finally:
+        screen.end()

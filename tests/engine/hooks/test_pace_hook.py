@@ -1,0 +1,60 @@
+from types import SimpleNamespace
+
+import pytest
+
+from mmdmt.engine.hooks import pace_hook
+from mmdmt.engine.hooks.pace_hook import PaceHook
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [50.0]
+    monkeypatch.setattr(pace_hook.time, 'perf_counter', lambda: now[0])
+    monkeypatch.setattr(pace_hook, 'is_cuda_available', lambda: False)
+    return now
+
+
+def train(hook, clock, **runner):
+    hook.before_train_epoch(None)
+    clock[0] += 6.0  # loading
+    hook.before_train_iter(None, 0)
+    clock[0] += 2.0
+    hook.after_train_iter(SimpleNamespace(train_dataloader=SimpleNamespace(batch_size=4), **runner), 0, 'batch')
+
+
+@pytest.mark.parametrize(('workers', 'expected'), [(0, 8 / 4), (2, 3 / 4), (4, 2 / 4)])
+def test_step(clock, workers, expected):
+    """Workers load the next batches while a step computes: it waits for them if there are too few."""
+    hook = PaceHook(workers)
+    train(hook, clock)
+    assert (hook.work, hook.validation) == (expected, None)
+
+
+@pytest.mark.parametrize(('fails', 'expected'), [(False, 0.5 / 4), (True, 2 / 4)])
+def test_first_step_on_a_gpu_does_not_count(clock, monkeypatch, fails, expected):
+    monkeypatch.setattr(pace_hook, 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(pace_hook.torch.cuda, 'synchronize', lambda: None)
+
+    def step(batch, optim_wrapper):
+        assert (batch, optim_wrapper) == ('batch', 'wrapper')
+        clock[0] += 0.5
+        if fails:
+            raise RuntimeError
+
+    hook = PaceHook(100)
+    train(hook, clock, model=SimpleNamespace(train_step=step), optim_wrapper='wrapper')
+    assert hook.work == expected
+
+
+def test_images(clock):
+    """3 images in batches of 2."""
+    loader = SimpleNamespace(dataset=range(3), batch_size=2)
+    hook, runner = PaceHook(), SimpleNamespace(val_dataloader=loader, test_dataloader=loader)
+    hook.before_val_epoch(runner)
+    for batch in range(2):
+        clock[0] += 3.0
+        hook.after_val_iter(runner, batch)
+    hook.before_test_epoch(runner)
+    clock[0] += 1.0
+    hook.after_test_iter(runner, 0)
+    assert (hook.validation, hook.work) == (2.0, 0.5)

@@ -1,0 +1,55 @@
+import re
+
+import pytest
+
+from mmdmt.engine import DMTRunner
+from mmdmt.engine.hooks import FitHook
+from mmdmt.engine.screen_runner import run_alone
+from tests.steps import SELF_TAUGHT
+
+
+@pytest.fixture
+def ordinary(tiny_config, tmp_path):
+    """Config of a stock training, of 4 steps with a validation."""
+    cfg = tiny_config(tmp_path / 'run', SELF_TAUGHT)
+    for key in ('runner_type', 'dmt'):
+        cfg.pop(key)
+    cfg.model = dict(cfg.model, type='EncoderDecoder')
+    cfg.model.decode_head.loss_decode = dict(type='CrossEntropyLoss')
+    cfg.train_dataloader.dataset.indices = 4
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=4, val_interval=4)
+    return cfg
+
+
+def test_ordinary_training_and_test(ordinary, tmp_path, capsys):
+    run_alone(ordinary, 'train', FitHook(whole=False))
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r'.{14}  step 4 of 4: aAcc: [\d.]+  mIoU: [\d.]+  mAcc: [\d.]+', lines[-1])
+    assert len(lines) < 20  # the table of classes, and nothing of environment, config and hooks
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    for part in ('System environment', 'Config:', 'RuntimeInfoHook', 'Iter(train) [2/4]', 'Iter(val) [1/1]'):
+        assert part in log.read_text()
+    ordinary.load_from = str(tmp_path / 'run/iter_4.pth')
+    metrics = run_alone(ordinary, 'test', FitHook())
+    screen = capsys.readouterr().out
+    assert f'mIoU: {metrics["mIoU"]:.4f}' in screen.splitlines()[-1]
+    assert '| background |' in screen
+    assert 'Config' not in screen
+
+
+def test_debugging_shows_all(ordinary, capsys):
+    ordinary.log_level = 'DEBUG'
+    run_alone(ordinary, 'val')
+    screen = capsys.readouterr().out
+    assert [part for part in ('System environment', 'Config:', 'Iter(val) [1/1]') if part not in screen] == []
+    assert screen.count('mIoU: ') == 1
+
+
+def test_result_of_a_run(tiny_config, tmp_path, capsys):
+    runner = DMTRunner(tiny_config(tmp_path, SELF_TAUGHT))
+    runner.train()
+    capsys.readouterr()
+    metrics = runner.val()
+    screen = capsys.readouterr().out
+    assert f'mIoU: {metrics["mIoU"]:.4f}' in screen
+    assert len(screen.splitlines()) < 20

@@ -1,6 +1,7 @@
 _base_ = ['../dmt/wrn10-1_digits.py', '../_base_/methods/views_cls.py']
 # Mean Teacher: student and teacher see views of their own; soft-max outputs are compared.
-model = dict(_delete_=True, type='MeanTeacher', model=_base_.stock)
+# In so few steps, the default average still holds the random weights.
+model = dict(_delete_=True, type='MeanTeacher', model=_base_.stock, teacher_momentum=0.99)
 custom_hooks = []  # the method has an average of its own
 weak = _base_.train_pipeline[:1]  # crop
 dmt = dict(

@@ -1,6 +1,7 @@
 _base_ = ['../dmt/wrn10-1_digits.py', '../_base_/methods/views_cls.py']
 # MixMatch: two views give a label, then all images are mixed.
-model = dict(_delete_=True, type='MixMatch', model=_base_.stock)
+# In so few steps, a quick ramp makes the guesses uniform, and the default average still holds the random weights.
+model = dict(_delete_=True, type='MixMatch', model=_base_.stock, ramp=1.0, teacher_momentum=0.99)
 custom_hooks = []  # the method has an average of its own
 weak = _base_.train_pipeline[:1]  # crop
 dmt = dict(

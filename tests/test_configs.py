@@ -2,6 +2,7 @@ import ast
 import copy
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DATA_SAMPLERS, DATASETS, MODELS, TRANSFORMS, DefaultScope
 
 from mmdmt.config_dicts import dicts_in, stock_model
+from mmdmt.engine.hooks import WholeBatchHook
 from mmdmt.engine.phase_config import final_config
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import _pop_pipeline
@@ -215,6 +217,7 @@ def test_methods_learn_from_labels_as_dmt_does(name):
     arguments = {} if head == 'head' else dict(ignore_index=255)
     if shape:
         label[:2, :3] = 255
+    WholeBatchHook().before_train(SimpleNamespace(model=torch.nn.ModuleList(losses)))  # as in a train phase
     values = [own_loss(logits, label, **arguments).item() for own_loss in losses]
     assert values[0] == pytest.approx(values[1], rel=1e-6) and values[0] > 0.5
 

@@ -61,7 +61,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 def _needed_again() -> bool:
     """Whether the backward pass in progress may be repeated (``retain_graph``); True if torch does not tell."""
-    if not hasattr(torch.compiler, 'is_compiling') or torch.compiler.is_compiling():  # torch 2.1 has it not
+    if not hasattr(torch.compiler, 'is_compiling') or torch.compiler.is_compiling():  # torch 2.1 lacks it
         return True
     keeps_graph = getattr(torch._C._autograd, '_get_current_graph_task_keep_graph', None)
     return keeps_graph is None or keeps_graph()

@@ -41,6 +41,8 @@ def unpack(content: bytes, shape: tuple[int, ...]) -> Codes:
     """
     size = 2 * shape[0] * shape[1]
     try:
+        if zstandard.frame_content_size(content) != size:  # a forged size would take any amount of memory
+            raise ValueError('their number differs')
         folded = np.frombuffer(zstandard.ZstdDecompressor().decompress(content, max_output_size=size), np.uint8)
         low, high = folded.reshape(2, shape[1], shape[0])
     except (zstandard.ZstdError, ValueError) as error:

@@ -30,14 +30,17 @@ def divide_by_whole_batch(loss: nn.Module) -> RemovableHandle:
     """Let such a cross-entropy divide by the average of that number over all processes.
 
     The mean of the processes' losses, whose gradient distributed training computes, is then the loss of the whole
-    batch. All processes must compute the loss. The returned handle ends it.
+    batch. All processes must compute the loss. The returned handle ends it. A single process needs it, too: with class
+    weights, mmsegmentation 1.2.2 cannot count the labels itself where pixels are ignored, nor can 1.4.2 with
+    ``avg_non_ignore``. Nothing here waits for a GPU.
     """
 
     def divide(loss: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         label = args[1]
-        valid = label[label != kwargs.get('ignore_index', -100)]  # the default of mmseg's cross-entropy
-        weight = loss.class_weight
-        own = torch.ones_like(valid) if weight is None else torch.as_tensor(weight, device=label.device)[valid]
-        return args, dict(kwargs, avg_factor=average_of_processes(own.sum()))
+        number = label != kwargs.get('ignore_index', -100)  # the default of mmseg's cross-entropy
+        if loss.class_weight is not None:
+            weight = torch.as_tensor(loss.class_weight, device=label.device)
+            number = number * weight[label.where(number, 0)]
+        return args, dict(kwargs, avg_factor=average_of_processes(number.sum()))
 
     return loss.register_forward_pre_hook(divide, with_kwargs=True)

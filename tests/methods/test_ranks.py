@@ -182,6 +182,7 @@ def test_processes_with_unequal_numbers_of_valid_pixels_share_one_batch(build, v
     valid = [{name: int(view.valid.sum()) for name, view in half.items()} for half in halves]
     assert all(valid[0][name] != valid[1][name] for name in valid[0])
     found = on_ranks(2, share, method, halves)
+    WholeBatchHook().before_train(SimpleNamespace(model=method))
     loss, expected = gradients(method, {name: both(halves[0][name], halves[1][name]) for name in halves[0]})
     assert (found[0][0] + found[1][0]) / 2 == pytest.approx(loss, rel=1e-5)
     assert found[0][1].keys() == found[1][1].keys() == expected.keys()

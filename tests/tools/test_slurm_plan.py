@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from mmdmt.errors import UserError
-from tests.runs import run
+from tests.runs import printed, run
 from tools import slurm_plan
 
 
@@ -72,5 +72,5 @@ def test_mistake(parse, root, tmp_path, monkeypatch, arguments, message):
 
 def test_mistake_is_one_line(root):
     done = run(root / 'tools/slurm_plan.py', 'missing.py', '--submit')
-    assert (done.returncode, len(done.stdout.splitlines())) == (2, 1)
-    assert done.stdout.startswith('error: config missing.py does not exist')
+    assert (done.returncode, len(printed(done))) == (2, 1)
+    assert printed(done)[0].startswith('error: config missing.py does not exist')

@@ -18,9 +18,9 @@ class WholeBatchHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Set ``whole_batch`` where several processes train."""
+        """Set ``whole_batch`` where several processes train; cross-entropies count their labels by our rule anyway."""
         for module in runner.model.modules():
             if hasattr(module, 'whole_batch'):
                 module.whole_batch = is_distributed()
-            elif is_distributed() and divides_by_labels(module):
+            elif divides_by_labels(module):
                 divide_by_whole_batch(module)

@@ -97,7 +97,9 @@ def finished(write_plan, folder, root):
         code = process.wait(60)
     with open(runs / 'dmt.log') as log:  # its process has ended as well: nothing holds the lock
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    kept = mtimes(runs, '*/*/phase.json', '*/*/iter_4.pth')
+    complete = [path.parent.relative_to(runs) for path in runs.glob('*/*/phase.json')]
+    # The other run may have been stopped between its last checkpoint and the end of a phase, which then ends again.
+    kept = mtimes(runs, *(f'{folder}/{name}' for folder in complete for name in ('phase.json', 'iter_4.pth')))
     assert not (runs / 'dmt/best.py').is_file()
     second = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert second.returncode == 1, second.stdout + second.stderr

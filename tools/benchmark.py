@@ -42,6 +42,7 @@ BENCHMARKS: dict[str, Callable[[Meter, Path], list[Figure]]] = {
     ],
     'start': lambda meter, folder: [overhead.start_figure(ROOT / 'tools/train.py', meter.repeats)],
     'methods': lambda meter, folder: step_cost.method_figures(CONFIGS, meter, folder),
+    'configs': lambda meter, folder: config_cost.config_figures(CONFIGS, meter),
 }
 
 
@@ -62,7 +63,7 @@ if __name__ == '__main__':
 with told_in_short():
     import torch
 
-    from mmdmt.analysis import overhead, step_cost
+    from mmdmt.analysis import config_cost, overhead, step_cost
     from mmdmt.analysis.measuring import Figure, Meter
 
 
@@ -86,9 +87,9 @@ def main(args: argparse.Namespace) -> None:
         for name in args.only:
             figures += BENCHMARKS[name](meter, Path(folder) / name)
             print(f'{name}: measured', file=sys.stderr)
+            if args.json:
+                write_json(args.json, dict(device=args.device, figures=[item._asdict() for item in figures]))
     print(table(figures))
-    if args.json:
-        write_json(args.json, dict(device=args.device, figures=[item._asdict() for item in figures]))
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 # Segmentation methods on real images of many classes, from one baseline, for as many steps and images as DMT:
 # python tools/experiment.py configs/experiments/methods_voc-small.py --jobs 2
-seeds = (0, )
+seeds = (0, 1, 2)
 data_sets = {
     'voc-small': dict(
         config='configs/dmt/efficientnet-lite0_voc-small.py',

@@ -140,7 +140,7 @@ def read_steps(
         stock.train_cfg = dict(augments=dict(type='Mixup', alpha=mixup))
         stock.data_preprocessor.num_classes = stock.head.num_classes
     pairs = ((config['model'], batch), (stock, few), (stock, batch if staged else few))
-    return Steps(*(_step(model, images, config['optim_wrapper'], device) for model, images in pairs))
+    return Steps(*(training_step(model, images, config['optim_wrapper'], device) for model, images in pairs))
 
 
 def _batch(config: Config) -> Batch:
@@ -159,8 +159,8 @@ def _label_by_teacher(samples: list) -> None:
             confidence.data = torch.rand_like(confidence.data)
 
 
-def _step(model: Any, batch: Batch, optimizer: Any, device: torch.device) -> Work:
-    """A training step of a new network, the same one on and on."""
+def training_step(model: Any, batch: Batch, optimizer: Any, device: torch.device) -> Work:
+    """A training step of a new network on a batch, the same one on and on."""
     network = MODELS.build(copy_config(model))
     network.init_weights()
     network.to(device).train()

@@ -27,16 +27,17 @@ def ramp_up(progress: float, length: float) -> float:
     return math.exp(-5 * (1 - min(progress, length) / length) ** 2)
 
 
-def warm_momentum(step: int, momentum: float) -> float:
+def warm_momentum(step: Tensor, momentum: float) -> Tensor:
     """Share that an average keeps of itself after step ``step`` (from 0): ``min(1 - 1 / (step + 1), momentum)``.
 
-    The first step copies. Until the limit, the average is the mean of all steps.
+    The first step copies. Until the limit, the average is the mean of all steps. Steps are int64, and stay on their
+    device: a GPU need not be waited for.
 
     Example:
-        >>> [warm_momentum(step, 0.99) for step in (0, 1, 3, 1000)]
-        [0.0, 0.5, 0.75, 0.99]
+        >>> warm_momentum(torch.tensor([0, 1, 3, 1000]), 0.99)
+        tensor([0.0000, 0.5000, 0.7500, 0.9900])
     """
-    return min(1 - 1 / (step + 1), momentum)
+    return (1 - 1 / (step + 1)).clamp(max=momentum)
 
 
 def masked_cross_entropy(

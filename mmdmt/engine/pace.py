@@ -21,9 +21,19 @@ class Pace:
     def __init__(self) -> None:
         self._seconds: dict[tuple[str, str], float] = {}
         self._tried: dict[tuple[str, str], float] = {}
+        self._memory: dict[str, int] = {}
 
-    def add(self, phase: Phase, measured: PaceHook, seconds: float) -> None:
-        """Add what was measured when a phase was tried, which took some seconds in all: mostly its start and end."""
+    def add(self, phase: Phase, measured: PaceHook, seconds: float, memory: int | None = None) -> None:
+        """Add what was measured when a phase was tried.
+
+        Args:
+            phase: The phase.
+            measured: What a step or batch took.
+            seconds: What the phase took in all: mostly its start and end.
+            memory: Peak of the memory of a GPU in MiB.
+        """
+        if memory:
+            self._memory[phase.name] = memory
         self._tried[phase.model, kind_of(phase)] = seconds
         found = {kind_of(phase): measured.work, VALIDATION: measured.validation}
         self._seconds.update({(phase.model, kind): value for kind, value in found.items() if value is not None})
@@ -77,6 +87,13 @@ class Pace:
             return f'time: not estimated ({why})'
         whole = timedelta(seconds=round(sum(value or 0.0 for value in seconds.values())))
         return f'time: roughly {whole}, from one step or batch of each kind, of which the first is the slowest'
+
+    def describe_memory(self) -> str:
+        """One line for the plan: the GPU memory of the phase that needs most; empty without a GPU."""
+        if not self._memory:
+            return ''
+        name = max(self._memory, key=self._memory.__getitem__)
+        return f'GPU memory: about {self._memory[name]:,} MiB at most ({name}), beside what CUDA itself needs'
 
 
 def kind_of(phase: Phase) -> str:

@@ -103,7 +103,7 @@ class PhaseInputs:
         stored = self.manifest.inputs(name)
         if stored is None:
             return ''
-        before, now = dict(stored.get('accepted', stored['inputs'])), dict(self.now[name])
+        before, now = (_on_any_device(leaves) for leaves in (stored.get('accepted', stored['inputs']), self.now[name]))
         if self.manifest.is_complete(name):  # it may go on with another number of processes
             before[STEPS] = now[STEPS]
         return describe_changes(before, now)
@@ -163,6 +163,11 @@ class PhaseInputs:
             digest = hashlib.sha256('\n'.join(names).encode()).hexdigest()[:12]
             self._listed[mark] = f'{len(names)} ({list_name(config)}), names {digest}'
         return self._listed[mark]
+
+
+def _on_any_device(leaves: dict[str, str]) -> dict[str, str]:
+    """Settings that are equal on a GPU and a CPU: ``--amp`` chooses the wrapper by the device."""
+    return {key: value.replace('CPUAmpOptimWrapper', 'AmpOptimWrapper') for key, value in leaves.items()}
 
 
 def _clear(folder: Path) -> None:

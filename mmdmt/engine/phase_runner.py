@@ -1,5 +1,6 @@
 """The runner of one phase."""
 
+import gc
 import itertools
 import logging
 import traceback
@@ -8,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
@@ -109,6 +111,14 @@ def run_phase(cfg: Config, phase: Phase, hooks: Sequence[Hook] = ()) -> None:
             raise
         finally:
             release(runner)
+
+
+def empty_memory() -> None:
+    """Free what a phase has left; the next one measures the peak of a GPU's memory anew."""
+    gc.collect()  # the loaders' workers end with their last reference
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def _let_go_of_loaders(error: BaseException) -> None:

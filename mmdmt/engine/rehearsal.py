@@ -16,7 +16,7 @@ from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.pace import Pace, workers_of
 from mmdmt.engine.phase_checks import hooks_with_monitor
 from mmdmt.engine.phase_config import final_config, resolve
-from mmdmt.engine.phase_runner import PhaseRunner, release, run_phase
+from mmdmt.engine.phase_runner import PhaseRunner, empty_memory, release, run_phase
 from mmdmt.engine.result import predictor_file
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.settings import stage_of
@@ -69,7 +69,9 @@ def rehearse(data: RunData, folder: Path) -> tuple[list[str], Pace]:
                 f'Its settings are in {_sections(phase)}.'
             ) from error
         _check_metric(manifest, phase, plan.settings.metric, cfg)
-        pace.add(phase, measured, perf_counter() - begun)
+        memory = (manifest.record(phase.name) or {}).get('gpu_memory_mib')
+        pace.add(phase, measured, perf_counter() - begun, memory)
+        empty_memory()
     _test(data, manifest)
     return [], pace
 

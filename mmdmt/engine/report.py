@@ -137,8 +137,8 @@ def findings(manifest: Manifest, settings: DMTSettings, best: Phase) -> list[str
     return found
 
 
-def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] = (), time: str = '') -> str:
-    """Describe what a run will do: its phases, optimizer steps, images to label, ``time``, and disk space of labels."""
+def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] = (), costs: Sequence[str] = ()) -> str:
+    """Describe what a run will do: phases, optimizer steps, images to label, ``costs``, disk space of labels."""
     plan, settings = data.plan, data.plan.settings
     trains = [phase for phase in manifest.phases if phase.kind == 'train' and not settings.supervised_checkpoint(phase)]
     labels = [phase for phase in manifest.phases if phase.kind == 'label']
@@ -175,7 +175,7 @@ def describe_plan(manifest: Manifest, data: RunData, behaviours: Sequence[str] =
             *dict.fromkeys(f'labeled images: {family[1]}' for family in map(data.list_family, data.models) if family),
             f'{sum(steps.values())} optimizer steps, {sum(to_label.values())} images to label in {len(labels)} label '
             'phases',
-            *([time] if time else ()),
+            *filter(None, costs),
             f'pseudo labels: at most {max(each, default=0) / 2**20:,.1f} MiB per label phase (before compression), '
             f'{held / 2**20:,.1f} MiB on disk at a time ' + ('(kept)' if keep else '(deleted after use)'),
             *(_disk_lines(manifest, data) if data.weight_bytes else ()),

@@ -1,7 +1,6 @@
 """The runner of a whole DMT run."""
 
 import copy
-import gc
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from mmdmt.engine.manifest import Manifest, latest_checkpoint
 from mmdmt.engine.pace import Pace
 from mmdmt.engine.phase_config import ResolvedPhase
 from mmdmt.engine.phase_inputs import PhaseInputs
-from mmdmt.engine.phase_runner import PhaseRunner, release, run_phase
+from mmdmt.engine.phase_runner import PhaseRunner, empty_memory, release, run_phase
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.processes import first_alone, join_processes, lost_processes_named, use_processes
 from mmdmt.engine.rehearsal import rehearse
@@ -123,7 +122,8 @@ class DMTRunner:
         for behaviour in published_behaviours(self.plan):
             self._logger.info(f'Behavior of the published code: {behaviour}')
         if todo and self._pace.measured:
-            self._logger.info(self._pace.describe(self.manifest, self.data))
+            for line in filter(None, (self._pace.describe(self.manifest, self.data), self._pace.describe_memory())):
+                self._logger.info(line)
         if todo:
             with known_objects_unsearched():
                 self._run_all(chosen, todo)
@@ -164,8 +164,8 @@ class DMTRunner:
             self.data.prepare(Path(folder) / 'splits')
             self.data.check()
             self.data.warnings += self._rehearse()
-            time = self._pace.describe(self.manifest, self.data)
-            return report.describe_plan(self.manifest, self.data, published_behaviours(self.plan), time)
+            costs = [self._pace.describe(self.manifest, self.data), self._pace.describe_memory()]
+            return report.describe_plan(self.manifest, self.data, published_behaviours(self.plan), costs)
 
     @untrusted_files()
     def test(self, tta: bool = False) -> dict[str, float]:
@@ -271,10 +271,7 @@ class DMTRunner:
             release(take_over(PhaseRunner, cfg, phase, supervised))
         else:
             run_phase(cfg, phase, watch.hooks(phase))
-        gc.collect()  # the loaders' workers end with their last reference
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
+        empty_memory()
         barrier()
         if is_main_process():
             watch.finished(phase)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from mmdmt.core.dynamic_loss import Reduction, dynamic_mutual_loss
 from mmdmt.core.dynamic_weight import VARIANTS, DynamicWeight, Variant, dynamic_weight, gamma_ramp
+from mmdmt.core.transfer import to_device
 from mmdmt.losses.whole_batch import average_of_processes
 
 NOTHING_IGNORED = -(2**62)
@@ -152,9 +153,9 @@ class DynamicMutualLoss(nn.Module):
             ValueError: if labels and confidence have different shapes.
         """
         # Always float32: mixed precision may have rounded the logits to 8 bits.
-        class_weight = (
-            None if self.class_weight is None else cls_score.new_tensor(self.class_weight, dtype=torch.float32)
-        )
+        class_weight = None
+        if self.class_weight is not None:
+            class_weight = to_device(torch.tensor(self.class_weight, dtype=torch.float32), cls_score.device)
         reduction: Reduction = reduction_override or 'mean'
         divide = avg_factor is not None and reduction == 'mean'
         if divide:

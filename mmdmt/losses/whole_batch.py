@@ -7,6 +7,8 @@ from mmengine.dist import all_reduce
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from mmdmt.core.transfer import to_device
+
 
 def average_of_processes(value: Tensor) -> Tensor:
     """Average of a scalar over all processes; each of them must ask for it."""
@@ -39,7 +41,7 @@ def divide_by_whole_batch(loss: nn.Module) -> RemovableHandle:
         label = args[1]
         number = label != kwargs.get('ignore_index', -100)  # the default of mmseg's cross-entropy
         if loss.class_weight is not None:
-            weight = torch.as_tensor(loss.class_weight, device=label.device)
+            weight = to_device(torch.as_tensor(loss.class_weight), label.device)
             number = number * weight[label.where(number, 0)]
         return args, dict(kwargs, avg_factor=average_of_processes(number.sum()))
 

@@ -52,9 +52,11 @@ class View(NamedTuple):
                 masks.append(sample.gt_sem_seg.data[0] != IGNORED)
             else:
                 left, right, top, bottom = sample.metainfo.get('padding_size', (0, 0, 0, 0))
-                inside = torch.ones(height - top - bottom, width - left - right, dtype=torch.bool)
+                inside = torch.ones(
+                    height - top - bottom, width - left - right, dtype=torch.bool, device=self.images.device
+                )
                 masks.append(F.pad(inside, (left, right, top, bottom)))
-        return torch.stack(masks).to(self.images.device)
+        return torch.stack(masks)
 
 
 class SemiSupervised(BaseModel):
@@ -174,7 +176,7 @@ class SemiSupervised(BaseModel):
         """Average the student into the teacher; called after each step of the optimizer."""
         if self.teacher is None or self.momentum is None:
             return
-        momentum = warm_momentum(int(self.averaged), self.momentum) if self.warm else self.momentum
+        momentum = warm_momentum(self.averaged, self.momentum) if self.warm else self.momentum
         average_into(self.teacher, self.student, momentum, self.average_buffers)
         self.averaged += 1
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmdmt.core.cutmix import draw_boxes, mix_boxes
 from mmdmt.core.dynamic_loss import dynamic_mutual_loss
+from mmdmt.core.transfer import to_device
 from mmdmt.methods.base import IGNORED, SemiSupervised, View, joined, others, prefixed
 
 Weighting = Literal['none', 'dmt']
@@ -88,7 +89,7 @@ class CrossPseudo(SemiSupervised):
     def _mixed(self, labeled: View, weak: View) -> '_Step':
         """Both networks on labeled images, and on mixed unlabeled images only."""
         number, _, height, width = weak.images.shape
-        mask = draw_boxes(number, height, width, share=(0.25, 0.5), boxes=3).to(weak.images.device)
+        mask = to_device(draw_boxes(number, height, width, share=(0.25, 0.5), boxes=3), weak.images.device)
         mixed, valid = (mix_boxes(values, others(values), mask) for values in (weak.images, weak.valid))
         step = _Step({}, [], [], valid)
         for prefix, network in self._networks():

@@ -6,6 +6,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from mmdmt.core.cutmix import draw_boxes, mix_boxes
+from mmdmt.core.transfer import to_device
 from mmdmt.methods.base import SemiSupervised, View, others
 
 
@@ -53,7 +54,7 @@ class CutMixSeg(SemiSupervised):
         """Compute the losses of a step."""
         assert self.teacher is not None
         number, _, height, width = weak.images.shape
-        mask = draw_boxes(number, height, width).to(weak.images.device)
+        mask = to_device(draw_boxes(number, height, width), weak.images.device)
         mixed, valid = (mix_boxes(values, others(values), mask) for values in (weak.images, weak.valid))
         logits = self.frozen_logits(self.teacher, weak)
         target = mix_boxes(logits, others(logits), mask).softmax(1)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmdmt.core.batch_norm import frozen_batch_norm
 from mmdmt.core.consistency import sharpen, soft_cross_entropy, squared_difference
+from mmdmt.core.transfer import to_device
 from mmdmt.methods.base import SemiSupervised, View, joined, labels_of
 
 
@@ -78,8 +79,8 @@ class MixMatch(SemiSupervised):
 
     def _mix(self, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         share = np.random.beta(self.alpha, self.alpha, len(images))
-        own = torch.as_tensor(np.maximum(share, 1 - share), dtype=torch.float32, device=images.device)
-        partner = torch.randperm(len(images)).to(images.device)
+        own = to_device(torch.as_tensor(np.maximum(share, 1 - share), dtype=torch.float32), images.device)
+        partner = to_device(torch.randperm(len(images)), images.device)
         return _blend(images, own, partner), _blend(target, own, partner)
 
 

@@ -132,19 +132,20 @@ def no_gradient() -> Iterator[None]:
 
 
 @torch.no_grad()
-def average_into(average: nn.Module, network: nn.Module, momentum: float, buffers: bool) -> None:
+def average_into(average: nn.Module, network: nn.Module, momentum: float | Tensor, buffers: bool) -> None:
     """Move an average towards a network: ``average = momentum * average + (1 - momentum) * network``.
 
     Args:
         average: Network of the same architecture.
         network: What is averaged.
-        momentum: Share that the average keeps of itself, in [0, 1].
+        momentum: Share that the average keeps of itself, in [0, 1]; a scalar.
         buffers: Average buffers of floating-point numbers too, and copy the others; if not, all stay unchanged.
     """
+    share = 1 - momentum
     for own, new in zip(average.parameters(), network.parameters(), strict=True):
-        own.lerp_(new, 1 - momentum)
+        own.lerp_(new, share)
     for own, new in zip(average.buffers(), network.buffers(), strict=True) if buffers else ():
         if own.is_floating_point():
-            own.lerp_(new, 1 - momentum)
+            own.lerp_(new, share)
         else:
             own.copy_(new)

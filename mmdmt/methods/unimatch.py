@@ -10,6 +10,7 @@ from torch import Tensor
 from mmdmt.core.batch_norm import evaluating
 from mmdmt.core.consistency import masked_cross_entropy
 from mmdmt.core.cutmix import draw_small_boxes, mix_boxes
+from mmdmt.core.transfer import to_device
 from mmdmt.methods.base import SemiSupervised, View, joined, others
 from mmdmt.methods.networks import features_given, map_features
 
@@ -126,7 +127,7 @@ class UniMatch(SemiSupervised):
     def _with_boxes(self, images: Tensor, label: '_Label', other_label: '_Label') -> tuple[Tensor, '_Label']:
         """Put boxes of other images into images and labels."""
         number, _, height, width = images.shape
-        mask = draw_small_boxes(number, height, width, self.box_prob).to(images.device)
+        mask = to_device(draw_small_boxes(number, height, width, self.box_prob), images.device)
         mixed = [mix_boxes(own, others(other), mask) for own, other in zip(label, other_label, strict=True)]
         return mix_boxes(images, others(images), mask), _Label(*mixed)
 
@@ -166,7 +167,7 @@ def _complementary(number: int) -> Callable[[Tensor], Tensor]:
         channels = features.shape[1]
         if channels not in masks:
             first = torch.empty(number, channels, device=features.device).bernoulli_(0.5) * 2
-            first[untouched] = 1
+            first[to_device(untouched, features.device)] = 1
             masks[channels] = torch.cat([first, 2 - first])
         return features * _by_channel(masks[channels], features)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from mmdmt.analysis.step_cost import read_steps
+from mmdmt.analysis.step_cost import PASSES, read_steps
 
 WAITING = {
     'aten::item', 'aten::_local_scalar_dense', 'aten::is_nonzero', 'aten::nonzero', 'aten::masked_select',
@@ -63,3 +63,14 @@ def test_what_waits_is_found(monkeypatch):
 def test_a_step_of_dmt_waits_no_more_than_a_stock_step(root, tmp_path, monkeypatch, name, mixup):
     steps = read_steps(root / 'configs' / name, torch.device('cpu'), tmp_path, 2, 2, mixup=mixup)
     assert waits(steps.own, monkeypatch) - waits(steps.all, monkeypatch) == Counter()
+
+
+@pytest.mark.parametrize('name', [name for name in PASSES if not name.startswith('dmt/')])
+def test_a_step_of_a_method_waits_no_more_than_stock_steps(root, tmp_path, monkeypatch, name):
+    """Only what is read where no stock step reads counts; optimizers and data preprocessors read values of the CPU."""
+    steps = read_steps(root / 'configs' / name, torch.device('cpu'), tmp_path, 4, 4)
+    networks = 2 if 'cross_pseudo' in name else 1
+    found = {key: waits(step, monkeypatch) for key, step in (('own', steps.own), ('stock', steps.all))}
+    assert found['own']['aten::nonzero'] <= networks * found['stock']['aten::nonzero']
+    for key in ('tolist', 'numpy', 'cpu', '__int__', '__float__', 'aten::masked_select', 'aten::_unique2'):
+        assert found['own'][key] <= networks * found['stock'][key], key

@@ -63,7 +63,7 @@ def test_interrupted_amp(tiny_config, tmp_path, calls, monkeypatch):
 
         patch.setattr(IterBasedTrainLoop, 'run_iter', interrupted)
         DMTRunner(config(resume=False)).train()
-    with pytest.raises(ValueError, match=r"optim_wrapper\.type: 'CPUAmpOptimWrapper' -> 'OptimWrapper'"):
+    with pytest.raises(ValueError, match=r"optim_wrapper\.type: 'AmpOptimWrapper' -> 'OptimWrapper'"):
         DMTRunner(config(resume=True, mixed_precision=False)).train()
     calls.losses.clear()
     DMTRunner(config(resume=True)).train(phase='00_train_a')

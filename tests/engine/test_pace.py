@@ -72,3 +72,11 @@ def test_dry_run_tells_the_time(tiny_config, tmp_path, monkeypatch):
     monkeypatch.setattr(rehearsal, 'PATIENCE', -1.0)
     monkeypatch.setattr(rehearsal, 'is_cuda_available', lambda: False)
     assert '\ntime: not estimated (no phase was tried for a step)\n' in DMTRunner(cfg).dry_run()
+
+
+def test_memory_of_the_phase_that_needs_most(data):
+    pace = measured()
+    assert pace.describe_memory() == ''
+    for phase, memory in zip(PHASES, (900, None, 1234), strict=False):
+        pace.add(phase, SimpleNamespace(work=1.0, validation=None), 2.0, memory)
+    assert pace.describe_memory().startswith(f'GPU memory: about 1,234 MiB at most ({PHASES[2].name})')

@@ -211,3 +211,11 @@ def test_what_is_stored(make):
     assert stored['inputs']['images of dmt.unlabeled'].startswith('4 (unlabeled.txt), names ')
     assert not [key for key in stored['inputs'] if key.startswith(('custom_hooks.', 'dmt.models', 'default_hooks'))]
     assert not [value for value in stored['inputs'].values() if str(runner.work_dir) in value]
+
+
+def test_mixed_precision_goes_on_on_another_device(make):
+    """``--amp`` gives another wrapper there."""
+    begin(make({'optim_wrapper.type': 'AmpOptimWrapper'}), '00_train_a', complete=True)
+    assert make({'optim_wrapper.type': 'CPUAmpOptimWrapper'}).inputs.check() == []
+    with pytest.raises(UserError, match=r"optim_wrapper\.type: 'AmpOptimWrapper' -> 'OptimWrapper'"):
+        make({'optim_wrapper.type': 'OptimWrapper'}).inputs.check()

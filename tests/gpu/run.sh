@@ -12,7 +12,7 @@ export OMP_NUM_THREADS=1 MMDMT_GPU_OUT=$out MMDMT_GPU_DEVICE=$device
 "$python" -m pytest -m gpu tests/gpu --durations=0 2>&1 | tee "$out/pytest.txt"
 status=$?
 parts=(loss step classification labeling)
-[ "$device" = cpu ] || parts+=(methods)
+[ "$device" = cpu ] || parts+=(methods configs)
 "$python" tools/benchmark.py --device "$device" --only "${parts[@]}" --json "$out/benchmark.json" | tee "$out/benchmark.md" ||
   status=1
 exit $status

@@ -18,6 +18,12 @@ PRECISIONS = {
     'bfloat16': ['--amp', 'optim_wrapper.dtype=bfloat16'],
 }
 # Steps of a few images: enough to compare two runs.
+DETERMINISTIC = ('randomness.seed=3', 'randomness.deterministic=True')
+# What these configs have no use for.
+WITHOUT = {
+    'configs/dmt/wrn10-1_digits.py': ('dmt.unlabeled.indices',),
+    'configs/unimatch/digits.py': ('dmt.label_ratios',),
+}
 TINY = {**SHORT, 'dmt.supervised.iters': 8, 'dmt.rehearse': False}
 
 
@@ -108,9 +114,11 @@ def test_labels_of_gpu_and_cpu(plans, precision, start, out, device, figures):
 
 def test_one_process_of_nccl(start, device, figures):
     """A launcher with one process trains as none does."""
-    alone = start('alone', CONFIG, '--cfg-options', *options(TINY))
+    alone = start('alone', CONFIG, '--cfg-options', *options(TINY), *DETERMINISTIC)
     launcher = ('-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '1')
-    launched = start('launched', CONFIG, '--launcher', 'pytorch', '--cfg-options', *options(TINY), launcher=launcher)
+    launched = start(
+        'launched', CONFIG, '--launcher', 'pytorch', '--cfg-options', *options(TINY), *DETERMINISTIC, launcher=launcher
+    )
     finish(alone)
     finish(launched)
     backend = 'nccl' if device.type == 'cuda' else 'gloo'
@@ -120,9 +128,11 @@ def test_one_process_of_nccl(start, device, figures):
     assert off < 1e-3
 
 
-def test_equal_runs_with_deterministic_kernels(start, figures):
-    own = ['randomness.seed=3', 'randomness.deterministic=True']
-    runs = [start(f'equal_{index}', CONFIG, '--cfg-options', *options(TINY), *own) for index in range(2)]
+@pytest.mark.parametrize('config', [CONFIG, *WITHOUT])
+def test_equal_runs_with_deterministic_kernels(start, config):
+    name = config.replace('/', '_').removesuffix('.py')
+    tiny = {key: value for key, value in TINY.items() if key not in WITHOUT.get(config, ())}
+    runs = [start(f'{name}_{index}', config, '--cfg-options', *options(tiny), *DETERMINISTIC) for index in range(2)]
     for run in runs:
         finish(run)
     first, second = (state_dict(run.folder / 'best.pth') for run in runs)

@@ -5,17 +5,21 @@ from collections import Counter
 
 import pytest
 import torch
+from mmengine.model import BaseDataPreprocessor
 from torch.profiler import ProfilerActivity, profile
 
+from mmdmt.analysis import step_cost
 from mmdmt.analysis.measuring import Meter
-from mmdmt.analysis.step_cost import read_steps
+from mmdmt.analysis.step_cost import PASSES, read_steps
 from mmdmt.core.dynamic_weight import HUMAN
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss, teacher_confidence
 from tests.conftest import ROOT
 
-# Operations that make the CPU wait for the GPU.
-WAITING = ('aten::_local_scalar_dense', 'aten::item', 'aten::nonzero', 'cudaStreamSynchronize', 'cudaDeviceSynchronize')
-CONFIGS = ('dmt/fcn_digits.py', 'dmt/wrn10-1_digits.py', 'fixmatch/digits.py', 'unimatch/digits.py')
+# Calls that make the CPU wait for the GPU. Optimizers also read scalars that lie on the CPU, which wait for nothing.
+WAITING = ('cudaStreamSynchronize', 'cudaDeviceSynchronize', 'cudaEventSynchronize')
+
+
+TWO_NETWORKS = ('cross_pseudo', 'dual_student', 'deep_co_training')
 
 
 @pytest.fixture(scope='module')
@@ -43,13 +47,21 @@ def waits(step, device):
     return Counter({event.key: event.count for event in trace.key_averages() if event.key in WAITING})
 
 
-@pytest.mark.parametrize('config', CONFIGS)
-def test_step_waits_no_more_than_the_stock_one(steps, config, device, figures):
-    """The stock step waits as well: it reads its losses for the log, and counts right pixels by a Boolean index."""
+@pytest.mark.parametrize('config', PASSES)
+def test_step_waits_no_more_than_the_stock_one(steps, config, device, figures, monkeypatch):
+    """The stock step waits as well: it reads its losses for the log, and counts right pixels by a Boolean index.
+
+    Both wait for the copy of each of their images; here, the images are on the GPU before.
+    """
+    copied = BaseDataPreprocessor().to(device).cast_data
+    read = step_cost._batch
+    monkeypatch.setattr(step_cost, '_batch', lambda cfg: copied(read(cfg)))
     found = steps(config)
     own, stock = waits(found.own, device), waits(found.all, device)
     figures(f'waits of a step, {config}', dict(own=own, stock=stock))
-    assert own - stock == Counter()
+    # Methods with two networks, which is what two stock models would do.
+    networks = 2 if config.startswith(TWO_NETWORKS) else 1
+    assert all(own[name] <= networks * stock[name] for name in own), (own, stock)
 
 
 def batch(device, shape=(4, 21, 160, 160)):
@@ -67,7 +79,7 @@ def test_loss_waits_for_nothing(device):
     if device.type == 'cpu':
         pytest.skip('a CPU waits for nothing')
     logits, label, confidence = batch(device)
-    loss = DynamicMutualLoss()
+    loss = DynamicMutualLoss(class_weight=[1.0] * logits.shape[1])
     with teacher_confidence([('head', loss)], confidence):
         loss(logits, label).backward()
         torch.cuda.set_sync_debug_mode('error')

@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from PIL import Image
@@ -75,7 +76,7 @@ class ShownPredictions(_Writer):
         """Place of a picture of classification."""
         predicted = int(sample['pred_label'])
         found = sample.get('gt_label')
-        if found is None or np.asarray(found).size != 1:
+        if found is None or _values(found).size != 1:
             return self.out / f'{PurePath(path).stem}_is_{self._class(predicted)}.png'
         truth = int(found)
         folder = self.out / ('right' if truth == predicted else 'wrong')
@@ -120,7 +121,7 @@ class ConfusionTable(_Writer):
             if 'pred_sem_seg' in sample:
                 truth, predicted = _map(sample['gt_sem_seg']), _map(sample['pred_sem_seg'])
             else:
-                truth, predicted = np.atleast_1d(np.asarray(sample['gt_label'])), np.asarray(sample['pred_label'])
+                truth, predicted = np.atleast_1d(_values(sample['gt_label'])), _values(sample['pred_label'])
             number = len(self.classes) or 1 + int(max(truth[truth != IGNORED].max(initial=0), predicted.max(initial=0)))
             known = truth < number
             pairs = truth[known].astype(np.int64) * number + np.broadcast_to(predicted, truth.shape)[known]
@@ -146,4 +147,9 @@ class ConfusionTable(_Writer):
 def _map(field: Any) -> np.ndarray:
     """A class map [H, W] of a data sample, as an object or as a dict."""
     data = field['data'] if isinstance(field, dict) else field.data
-    return np.asarray(data.cpu())[0]
+    return _values(data)[0]
+
+
+def _values(data: Any) -> np.ndarray:
+    """Values of a tensor on any device."""
+    return torch.as_tensor(data).cpu().numpy()

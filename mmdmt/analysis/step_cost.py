@@ -155,6 +155,7 @@ def _label_by_teacher(samples: list) -> None:
         confidence = sample.gt_confidence
         if isinstance(confidence, torch.Tensor):
             sample.gt_confidence = torch.rand_like(confidence)
+            sample.set_metainfo(dict(human_label=False))
         else:
             confidence.data = torch.rand_like(confidence.data)
 

@@ -16,6 +16,7 @@ from mmdmt.core.batch_norm import frozen_batch_norm
 from mmdmt.core.confidence import top_log_odds
 from mmdmt.core.dynamic_weight import HUMAN, DynamicWeight
 from mmdmt.core.mixup import WEIGHTINGS, Mixed, Weighting, draw_lam, draw_partners, mixup
+from mmdmt.core.transfer import to_device
 from mmdmt.losses.dynamic_mutual_loss import DynamicMutualLoss, Statistics, teacher_confidence
 from mmdmt.origin import KnowsOrigin
 
@@ -166,4 +167,5 @@ def _stack_labels(data_samples: list[DataSample]) -> tuple[Tensor, Tensor]:
     label = torch.cat([sample.gt_label for sample in data_samples])
     if human:
         return label, torch.full_like(label, HUMAN, dtype=torch.float32)
-    return label, torch.stack([sample.gt_confidence for sample in data_samples])
+    # mmpretrain's data preprocessor moves labels to the device, and nothing else.
+    return label, to_device(torch.stack([sample.gt_confidence for sample in data_samples]), label.device)

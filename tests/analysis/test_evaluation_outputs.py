@@ -76,3 +76,23 @@ def test_confusion_of_whole_images(tmp_path):
     metric.process({}, samples)
     metric.evaluate(2)
     assert rows(tmp_path / 'confusion.csv')[1:] == [['sky', '1', '1', '50.00'], ['road/x', '0', '0', '']]
+
+
+class OnGPU(torch.Tensor):
+    """A tensor that NumPy cannot read, like those of a GPU."""
+
+    def __array__(self, *_):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+
+def test_tensors_of_a_gpu(tmp_path):
+    label = {key: torch.tensor([1]).as_subclass(OnGPU) for key in ('gt_label', 'pred_label')}
+    with pytest.raises(TypeError, match='cuda'):
+        np.asarray(label['gt_label'])
+    metric = built(ConfusionTable, tmp_path / 'confusion.csv')
+    metric.process({}, [label])
+    metric.evaluate(1)
+    assert rows(tmp_path / 'confusion.csv')[2] == ['road/x', '0', '1', '100.00']
+    shown = built(ShownPredictions, tmp_path / 'shown')
+    shown.process(dict(inputs=[INPUT]), [dict(label, img_path='a.png')])
+    assert (tmp_path / 'shown/right/a_road-x.png').is_file()

@@ -21,6 +21,7 @@ def compute(monkeypatch):
     """``compute(model, batch)``: losses of a network, if it and the batch were on a GPU."""
     monkeypatch.setattr('mmseg.models.decode_heads.decode_head.accuracy', lambda *_, **__: 0.0)
     monkeypatch.setattr(torch.Tensor, 'item', lambda _: 1)
+    monkeypatch.setattr(torch.Tensor, '__bool__', lambda _: True)
     # Backward passes need a real device.
     monkeypatch.setattr(
         torch.autograd, 'grad', lambda _, inputs, **__: [torch.zeros_like(value) for value in as_list(inputs)]
@@ -28,17 +29,16 @@ def compute(monkeypatch):
 
     def found(model, batch):
         network = MODELS.build(copy_config(model)).train()
-        data = network.data_preprocessor(batch, training=True)
-        mover = BaseDataPreprocessor()
-        mover._device = GPU
         with FakeTensorMode(allow_non_fake_inputs=True):
             for module in network.modules():
+                if isinstance(module, BaseDataPreprocessor):
+                    module._device = GPU
                 for name, value in module._parameters.items():
                     module._parameters[name] = None if value is None else torch.nn.Parameter(value.detach().to(GPU))
                 module._buffers.update({
                     name: None if value is None else value.to(GPU) for name, value in module._buffers.items()
                 })  # fmt: skip
-            return network(**mover.cast_data(data), mode='loss')
+            return network(**network.data_preprocessor(batch, training=True), mode='loss')
 
     return found
 

@@ -44,7 +44,10 @@ def device() -> torch.device:
 def out(device, tmp_path_factory) -> Path:
     """Folder of what is measured."""
     folder = os.environ.get('MMDMT_GPU_OUT')
-    return Path(folder) if folder else tmp_path_factory.mktemp('gpu')
+    if not folder:
+        return tmp_path_factory.mktemp('gpu')
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return Path(folder)
 
 
 @pytest.fixture(scope='session')

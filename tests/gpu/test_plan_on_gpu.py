@@ -2,13 +2,15 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from mmdmt.labels.maps import LabelMaps
-from tests.gpu.conftest import SHORT, finish, options
+from tests.gpu.conftest import ROOT, SHORT, finish, options
 from tests.runs import state_dict
 
 CONFIG = 'configs/dmt/fcn_digits.py'
@@ -71,6 +73,25 @@ def test_digits_plan(plans, precision, device, figures):
         figures(f'digits, {precision}: peak MiB of GPU memory by phase', memory)
         assert all(value > 0 for value in memory.values())
         assert mean[last] > mean['00'] + 3
+
+
+def test_classification_plan(start, device, figures):
+    """The whole plan of the digits as images, in mixed precision, with test outputs that read labels of the GPU."""
+    config = 'configs/dmt/wrn10-1_digits.py'
+    short = {} if device.type == 'cuda' else {key: value for key, value in SHORT.items() if key not in WITHOUT[config]}
+    run = start('digits_cls', config, '--amp', '--cfg-options', 'dmt.keep_labels=True', *options(short))
+    finish(run)
+    found = records(run)
+    scores = {name: record['metrics']['accuracy/top1'] for name, record in found.items() if 'train' in name}
+    last = scores[max(scores)]
+    figures('digits as images, mixed precision: accuracy of the baseline and of DMT', [scores[min(scores)], last])
+    figures('digits as images: seconds by phase', {name: record['seconds'] for name, record in found.items()})
+    command = [sys.executable, ROOT / 'tools/test.py', config, run.folder / 'best.pth', '--confusion',
+               run.folder / 'confusion.csv', '--show-dir', run.folder / 'shown']  # fmt: skip
+    subprocess.run([*map(str, command)], cwd=ROOT, check=True)
+    assert (run.folder / 'confusion.csv').is_file()
+    if device.type == 'cuda':
+        assert last > 85
 
 
 def labels(folder):

@@ -5,12 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
-from mmengine.structures import PixelData
-from mmpretrain.structures import DataSample
-from mmseg.structures import SegDataSample
+from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
 
 from mmdmt.analysis.measuring import Figure, Meter
 from mmdmt.analysis.step_cost import Batch, training_step
@@ -52,6 +50,7 @@ def _figure(path: Path, name: str, meter: Meter) -> Figure:
     cfg = Config.fromfile(path)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     torch.manual_seed(0)
+    np.random.seed(0)
     plan = RunPlan.of(cfg)
     model = next(iter(plan.settings.models))
     config, semi = plan.configs[model]['semi'], plan.settings.stage(plan.phases[-1])
@@ -106,18 +105,15 @@ class _Images(NamedTuple):
         }
 
     def _part(self, number: int, labeled: bool) -> Batch:
-        images = [torch.randint(256, (3, *self.size), dtype=torch.uint8) for _ in range(number)]
-        return dict(inputs=images, data_samples=[self._sample(index, labeled) for index in range(number)])
+        packed = [self._packed(labeled, human=index < self.labeled) for index in range(number)]
+        return {key: [one[key] for one in packed] for key in packed[0]}
 
-    def _sample(self, index: int, labeled: bool) -> Any:
-        human = index < self.labeled
-        meta = dict(img_shape=self.size, human_label=human)
-        sample = SegDataSample(metainfo=meta) if self.pixels else DataSample(metainfo=meta)
-        if labeled and self.pixels:
-            confidence = torch.full((1, *self.size), HUMAN) if human else torch.rand(1, *self.size)
-            label = torch.randint(self.classes, (1, *self.size))
-            sample.set_data(dict(gt_sem_seg=PixelData(data=label), gt_confidence=PixelData(data=confidence)))
-        elif labeled:
-            sample.set_gt_label(index % self.classes)
-            sample.set_field(torch.tensor(HUMAN) if human else torch.rand(()), 'gt_confidence')
-        return sample
+    def _packed(self, labeled: bool, human: bool) -> dict[str, Any]:
+        found = dict(img=np.random.randint(256, size=(*self.size, 3), dtype=np.uint8), img_shape=self.size)
+        shape = self.size if self.pixels else ()
+        if labeled:
+            confidence = np.full(shape, HUMAN) if human else np.random.rand(*shape)
+            found.update(gt_confidence=np.asarray(confidence, dtype=np.float32)[()])
+            found['gt_seg_map' if self.pixels else 'gt_label'] = np.random.randint(self.classes, size=shape or None)
+        pack = TRANSFORMS.build(dict(type='PackDMTInputs'))  # of the toolbox
+        return pack(found)

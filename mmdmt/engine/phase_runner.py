@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from mmdmt.core.schedule import Phase
 from mmdmt.engine.divergence import are_finite, diverged
+from mmdmt.engine.hooks.memory_hook import MemoryHook
 from mmdmt.engine.screen_runner import ScreenRunner
 from mmdmt.engine.stop_signals import ignore_in_worker, in_phase
 from mmdmt.files import disk_full, is_full
@@ -99,7 +100,7 @@ def run_phase(cfg: Config, phase: Phase, hooks: Sequence[Hook] = ()) -> None:
     """
     with in_phase():
         runner = PhaseRunner.from_cfg(cfg)
-        for hook in hooks:
+        for hook in (*hooks, *([MemoryHook()] if torch.cuda.is_available() else [])):
             runner.register_hook(hook)
         try:
             if phase.kind == 'train':

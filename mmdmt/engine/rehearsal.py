@@ -86,6 +86,8 @@ def _run(phase: Phase, cfg: Config, supervised: str | None, measured: PaceHook) 
 def _miniature(cfg: Config, to_label: Sequence[int]) -> Config:
     """The config of a phase, cut to one step and a few images."""
     cfg.log_level = 'ERROR'
+    # cuDNN's search for kernels takes all memory that is free, so the memory that is needed could not be measured.
+    cfg.env_cfg = {**(cfg.get('env_cfg') or {}), 'cudnn_benchmark': False}
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         _without_workers(cfg.get(name))
     if cfg.get('val_dataloader'):

@@ -11,7 +11,6 @@ from mmengine.runner import Runner
 
 from mmdmt.engine.console import show
 from mmdmt.engine.hooks.evaluation_kernels_hook import EvaluationKernelsHook
-from mmdmt.engine.hooks.kernel_search_hook import KernelSearchHook
 from mmdmt.engine.hooks.result_hook import ResultHook
 from mmdmt.engine.hooks.screen_hook import ScreenHook
 from mmdmt.engine.screen import screen_for
@@ -29,10 +28,8 @@ class ScreenRunner(Runner):
         super().set_randomness(seed, diff_rank_seed, deterministic)
 
     def register_hooks(self, *args: Any, **kwargs: Any) -> None:
-        """Register the hooks of the config, and those for kernels of GPUs."""
+        """Register the hooks of the config, and that of deterministic runs."""
         super().register_hooks(*args, **kwargs)
-        if torch.backends.cudnn.benchmark:
-            self.register_hook(KernelSearchHook())
         if torch.are_deterministic_algorithms_enabled():
             self.register_hook(EvaluationKernelsHook())
 

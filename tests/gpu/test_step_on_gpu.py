@@ -1,14 +1,11 @@
 """A training step on a GPU: what it waits for, and what common settings of torch change in it."""
 
-import time
 import warnings
 from collections import Counter
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.model import BaseDataPreprocessor
-from mmengine.registry import MODELS, DefaultScope
 from mmseg.models import SegDataPreProcessor
 from torch.profiler import ProfilerActivity, profile
 
@@ -59,7 +56,7 @@ def test_step_waits_no_more_than_the_stock_one(steps, config, device, figures, m
     images are on the GPU before, in order.
     """
     monkeypatch.setattr(
-        SegDataPreProcessor, 'channel_conversion', property(lambda _: False, lambda *_: None), raising=False
+        SegDataPreProcessor, '_channel_conversion', property(lambda _: False, lambda *_: None), raising=False
     )
     copied = BaseDataPreprocessor().to(device).cast_data
     read = step_cost._batch
@@ -147,31 +144,6 @@ def test_settings(steps, device, figures):
     network.to(memory_format=torch.channels_last)
     (last,) = meter.seconds(found.own)
     figures('step with cudnn.benchmark, with channels last', [searched / plain, last / plain])
-
-
-def test_search_for_kernels_of_many_sizes(steps, device, figures):
-    """Prediction of images of 16 sizes by DeepLab-v2: cuDNN's search for fast kernels costs more than it gains."""
-    if device.type == 'cpu':
-        pytest.skip('a CPU has no cuDNN')
-    config = Config.fromfile(ROOT / 'configs/_base_/models/deeplabv2_r101-d8.py')
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        network = MODELS.build(config.model).to(device).eval()
-    seconds = {}
-    with torch.no_grad():
-        for search in (False, True):
-            torch.backends.cudnn.benchmark = search
-            try:
-                network(torch.zeros(1, 3, 320, 320, device=device))
-                torch.cuda.synchronize()
-                start = time.perf_counter()
-                for side in range(321, 321 + 16):
-                    network(torch.zeros(1, 3, side, 400, device=device))
-                torch.cuda.synchronize()
-                seconds[search] = time.perf_counter() - start
-            finally:
-                torch.backends.cudnn.benchmark = False
-    figures('prediction of 16 sizes with the search for kernels against without', seconds[True] / seconds[False])
-    assert seconds[False] < seconds[True]
 
 
 def test_pinned_memory(device, figures):

@@ -13,6 +13,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from mmdmt.engine.commit import commit
+from mmdmt.engine.hooks.memory_hook import KEY
 from mmdmt.engine.hooks.progress_hook import unwrapped
 from mmdmt.errors import UserError
 
@@ -121,7 +122,8 @@ class DMTHook(Hook):
     @master_only
     def _commit(self, runner: Runner, record: dict[str, Any]) -> None:
         if torch.cuda.is_available():
-            record['gpu_memory_mib'] = torch.cuda.max_memory_allocated() // 2**20
+            now = torch.cuda.max_memory_allocated() // 2**20  # of a label phase, or a short one
+            record[KEY] = runner.message_hub.runtime_info.get(KEY, now)
         record = dict(
             phase=self.phase,
             model=self.model,

@@ -167,7 +167,7 @@ def _complementary(number: int) -> Callable[[Tensor], Tensor]:
         channels = features.shape[1]
         if channels not in masks:
             first = torch.empty(number, channels, device=features.device).bernoulli_(0.5) * 2
-            first[to_device(untouched, features.device)] = 1
+            first.index_fill_(0, to_device(untouched, features.device), 1.0)
             masks[channels] = torch.cat([first, 2 - first])
         return features * _by_channel(masks[channels], features)
 

@@ -1,10 +1,15 @@
 """Losses on a GPU that is not there: torch's fake tensors have a device and no values, and refuse to mix devices."""
 
+import os
+import traceback
+
 import pytest
 import torch
 from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import MODELS
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from mmdmt.analysis import config_cost, step_cost
 from mmdmt.analysis.config_cost import FULL_SIZE
@@ -38,7 +43,9 @@ def compute(monkeypatch):
                 module._buffers.update({
                     name: None if value is None else value.to(GPU) for name, value in module._buffers.items()
                 })  # fmt: skip
-            return network(**network.data_preprocessor(batch, training=True), mode='loss')
+            data = network.data_preprocessor(batch, training=True)
+            with NothingWaits():
+                return network(**data, mode='loss')
 
     return found
 
@@ -52,6 +59,19 @@ def losses(root, tmp_path, monkeypatch, compute):
         return compute(*read_steps(root / 'configs' / config, torch.device('cpu'), tmp_path, 4, 4).own)
 
     return found
+
+
+class NothingWaits(TorchDispatchMode):
+    """Refuse operations that copy from the CPU in the middle of a step, and wait for it."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        found = operation(*args, **(kwargs or {}))
+        tensors = [value for value in tree_flatten((args, kwargs, found))[0] if isinstance(value, torch.Tensor)]
+        if len({value.device.type for value in tensors}) > 1 and not (kwargs or {}).get('non_blocking'):
+            place = [frame for frame in traceback.extract_stack() if f'torch{os.sep}' not in frame.filename][-2]
+            if f'mmdmt{os.sep}' in place.filename:  # and not the stock network
+                raise AssertionError(f'{operation} copies, and waits: {place.filename}:{place.lineno}')
+        return found
 
 
 def as_list(values):
@@ -86,3 +106,9 @@ def test_mixed_devices_are_found(losses, monkeypatch):
     monkeypatch.setattr(View, 'valid', property(lambda view: torch.ones(view.images[:, 0].shape, dtype=torch.bool)))
     with pytest.raises(RuntimeError, match='same device'):
         losses('cross_pseudo/digits.py')
+
+
+def test_waiting_copies_are_found(losses, monkeypatch):
+    monkeypatch.setattr('mmdmt.methods.cutmix_seg.to_device', torch.Tensor.to)
+    with pytest.raises(AssertionError, match=r'_to_copy.* copies, and waits'):
+        losses('cutmix_seg/digits.py')

@@ -54,11 +54,13 @@ def out(device, tmp_path_factory) -> Path:
 def figures(out, device) -> Callable:
     """``figures(name, value)``: keep what was measured, in ``figures.json``."""
     card = torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'
-    measured = dict(device=card, torch=torch.__version__)
+    path = out / 'figures.json'
+    measured = json.loads(path.read_text()) if path.is_file() else {}
+    measured.update(device=card, torch=torch.__version__)
 
     def keep(name: str, value: object) -> None:
         measured[name] = value
-        (out / 'figures.json').write_text(json.dumps(measured, indent=1))
+        path.write_text(json.dumps(measured, indent=1))
 
     return keep
 

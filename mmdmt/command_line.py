@@ -4,6 +4,7 @@ This module imports nothing that takes long, so that ``--help`` and a wrong argu
 """
 
 import argparse
+import os
 import pickle
 import sys
 import warnings
@@ -98,6 +99,10 @@ def run_tool(main: Callable[[], int | None]) -> None:
         sys.exit(status)
 
 
+CLOSED = 128 + 13
+"""Status of a tool whose output is read no longer, as shells give it for SIGPIPE."""
+
+
 @contextmanager
 def told_in_short() -> Iterator[None]:
     """Print a mistake of the user's and exit, as :func:`run_tool` does. A wrong installation is one of them.
@@ -107,6 +112,11 @@ def told_in_short() -> Iterator[None]:
     try:
         check_packages()
         yield
+    except BrokenPipeError:  # who read the output has gone, such as `head`
+        if '--debug' in sys.argv:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must go somewhere
+        sys.exit(CLOSED)
     except (UserError, pickle.UnpicklingError, OSError) as error:
         if '--debug' in sys.argv or not (isinstance(error, UserError | pickle.UnpicklingError) or is_full(error)):
             raise

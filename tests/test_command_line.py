@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.config import DictAction
 
-from mmdmt.command_line import add_common_arguments, add_debug_argument, run_tool
+from mmdmt.command_line import CLOSED, add_common_arguments, add_debug_argument, run_tool
 from mmdmt.errors import ExistingRunError, LostProcessError, MissingFileError, UserError
 
 
@@ -179,3 +179,15 @@ def test_options_that_cannot_be_read_are_one_line(capsys, pair):
     assert ended.value.code == 2
     message = f'error: --cfg-options: must be key=value pairs with numbers, texts, lists or tuples; got [{pair!r}]'
     assert capsys.readouterr().err.splitlines()[-1].endswith(message)
+
+
+def test_output_that_nobody_reads_any_more(root):
+    """As in ``tool | head -1``."""
+    code = 'from mmdmt.command_line import run_tool; run_tool(lambda: [print(n) for n in range(10**5)] and None)'
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, '-c', code], cwd=root, **pipes)
+    assert process.stdout.readline() == '0\n'
+    process.stdout.close()
+    assert process.stderr.read() == ''
+    process.stderr.close()
+    assert process.wait() == CLOSED

@@ -35,8 +35,8 @@ def test_chosen_figures_as_table_and_json(call, monkeypatch, tmp_path):
 @pytest.mark.parametrize('name', list(benchmark.BENCHMARKS))
 def test_every_benchmark_passes_arguments_that_fit(monkeypatch, tmp_path, name):
     seen = []
-    for module in (benchmark.overhead, benchmark.step_cost):
-        for function in [key for key in vars(module) if key.endswith(('_figure', '_figures'))]:
+    for module in (benchmark.config_cost, benchmark.overhead, benchmark.step_cost):
+        for function in [key for key in vars(module) if key[0] != '_' and key.endswith(('_figure', '_figures'))]:
             original = getattr(module, function)
             monkeypatch.setattr(
                 module, function, lambda *a, _f=original: seen.append(inspect.signature(_f).bind(*a)) or []
@@ -52,3 +52,14 @@ def test_refused(call, monkeypatch, arguments, message):
     monkeypatch.setattr('torch.cuda.is_available', lambda: False)
     with pytest.raises(ValueError, match=message):
         call(*arguments)
+
+
+@pytest.mark.parametrize(('device', 'expected'), [('cpu', False), ('cuda', True)])
+def test_full_size_by_default_on_a_gpu_only(call, monkeypatch, device, expected):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    measured = []
+    for name in benchmark.BENCHMARKS:
+        monkeypatch.setitem(benchmark.BENCHMARKS, name, lambda *_, _name=name: measured.append(_name) or [])
+    call('--device', device)
+    assert ('configs' in measured) == expected
+    assert {'loss', 'methods'} < set(measured)

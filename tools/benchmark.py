@@ -51,8 +51,13 @@ ON_GPU = 'configs'  # on a CPU, a step of the largest networks takes a minute
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
-    parser.add_argument('--only', nargs='+', choices=BENCHMARKS, metavar='NAME',
-                        help=f'measure only these: {", ".join(BENCHMARKS)} (default: all; {ON_GPU} on a GPU only)')  # fmt: skip
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        choices=BENCHMARKS,
+        metavar='NAME',
+        help=f'measure only these: {", ".join(BENCHMARKS)}; by default, {ON_GPU} on a GPU only',
+    )
     parser.add_argument('--repeats', type=int, default=11, help='the fastest of so many measurements counts')
     parser.add_argument('--json', type=Path, help='write the figures to this file, too')
     add_debug_argument(parser)

@@ -142,10 +142,14 @@ def average_into(average: nn.Module, network: nn.Module, momentum: float | Tenso
         buffers: Average buffers of floating-point numbers too, and copy the others; if not, all stay unchanged.
     """
     share = 1 - momentum
+
+    def move(own: Tensor, new: Tensor) -> None:
+        own.lerp_(new, share.to(own.dtype) if isinstance(share, Tensor) else share)
+
     for own, new in zip(average.parameters(), network.parameters(), strict=True):
-        own.lerp_(new, share)
+        move(own, new)
     for own, new in zip(average.buffers(), network.buffers(), strict=True) if buffers else ():
         if own.is_floating_point():
-            own.lerp_(new, share)
+            move(own, new)
         else:
             own.copy_(new)

@@ -161,3 +161,13 @@ def test_average_by_hand():
     assert (average.weight.item(), average.running_mean.item(), average.num_batches_tracked.item()) == (1.875, 2.0, 5)
     average_into(average, network, 0.0, buffers=True)
     assert average.weight.item() == 3.0
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
+def test_share_of_an_average_may_be_a_tensor(dtype):
+    average, network = (nn.Linear(1, 1, dtype=dtype) for _ in range(2))
+    with torch.no_grad():
+        average.weight.fill_(1.0)
+        network.weight.fill_(3.0)
+    average_into(average, network, torch.tensor(0.75), buffers=False)
+    assert average.weight.item() == 1.5

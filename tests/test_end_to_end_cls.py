@@ -168,6 +168,15 @@ def test_evaluation(complete, operation):
         assert metrics['accuracy/top1'] == complete.manifest.record('02_train_a')['metrics']['accuracy/top1']
 
 
+def test_accuracy_of_each_class_is_kept(complete):
+    record = complete.manifest.record('02_train_a')
+    assert set(record['metrics']) == {'accuracy/top1', 'accuracy/fine_grained'}
+    found, counts = record['class_accuracy'], complete.data.sets.class_counts['val']
+    assert set(found) == {str(index) for index, number in enumerate(counts) if number}
+    mean = np.average(list(found.values()), weights=[number for number in counts if number])
+    assert mean == pytest.approx(record['metrics']['accuracy/top1'], abs=0.01)
+
+
 def test_dry_run(tmp_path):
     text = DMTRunner(tiny(tmp_path / 'run')).dry_run()
     assert re.search(r'\| 02_train_a \| a +\| a +\| 1 +\| 10 +\| 44 ', text)

@@ -114,10 +114,15 @@ class RunRecord:
         found = {phase.iteration: self.score(phase) for phase in self.trains if phase.model == model}
         return {iteration: score for iteration, score in sorted(found.items()) if score is not None}
 
-    def class_iou(self, phase: Phase) -> dict[str, float]:
-        """Class -> IoU in percent after a train phase; empty if it was not measured."""
+    @property
+    def class_figure(self) -> str:
+        """What :meth:`class_figures` are."""
+        return 'accuracy' if self.notes.get('task') == 'table' else 'IoU'
+
+    def class_figures(self, phase: Phase) -> dict[str, float]:
+        """Class -> IoU, or accuracy of its images, in percent after a train phase; empty if it was not measured."""
         record = self.records.get(phase.name, {})
-        listed = record.get('class_iou') or {}
+        listed = record.get('class_iou') or record.get('class_accuracy') or {}
         named = {key.removeprefix(CLASS_IOU): value for key, value in (record.get('metrics') or {}).items()
                  if key.startswith(CLASS_IOU)}  # fmt: skip
         return {name: float(value) for name, value in {**named, **listed}.items() if math.isfinite(value)}

@@ -123,13 +123,14 @@ def _row(record: RunRecord, phase: Phase, labels: Mapping[str, LabelFacts]) -> l
 
 
 def classes(record: RunRecord) -> Section | None:
-    """IoU of each class, from the first to the last phase of each model; None if no phase knows them."""
+    """IoU or accuracy of each class, from the first to the last phase of each model; None if no phase knows them."""
     parts: list[Chart | Table] = []
+    what = record.class_figure[0].upper() + record.class_figure[1:]
     for model in record.models:
-        phases = [phase for phase in record.trains if phase.model == model and record.class_iou(phase)]
+        phases = [phase for phase in record.trains if phase.model == model and record.class_figures(phase)]
         if not phases:
             continue
-        values = {phase.name: record.class_iou(phase) for phase in phases}
+        values = {phase.name: record.class_figures(phase) for phase in phases}
         first, last = values[phases[0].name], values[phases[-1].name]
         names = [name for name in last if name in first]
         rows = [
@@ -140,13 +141,13 @@ def classes(record: RunRecord) -> Section | None:
         header = ['class', *values, 'change']
         if len(phases) == 1:
             header, rows = header[:-1], [row[:-1] for row in rows]
-        table = Table(header, rows, f'IoU of each class, model {model}, in percent.')
+        table = Table(header, rows, f'{what} of each class, model {model}, in percent.')
         if len(phases) == 1 or not names:
             parts.append(table)
             continue
         ends = (phases[0].name, phases[-1].name)
-        svg = charts.change(names, [first[n] for n in names], [last[n] for n in names], ends, 'IoU, %')
-        parts.append(Chart(svg, f'IoU of each class of model {model}, first to last.', table))
+        svg = charts.change(names, [first[n] for n in names], [last[n] for n in names], ends, f'{what}, %')
+        parts.append(Chart(svg, f'{what} of each class of model {model}, first to last.', table))
     return Section('Classes', (), parts) if parts else None
 
 

@@ -12,7 +12,7 @@ from mmdmt.engine.result import best_phase
 EQUAL = 0.3
 """Difference in percent below which two single runs are called equal, however many images are tested."""
 DEAD = 1.0
-"""IoU in percent below which a class is called lost."""
+"""IoU or accuracy in percent below which a class is called lost."""
 LOW_COVERAGE = 0.5
 
 
@@ -98,13 +98,13 @@ def equal(record: RunRecord) -> float:
 def _lost_classes(record: RunRecord, labels: Sequence[LabelFacts]) -> list[str]:
     found = []
     for model in record.models:
-        phases = [phase for phase in record.trains if phase.model == model and record.class_iou(phase)]
+        phases = [phase for phase in record.trains if phase.model == model and record.class_figures(phase)]
         if len(phases) > 1:
-            first, last = record.class_iou(phases[0]), record.class_iou(phases[-1])
+            first, last = record.class_figures(phases[0]), record.class_figures(phases[-1])
             lost = [name for name in last if last[name] < DEAD <= first.get(name, 0.0)]
             if lost:
                 found.append(
-                    f'Model {model} has lost {_names(lost)}: IoU below {DEAD:g}, but not after the baseline. More '
+                    f'Model {model} has lost {_names(lost)}: {record.class_figure} below {DEAD:g}, but not after the baseline. More '
                     'labeled images of this, or fewer labels of frequent classes (smaller dmt.label_ratios) may help.'
                 )
     return found + _missing_labels(record, labels)

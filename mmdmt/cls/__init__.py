@@ -5,6 +5,7 @@ from mmdmt.installation import check_packages
 check_packages('mmpretrain')  # before the imports that would fail
 
 from mmdmt.cls.cifar import DMTCIFAR10, DMTCIFAR100
+from mmdmt.cls.class_accuracy import ClassAccuracy
 from mmdmt.cls.classifier import DMTImageClassifier
 from mmdmt.cls.digits import DigitsDataset
 from mmdmt.cls.fine_grained_accuracy import FineGrainedAccuracy
@@ -17,6 +18,7 @@ from mmdmt.losses import DynamicMutualLoss
 __all__ = [
     'DMTCIFAR10',
     'DMTCIFAR100',
+    'ClassAccuracy',
     'DMTImageClassifier',
     'DigitsDataset',
     'DynamicMutualLoss',

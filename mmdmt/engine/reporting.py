@@ -33,9 +33,11 @@ def report(plan: RunPlan, manifest: Manifest, data: RunData, phase: Phase | None
         print_log(f'The report is not up to date, which does the run no harm: {text}', 'current', logging.WARNING)
 
 
-def keep_class_iou(cfg: Config) -> None:
-    """Make the validation of a phase also keep the IoU of each class, which the stock metric only prints."""
+def keep_class_figures(cfg: Config) -> None:
+    """Make the validation of a phase also keep IoU or accuracy of each class, which the stock metrics do not return."""
     evaluator = cfg.get('val_evaluator')
     for metric in evaluator if isinstance(evaluator, list | tuple) else [evaluator]:
         if metric and type_name(metric) == 'IoUMetric' and not metric.get('format_only'):
             metric.update(type='ClassIoUMetric', quiet=True)
+        elif metric and type_name(metric) == 'Accuracy':
+            metric.update(type='ClassAccuracy')

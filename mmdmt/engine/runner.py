@@ -287,7 +287,7 @@ class DMTRunner:
             cfg.load_from = str(self.manifest.checkpoint(phase.init))
         if phase.kind == 'train':
             self._continue(cfg)
-            reporting.keep_class_iou(cfg)
+            reporting.keep_class_figures(cfg)
         use_processes(cfg, self.cfg)
         return cfg
 

@@ -17,7 +17,7 @@ def test_a_complete_run(made_run):
     assert (record.metric, record.classes, record.models, record.single) == ('mIoU', CLASSES, ['a', 'b'], False)
     assert {phase.name: record.score(phase) for phase in record.trains} == SCORES
     assert record.scores('a') == {0: 50.0, 1: 49.0}
-    assert record.class_iou(record.trains[0]) == CLASS_IOU['00_train_a']
+    assert record.class_figures(record.trains[0]) == CLASS_IOU['00_train_a']
     assert record.setting('data_root') == 'data/camvid'
     assert record.setting('none') is None
 

@@ -59,7 +59,7 @@ def test_the_real_writer_is_found():
 def test_class_iou(several):
     metric = dict(type='IoUMetric', iou_metrics=['mIoU'])
     cfg = Config(dict(val_evaluator=[metric, dict(type='Other')] if several else metric))
-    reporting.keep_class_iou(cfg)
+    reporting.keep_class_figures(cfg)
     found = cfg.val_evaluator[0] if several else cfg.val_evaluator
     assert found == dict(type='ClassIoUMetric', iou_metrics=['mIoU'], quiet=True)
     if several:
@@ -67,9 +67,15 @@ def test_class_iou(several):
 
 
 @pytest.mark.parametrize(
-    'evaluator', [None, dict(type='Accuracy'), dict(type='ClassIoUMetric'), dict(type='IoUMetric', format_only=True)]
+    'evaluator', [None, dict(type='Other'), dict(type='ClassIoUMetric'), dict(type='IoUMetric', format_only=True)]
 )
 def test_other_evaluators_stay(evaluator):
     cfg = Config(dict(val_evaluator=evaluator))
-    reporting.keep_class_iou(cfg)
+    reporting.keep_class_figures(cfg)
     assert cfg.val_evaluator == evaluator
+
+
+def test_class_accuracy():
+    cfg = Config(dict(val_evaluator=dict(type='Accuracy', topk=(1, 5))))
+    reporting.keep_class_figures(cfg)
+    assert cfg.val_evaluator == dict(type='ClassAccuracy', topk=(1, 5))

@@ -17,6 +17,8 @@ from mmdmt.engine.hooks.memory_hook import KEY
 from mmdmt.engine.hooks.progress_hook import unwrapped
 from mmdmt.errors import UserError
 
+CLASS_FIGURES = ('class_iou', 'class_accuracy')
+
 
 @HOOKS.register_module()
 class DMTHook(Hook):
@@ -104,8 +106,7 @@ class DMTHook(Hook):
             meta = dict(epoch=runner.epoch, iter=runner.iter)
             runner.save_checkpoint(runner.work_dir, f'iter_{runner.iter}.pth', meta=meta, by_epoch=False)
         record = dict(checkpoint=f'iter_{runner.iter}.pth', metrics=metrics, steps=runner.iter)
-        if 'class_iou' in info.runtime_info:
-            record['class_iou'] = info.get_info('class_iou')
+        record.update({key: info.get_info(key) for key in CLASS_FIGURES if key in info.runtime_info})
         if self.select != 'last':
             # With several metrics in `save_best`, mmengine adds the name.
             suffix = '' if 'best_ckpt' in info.runtime_info else f'_{self.metric}'

@@ -104,8 +104,9 @@ def _lost_classes(record: RunRecord, labels: Sequence[LabelFacts]) -> list[str]:
             lost = [name for name in last if last[name] < DEAD <= first.get(name, 0.0)]
             if lost:
                 found.append(
-                    f'Model {model} has lost {_names(lost)}: {record.class_figure} below {DEAD:g}, but not after the baseline. More '
-                    'labeled images of this, or fewer labels of frequent classes (smaller dmt.label_ratios) may help.'
+                    f'Model {model} has lost {_names(lost)}: {record.class_figure} below {DEAD:g}, but not after the '
+                    'baseline. More labeled images of this, or fewer labels of frequent classes (smaller '
+                    'dmt.label_ratios) may help.'
                 )
     return found + _missing_labels(record, labels)
 

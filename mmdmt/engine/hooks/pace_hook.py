@@ -8,6 +8,9 @@ from mmengine.device import is_cuda_available
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+QUICK = 1.0
+"""Seconds of a step below which a second one is measured on a CPU, too."""
+
 
 class PaceHook(Hook):
     """Measure seconds per image: ``work`` of training or labeling, ``validation``; None until measured.
@@ -36,7 +39,7 @@ class PaceHook(Hook):
     ) -> None:
         """Stop the time of the step."""
         loading, step = self._loaded - self._start, _now() - self._loaded
-        if is_cuda_available():
+        if step < QUICK or is_cuda_available():
             step = _again(runner, data_batch, step)
         seconds = max(step, loading / self.workers) if self.workers else step + loading
         self.work = seconds / runner.train_dataloader.batch_size
@@ -70,7 +73,7 @@ def _now() -> float:
 
 
 def _again(runner: Runner, data_batch: Any, first: float) -> float:
-    """Seconds of the same step once more: on a GPU the first one takes many times as long.
+    """Seconds of the same step once more: the first one takes many times as long on a GPU, or in a small model.
 
     The weights of a rehearsal serve nothing else. A model may refuse the same batch again; the first time then counts.
     """

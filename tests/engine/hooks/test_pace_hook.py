@@ -14,11 +14,11 @@ def clock(monkeypatch):
     return now
 
 
-def train(hook, clock, **runner):
+def train(hook, clock, seconds=2.0, **runner):
     hook.before_train_epoch(None)
     clock[0] += 6.0  # loading
     hook.before_train_iter(None, 0)
-    clock[0] += 2.0
+    clock[0] += seconds
     hook.after_train_iter(SimpleNamespace(train_dataloader=SimpleNamespace(batch_size=4), **runner), 0, 'batch')
 
 
@@ -44,6 +44,16 @@ def test_first_step_on_a_gpu_does_not_count(clock, monkeypatch, fails, expected)
     hook = PaceHook(100)
     train(hook, clock, model=SimpleNamespace(train_step=step), optim_wrapper='wrapper')
     assert hook.work == expected
+
+
+@pytest.mark.parametrize(('seconds', 'expected'), [(0.9, 0.5 / 4), (1.1, 1.1 / 4)])
+def test_quick_step_is_measured_again(clock, seconds, expected):
+    def step(batch, optim_wrapper):
+        clock[0] += 0.5
+
+    hook = PaceHook(100)
+    train(hook, clock, seconds, model=SimpleNamespace(train_step=step), optim_wrapper='wrapper')
+    assert hook.work == pytest.approx(expected)
 
 
 def test_images(clock):

@@ -13,6 +13,6 @@ export OMP_NUM_THREADS=1 MMDMT_GPU_OUT=$out MMDMT_GPU_DEVICE=$device
 status=$?
 parts=(loss step classification labeling)
 [ "$device" = cpu ] || parts+=(methods configs)
-"$python" tools/benchmark.py --device "$device" --only "${parts[@]}" --json "$out/benchmark.json" | tee "$out/benchmark.md" ||
+"$python" tools/benchmark.py --device "$device" --only "${parts[@]}" --repeats 7 --json "$out/benchmark.json" | tee "$out/benchmark.md" ||
   status=1
 exit $status

@@ -21,9 +21,10 @@ PRECISIONS = {
 }
 # Steps of a few images: enough to compare two runs.
 DETERMINISTIC = ('randomness.seed=3', 'randomness.deterministic=True')
+IMAGES = 'configs/dmt/wrn10-1_digits.py'
 # What these configs have no use for.
 WITHOUT = {
-    'configs/dmt/wrn10-1_digits.py': ('dmt.unlabeled.indices',),
+    IMAGES: ('dmt.unlabeled.indices',),
     'configs/unimatch/digits.py': ('dmt.label_ratios',),
 }
 TINY = {**SHORT, 'dmt.supervised.iters': 8, 'dmt.rehearse': False}
@@ -39,12 +40,16 @@ def arguments(device, precision):
 
 @pytest.fixture(scope='module')
 def plans(start, device):
-    """The plan in each precision; all run at the same time on a GPU, one after the other without one."""
+    """The plan in each precision, and that of images; on a GPU all at the same time, else in turn."""
+    of_images = [IMAGES, '--amp', '--cfg-options', 'dmt.keep_labels=True']
+    if device.type == 'cpu':
+        of_images += options({key: value for key, value in SHORT.items() if key not in WITHOUT[IMAGES]})
+    started = {**{precision: arguments(device, precision) for precision in PRECISIONS}, 'images': of_images}
     runs = {}
-    for precision in PRECISIONS:
-        runs[precision] = start(f'digits_{precision}', *arguments(device, precision))
+    for name, given in started.items():
+        runs[name] = start(f'digits_{name}', *given)
         if device.type == 'cpu':
-            finish(runs[precision])
+            finish(runs[name])
     yield runs
     for run in runs.values():
         run.process.kill()
@@ -75,18 +80,16 @@ def test_digits_plan(plans, precision, device, figures):
         assert mean[last] > mean['00'] + 3
 
 
-def test_classification_plan(start, device, figures):
+def test_classification_plan(plans, device, figures):
     """The whole plan of the digits as images, in mixed precision, with test outputs that read labels of the GPU."""
-    config = 'configs/dmt/wrn10-1_digits.py'
-    short = {} if device.type == 'cuda' else {key: value for key, value in SHORT.items() if key not in WITHOUT[config]}
-    run = start('digits_cls', config, '--amp', '--cfg-options', 'dmt.keep_labels=True', *options(short))
+    run = plans['images']
     finish(run)
     found = records(run)
     scores = {name: record['metrics']['accuracy/top1'] for name, record in found.items() if 'train' in name}
     last = scores[max(scores)]
     figures('digits as images, mixed precision: accuracy of the baseline and of DMT', [scores[min(scores)], last])
     figures('digits as images: seconds by phase', {name: record['seconds'] for name, record in found.items()})
-    command = [sys.executable, ROOT / 'tools/test.py', config, run.folder / 'best.pth', '--confusion',
+    command = [sys.executable, ROOT / 'tools/test.py', IMAGES, run.folder / 'best.pth', '--confusion',
                run.folder / 'confusion.csv', '--show-dir', run.folder / 'shown']  # fmt: skip
     subprocess.run([*map(str, command)], cwd=ROOT, check=True)
     assert (run.folder / 'confusion.csv').is_file()

@@ -167,7 +167,8 @@ class PhaseInputs:
 
 def _on_any_device(leaves: dict[str, str]) -> dict[str, str]:
     """Settings that are equal on a GPU and a CPU: ``--amp`` chooses the wrapper by the device."""
-    return {key: value.replace('CPUAmpOptimWrapper', 'AmpOptimWrapper') for key, value in leaves.items()}
+    chosen = {repr('CPUAmpOptimWrapper'): repr('AmpOptimWrapper')}
+    return {key: chosen.get(value, value) for key, value in leaves.items()}
 
 
 def _clear(folder: Path) -> None:

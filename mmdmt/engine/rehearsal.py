@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from mmdmt.core.schedule import Phase
 from mmdmt.datasets.unlabeled import UnlabeledDataset
+from mmdmt.engine.hooks.memory_hook import GPU_MEMORY
 from mmdmt.engine.hooks.pace_hook import PaceHook
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.pace import Pace, workers_of
@@ -69,7 +70,7 @@ def rehearse(data: RunData, folder: Path) -> tuple[list[str], Pace]:
                 f'Its settings are in {_sections(phase)}.'
             ) from error
         _check_metric(manifest, phase, plan.settings.metric, cfg)
-        memory = (manifest.record(phase.name) or {}).get('gpu_memory_mib')
+        memory = (manifest.record(phase.name) or {}).get(GPU_MEMORY)
         pace.add(phase, measured, perf_counter() - begun, memory)
         empty_memory()
     _test(data, manifest)

@@ -52,9 +52,8 @@ class View(NamedTuple):
                 masks.append(sample.gt_sem_seg.data[0] != IGNORED)
             else:
                 left, right, top, bottom = sample.metainfo.get('padding_size', (0, 0, 0, 0))
-                inside = torch.ones(
-                    height - top - bottom, width - left - right, dtype=torch.bool, device=self.images.device
-                )
+                size = (height - top - bottom, width - left - right)
+                inside = torch.ones(size, dtype=torch.bool, device=self.images.device)
                 masks.append(F.pad(inside, (left, right, top, bottom)))
         return torch.stack(masks)
 

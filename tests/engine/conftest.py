@@ -28,6 +28,20 @@ def train(tiny_config, tmp_path):
 
 
 @pytest.fixture
+def ordinary(tiny_config, tmp_path):
+    """Config of a stock training, of 4 steps with a validation."""
+    cfg = tiny_config(tmp_path / 'run', SELF_TAUGHT)
+    for key in ('runner_type', 'dmt'):
+        cfg.pop(key)
+    cfg.model = dict(cfg.model, type='EncoderDecoder')
+    cfg.model.decode_head.loss_decode = dict(type='CrossEntropyLoss')
+    cfg.train_dataloader.dataset.indices = 4
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=4, val_interval=4)
+    cfg.experiment_name = tmp_path.name  # mmengine finds the logger of another test of the same second by it
+    return cfg
+
+
+@pytest.fixture
 def calls(monkeypatch):
     """What the runs to come compute: each call of a dynamic loss and of what follows it in a step, by phase."""
     seen = SimpleNamespace(phase=None, losses=defaultdict(list), starts={}, states=defaultdict(list), steps=[], log=[])

@@ -1,24 +1,9 @@
 import re
 
-import pytest
-
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.hooks import FitHook
 from mmdmt.engine.screen_runner import run_alone
 from tests.steps import SELF_TAUGHT
-
-
-@pytest.fixture
-def ordinary(tiny_config, tmp_path):
-    """Config of a stock training, of 4 steps with a validation."""
-    cfg = tiny_config(tmp_path / 'run', SELF_TAUGHT)
-    for key in ('runner_type', 'dmt'):
-        cfg.pop(key)
-    cfg.model = dict(cfg.model, type='EncoderDecoder')
-    cfg.model.decode_head.loss_decode = dict(type='CrossEntropyLoss')
-    cfg.train_dataloader.dataset.indices = 4
-    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=4, val_interval=4)
-    return cfg
 
 
 def test_ordinary_training_and_test(ordinary, tmp_path, capsys):

@@ -13,7 +13,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from mmdmt.engine.commit import commit
-from mmdmt.engine.hooks.memory_hook import KEY
+from mmdmt.engine.hooks.memory_hook import GPU_MEMORY
 from mmdmt.engine.hooks.progress_hook import unwrapped
 from mmdmt.errors import UserError
 
@@ -124,7 +124,7 @@ class DMTHook(Hook):
     def _commit(self, runner: Runner, record: dict[str, Any]) -> None:
         if torch.cuda.is_available():
             now = torch.cuda.max_memory_allocated() // 2**20  # of a label phase, or a short one
-            record[KEY] = runner.message_hub.runtime_info.get(KEY, now)
+            record[GPU_MEMORY] = runner.message_hub.runtime_info.get(GPU_MEMORY, now)
         record = dict(
             phase=self.phase,
             model=self.model,

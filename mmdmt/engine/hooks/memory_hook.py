@@ -6,7 +6,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-KEY = 'gpu_memory_mib'
+GPU_MEMORY = 'gpu_memory_mib'
 SEARCHED, NOTED = 2, 10
 
 
@@ -26,5 +26,5 @@ class MemoryHook(Hook):
         if self._steps == SEARCHED:
             torch.cuda.reset_peak_memory_stats()
         elif self._steps % NOTED == 0:
-            before = runner.message_hub.runtime_info.get(KEY, 0)
-            runner.message_hub.update_info(KEY, max(before, torch.cuda.max_memory_allocated() // 2**20))
+            before = runner.message_hub.runtime_info.get(GPU_MEMORY, 0)
+            runner.message_hub.update_info(GPU_MEMORY, max(before, torch.cuda.max_memory_allocated() // 2**20))

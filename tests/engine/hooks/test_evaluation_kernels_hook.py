@@ -62,15 +62,10 @@ def test_a_deterministic_run_validates_and_tests(tiny_config, tmp_path, counting
     assert os.environ['CUBLAS_WORKSPACE_CONFIG'] == ':4096:8'
 
 
-def test_training_stays_strict(tiny_config, tmp_path, monkeypatch):
+def test_training_stays_strict(ordinary, monkeypatch):
     """After a validation, too."""
-    cfg = tiny_config(tmp_path, {**SELF_TAUGHT, 'randomness': dict(seed=1, deterministic=True)})
-    for key in ('runner_type', 'dmt'):
-        cfg.pop(key)
-    cfg.model = dict(cfg.model, type='EncoderDecoder')
-    cfg.model.decode_head.loss_decode = dict(type='CrossEntropyLoss')
-    cfg.train_dataloader.dataset.indices = 4
-    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=4, val_interval=2)
+    ordinary.randomness = dict(seed=1, deterministic=True)
+    ordinary.train_cfg.val_interval = 2
     model = SEG_MODELS.get('EncoderDecoder')
     loss, steps = model.loss, []
 
@@ -82,5 +77,5 @@ def test_training_stays_strict(tiny_config, tmp_path, monkeypatch):
 
     monkeypatch.setattr(model, 'loss', third_step_refused)
     with pytest.raises(RuntimeError, match='deterministic'):
-        run_alone(cfg, 'train')
+        run_alone(ordinary, 'train')
     assert len(steps) == 3

@@ -9,7 +9,7 @@ from mmengine.runner import get_priority
 
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.hooks import DMTHook
-from mmdmt.engine.hooks.memory_hook import KEY, MemoryHook
+from mmdmt.engine.hooks.memory_hook import GPU_MEMORY, MemoryHook
 from tests.steps import SELF_TAUGHT
 
 
@@ -37,17 +37,17 @@ def test_peak_of_the_steps_after_the_search_for_kernels(monkeypatch):
         hook.after_train_iter(runner, batch_idx=step)
         if step % 5 == 0:
             card.reset()
-    assert runner.message_hub.get_info(KEY) == 3500
+    assert runner.message_hub.get_info(GPU_MEMORY) == 3500
 
 
 def test_peak_goes_on_after_a_resume(monkeypatch):
     card, runner = Card(monkeypatch), SimpleNamespace(message_hub=MessageHub('memory_resumed'))
-    runner.message_hub.update_info(KEY, 4000)
+    runner.message_hub.update_info(GPU_MEMORY, 4000)
     hook = MemoryHook()
     for step in range(10):
         card.use(3000)
         hook.after_train_iter(runner, batch_idx=step)
-    assert runner.message_hub.get_info(KEY) == 4000
+    assert runner.message_hub.get_info(GPU_MEMORY) == 4000
 
 
 def test_it_looks_before_the_log():
@@ -62,7 +62,7 @@ def test_record_of_a_phase(tiny_config, tmp_path, monkeypatch, noted, expected):
     monkeypatch.setattr('mmdmt.engine.hooks.dmt_hook.torch', SimpleNamespace(cuda=card))
     if noted:
         monkeypatch.setattr(
-            DMTHook, 'before_train', lambda _, runner: runner.message_hub.update_info(KEY, noted), raising=False
+            DMTHook, 'before_train', lambda _, runner: runner.message_hub.update_info(GPU_MEMORY, noted), raising=False
         )
     runner.train(phase='00_train_a')
-    assert json.loads((tmp_path / '00_train_a/phase.json').read_text())[KEY] == expected
+    assert json.loads((tmp_path / '00_train_a/phase.json').read_text())[GPU_MEMORY] == expected

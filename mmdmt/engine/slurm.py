@@ -29,10 +29,13 @@ JOB = """#!/usr/bin/env bash
 # The job of a phase: runs the command that it is given. If SLURM asks it to stop, the command saves its state, and the
 # job is queued again. Status 75 of the command is not enough: if one process fails, srun stops the others.
 asked=''
-trap 'asked=yes; kill -USR1 "$step"' USR1  # the time of the job is nearly over; only this script is told
+step=''
+trap 'asked=yes; tell' USR1  # the time of the job is nearly over; only this script is told
 trap 'asked=yes' TERM
+tell() { [ -z "$step" ] || kill -USR1 "$step" 2> /dev/null; }
 srun --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "$@" &
 step=$!
+[ -z "$asked" ] || tell  # it was asked while it had no step yet
 until wait "$step" || ! kill -0 "$step" 2> /dev/null; do :; done  # a signal ends a wait
 wait "$step"
 status=$?

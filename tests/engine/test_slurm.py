@@ -230,16 +230,16 @@ def test_config_that_is_none_of_dmt(tmp_path):
 # The script of a job
 
 
-def run_job(tmp_path, cluster, command, state='RUNNING', preempted='None'):
+def run_job(tmp_path, cluster, command, state='RUNNING', preempted='None', script=slurm.JOB):
     """Status of the script of a job whose command is a text of bash, and what it calls scontrol with at last."""
     show = f'[ "$1" != show ] || {{ echo "  PreemptTime={preempted}"; exit; }}\n'
     for name, text in dict(srun='shift 2; exec "$@"', squeue=f'echo {state}', scontrol=show + LOGGED).items():
         (cluster / name).write_text(f'#!/usr/bin/env bash\n{text}\n')
         (cluster / name).chmod(0o755)
-    script, log = tmp_path / 'job.sh', cluster / 'scontrol.log'
-    script.write_text(slurm.JOB)
+    path, log = tmp_path / 'job.sh', cluster / 'scontrol.log'
+    path.write_text(script)
     done = subprocess.run(
-        ['bash', script, 'bash', '-c', command], env=dict(os.environ, SLURM_JOB_ID='12'), capture_output=True,
+        ['bash', path, 'bash', '-c', command], env=dict(os.environ, SLURM_JOB_ID='12'), capture_output=True,
         text=True, check=False, timeout=20,
     )  # fmt: skip
     assert done.stderr == ''
@@ -249,7 +249,7 @@ def run_job(tmp_path, cluster, command, state='RUNNING', preempted='None'):
 ASKED = {
     'time': 'trap "stopped=yes" USR1; kill -USR1 $PPID; until [ "$stopped" ]; do sleep 0.01; done; exit 75',
     'node': 'kill -TERM $PPID; sleep 0.2; exit 75',
-    'before it listens': 'kill -USR1 $PPID; sleep 20',
+    'before it listens': 'kill -USR1 $PPID; exec sleep 20',
 }
 
 
@@ -257,6 +257,12 @@ ASKED = {
 def test_job_that_slurm_asks_to_stop_is_queued_again(tmp_path, cluster, command):
     status, called = run_job(tmp_path, cluster, ASKED[command])
     assert (status, called) == (138 if command == 'before it listens' else 75, ['requeue', '12'])
+
+
+def test_job_that_is_asked_to_stop_while_its_step_starts(tmp_path, cluster):
+    late = slurm.JOB.replace('step=$!\n', 'sleep 0.5; step=$!\n')
+    assert late != slurm.JOB
+    assert run_job(tmp_path, cluster, ASKED['before it listens'], script=late) == (138, ['requeue', '12'])
 
 
 def test_job_in_its_time_of_grace(tmp_path, cluster):

@@ -2,7 +2,7 @@
 
     python tests/simulate_store.py FOLDER [--images 1000000]
 
-FOLDER gets a label table, and label maps whose files are links to a few: listing them is real, their content is not.
+FOLDER gets a label table, and label maps of few pixels in archives, two KiB an image.
 Prints a table: CPU seconds, the memory that a step adds at its peak, and files and bytes that it leaves. Linux only.
 """
 
@@ -27,7 +27,7 @@ from mmdmt.labels.maps import LabelMaps
 from mmdmt.labels.table import LabelRow, LabelTable
 
 BATCH = 64
-LINKS = 60_000  # ext4 allows 65,000 names of a file
+READ = 10_000  # images read in random order
 CLASSES = 20
 
 
@@ -91,28 +91,21 @@ def use_table(costs: Costs, folder: Path, names: Sequence[str], dataset: Unlabel
 
 
 def use_maps(costs: Costs, folder: Path, names: Sequence[str], dataset: UnlabeledDataset) -> None:
-    """List, complete, check and read label maps that exist already, but for their content."""
-    fill_maps(folder, names)
+    """Write, resume, complete, check and read label maps in archives."""
     histogram = ClassHistogram(CLASSES)
     histogram.counts[:, 0] = len(names)
-    finish(costs, 'maps', lambda: LabelMaps(folder), lambda store: store.finish(histogram), dataset)
-
-
-def fill_maps(folder: Path, names: Sequence[str]) -> None:
-    """Write the files of some images, and give them further names."""
-    store = LabelMaps(folder)
-    for index, name in enumerate(names):
-        if index % LINKS == 0:
-            first = name
-            store.write(name, np.zeros((8, 8), np.uint8), np.zeros((8, 8), np.uint16))
-            line = store.parts()[0].read_text().splitlines()[-1].removeprefix(name)
-            part = open(store.parts()[0], 'a')  # noqa: SIM115
-            continue
-        for path in (store.label_path, store.confidence_path):
-            os.link(path(first), path(name))
-        part.write(f'{name}{line}\n')
-        if (index + 1) % LINKS == 0 or index + 1 == len(names):
-            part.close()
+    label, code = np.zeros((8, 8), np.uint8), np.zeros((8, 8), np.uint16)
+    with costs.measured('archives: write', folder):
+        store = LabelMaps(folder, archives=True)
+        for name in names:
+            store.write(name, label, code)
+        store.close()
+    finish(costs, 'archives', lambda: LabelMaps(folder), lambda store: store.finish(histogram), dataset)
+    order = np.random.default_rng(0).permutation(len(names))[:READ]
+    with costs.measured(f'archives: read {len(order):,} images in random order'):
+        store = LabelMaps(folder)
+        for index in order:
+            store.read(names[index])
 
 
 def finish(costs: Costs, kind: str, opened: Callable, complete: Callable, dataset: UnlabeledDataset) -> None:

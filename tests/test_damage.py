@@ -3,9 +3,11 @@
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 from mmdmt.engine import DMTRunner
+from mmdmt.labels.maps import LabelMaps
 from tests.runs import assert_same_weights
 from tests.steps import SELF_TAUGHT
 
@@ -14,8 +16,8 @@ from tests.steps import SELF_TAUGHT
 def resume(tiny_config):
     """``resume(work_dir, phase)``: continue a run, or run a phase; the lines of warning in its log."""
 
-    def resume(work_dir, phase=None):
-        DMTRunner(tiny_config(work_dir, {**SELF_TAUGHT, 'resume': True})).train(phase=phase)
+    def resume(work_dir, phase=None, **options):
+        DMTRunner(tiny_config(work_dir, {**SELF_TAUGHT, 'resume': True, **options})).train(phase=phase)
         lines = (work_dir / 'dmt.log').read_text().splitlines()
         return [line.partition(' - WARNING - ')[2] for line in lines if f'WARNING - {work_dir}' in line]
 
@@ -73,3 +75,29 @@ def test_rot_is_found_and_mended_in_the_middle_of_a_phase(labeled, resume, tmp_p
     assert 'phase 01_label_a is run again' in lines[1]
     assert labels(run) == labels(whole)
     assert (run / 'best.pth').is_file()
+
+
+def test_archives_of_a_killed_label_phase(labeled, resume, tmp_path):
+    """Its archive ends within an image; labels that were written as files before count, too."""
+    run, whole = tmp_path / 'run', labeled.with_name('whole')
+    shutil.copytree(labeled, run)
+    folder, archives = run / '01_label_a', {'dmt.label_writer.archives': True}
+    names = sorted(LabelMaps(folder).names())
+    LabelMaps(folder).forget(names[2:])
+    for name in ('phase.json', 'labels.json', 'histogram.npz'):
+        (folder / name).unlink()
+    resume(run, '01_label_a', **archives)
+    for name in ('phase.json', 'labels.json', 'histogram.npz'):
+        (folder / name).unlink()
+    (archive,) = (folder / 'archives').iterdir()
+    os.truncate(archive, archive.stat().st_size * 2 // 3)
+    kept = LabelMaps(folder).names()
+    assert set(names[:3]) <= kept < set(names)
+    resume(run, **archives)
+    assert len(list((folder / 'archives').iterdir())) == 2
+    for name in names:
+        for found, expected in zip(
+            LabelMaps(folder).read(name), LabelMaps(whole / '01_label_a').read(name), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+    assert_same_weights(run / 'best.pth', whole / 'best.pth')

@@ -292,11 +292,11 @@ def test_killed_run_goes_on(complete, tiny_config, tmp_path, root):
 def test_two_processes_label_as_one(tiny_config, tmp_path, root):
     """On two processes each of 5 images is labeled once, with the labels that one process makes, bit for bit.
 
-    The result is then tested on two processes as well.
+    The two write into archives, one each. The result is then tested on two processes as well.
     """
     options = {**SELF, 'dmt.unlabeled.indices': 5}
     config, together, alone = tmp_path / 'tiny.py', tmp_path / 'together', tmp_path / 'alone'
-    tiny_config(together, options).dump(config)
+    tiny_config(together, options | {'dmt.label_writer.archives': True}).dump(config)
     bash = on_two_processes()
     done = bash(root / 'tools/dist_train.sh', config, 2)
     assert done.returncode == 0, done.stdout
@@ -307,6 +307,7 @@ def test_two_processes_label_as_one(tiny_config, tmp_path, root):
     shutil.copytree(together / '00_train_a', alone / '00_train_a')
     shutil.copy(together / 'dmt.json', alone)
     DMTRunner(tiny_config(alone, options)).train(phase='01_label_a')
+    assert len(list((together / '01_label_a/archives').iterdir())) == 2
     assert len(labels(alone / '01_label_a')) == 5
     assert_same_labels(together / '01_label_a', alone / '01_label_a')
 

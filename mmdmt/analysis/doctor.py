@@ -1,6 +1,5 @@
 """Checks whether a config can run here: packages, data, weights, disk, memory, device."""
 
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from mmdmt.engine.run_data import RunData
 from mmdmt.errors import UserError, own_message
 from mmdmt.files import free_space, megabytes
 from mmdmt.installation import TITLES, installed_family, installed_versions
+from mmdmt.processors import processors
 
 State = Literal['ok', 'warning', 'error']
 LITTLE_MEMORY = 2 * 2**30
@@ -79,7 +79,7 @@ def _device() -> Iterator[Finding]:
         )
         return
     yield Finding(
-        'warning', 'GPU', f'none; {os.cpu_count()} CPU cores',
+        'warning', 'GPU', f'none; {processors()} CPU cores',
         'A CPU trains small models only; with a GPU, install a build of torch for it',
     )  # fmt: skip
 

@@ -50,7 +50,7 @@ class ClassificationTask:
             raise UserError(f'model.head ({head.get("type")}) must set num_classes')
         return head['num_classes']
 
-    def writer(self, settings: Any) -> dict[str, Any]:
+    def writer(self, settings: Any, images: int) -> dict[str, Any]:
         """Return the config of the metric that writes a table of image labels."""
         return dict(type='ImageLabelWriter', ranking=settings.ranking)
 

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import track
 
 from mmdmt.files import write_text
+from mmdmt.processors import processors
 
-WORKERS = min(16, os.cpu_count() or 1)
+WORKERS = min(16, processors())
 BAR_FROM = 100
 
 

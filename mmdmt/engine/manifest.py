@@ -21,7 +21,7 @@ FREE_KEYS = frozenset(
 )
 FREE_LEAVES = frozenset(
     {'data_root', 'rehearse', 'report', 'keep_checkpoints', 'num_workers', 'persistent_workers', 'pin_memory'}
-    | {'prefetch_factor'}
+    | {'prefetch_factor', 'archives'}
 )
 
 

@@ -1,11 +1,11 @@
 """Checks of a phase's config that its rehearsal, of one step and without workers, cannot make."""
 
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from mmdmt.config_dicts import dicts_in, type_name
 from mmdmt.errors import UserError
+from mmdmt.processors import processors
 
 # Beside all whose names begin with Rand.
 RANDOM = frozenset({'PhotoMetricDistortion', 'Albu', 'Albumentations', 'ColorJitter', 'AutoAugment', 'GaussianBlur'})
@@ -36,9 +36,8 @@ def check_phase(config: Mapping, steps: int, phase: str) -> None:
 def too_many_workers(configs: Iterable[Mapping]) -> Iterable[str]:
     """A warning if a loader of some phases starts more processes than the machine has processors."""
     workers = max(((config.get(name) or {}).get('num_workers', 0) for config in configs for name in LOADERS), default=0)
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    if workers > processors:
-        yield f'num_workers={workers} of a data loader, but {processors} processors: fewer may be faster'
+    if workers > (number := processors()):
+        yield f'num_workers={workers} of a data loader, but {number} processors: fewer may be faster'
 
 
 def check_label_pipeline(pipeline: Sequence, key: str) -> None:

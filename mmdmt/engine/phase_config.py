@@ -210,7 +210,7 @@ def _label_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) 
         model=without_pretrained(result['model']),
         load_from=None,
         test_evaluator=dict(
-            **plan.task.writer(plan.settings),
+            **plan.task.writer(plan.settings, data.num_unlabeled),
             label_dir=label_dir,
             label_ratio=phase.label_ratio,
             num_classes=plan.num_classes(phase.model),

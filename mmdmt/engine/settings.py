@@ -161,8 +161,8 @@ class DMTSettings(Checked):
     """Which labels are ranked together by confidence: those of each predicted ``class`` (pixels or images; default for
     segmentation), or those of ``all`` images (the paper's way, default for classification)."""
     label_writer: dict = {}
-    """For comparisons with the published code, segmentation only: ``rank_stride``, ``half``
-    (:class:`LabelMapSettings`)."""
+    """How labels are written, segmentation only: ``archives``, and for comparisons with the published code
+    ``rank_stride`` and ``half`` (:class:`LabelMapSettings`)."""
     select: Literal['last', 'val', 'holdout'] = 'last'
     """Which checkpoint a phase hands over: the last one, the best on the validation set, or the best on labeled images
     that no phase trains on."""

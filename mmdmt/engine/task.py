@@ -56,8 +56,8 @@ class Task(Protocol):
     def num_classes(self, model: Mapping) -> int:
         """Number of classes of a model config; ValueError if the config does not set it."""
 
-    def writer(self, settings: Any) -> dict[str, Any]:
-        """Config of the metric that writes pseudo labels, from the ``DMTSettings`` of a run."""
+    def writer(self, settings: Any, images: int) -> dict[str, Any]:
+        """Config of the metric that writes pseudo labels, from the ``DMTSettings`` of a run and how many it labels."""
 
     def selected(self, number: int, ratio: float) -> int:
         """How many of ``number`` unlabeled images a phase with label ratio ``ratio`` uses."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from mmengine.registry import METRICS
 from mmdmt.core.confidence import encode
 from mmdmt.core.ranking import ClassHistogram
 from mmdmt.errors import DamagedFileError, UserError
+from mmdmt.labels.background import Background
 from mmdmt.labels.maps import LabelMaps
 from mmdmt.labels.store import sample_name
 from mmdmt.labels.writer import LabelWriter
@@ -44,39 +46,63 @@ def check_whole(sample: Mapping) -> None:
 class PseudoLabelWriter(LabelWriter):
     """Write label maps, and rank their confidences by class.
 
-    One forward pass suffices: each image's class map and confidence codes are written at once, and a histogram counts
-    its pixels by class. The histograms of all processes are summed at the end. Images that an interrupted run left in
-    the store are not labeled again, but read for the histogram. ``pseudo_label/coverage`` is the share of the counted
-    pixels that the ratio keeps.
+    One forward pass suffices: class map and confidence codes of an image are written while the next one is predicted,
+    and a histogram counts its pixels by class. The histograms of all processes are summed at the end. Images that an
+    interrupted run left in the store are not labeled again, but read for the histogram. ``pseudo_label/coverage`` is
+    the share of the counted pixels that the ratio keeps.
 
     Args:
         num_classes: Number of classes of the model.
         rank_stride: Count every ``rank_stride``-th pixel of each image, in row-major order; the published code uses 16.
         half: Round confidences to half precision, as the published code does.
+        archives: Write into archives, see :class:`LabelMaps`.
         kwargs: Arguments of :class:`LabelWriter`.
     """
 
-    def __init__(self, num_classes: int, rank_stride: int = 1, half: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, num_classes: int, rank_stride: int = 1, half: bool = False, archives: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.histogram = ClassHistogram(num_classes)
-        self.rank_stride, self.half = rank_stride, half
+        self.rank_stride, self.half, self.archives = rank_stride, half, archives
         self.written: list[str] = []
+        self._background = Background()
+        self._counting = Lock()
 
     @cached_property
     def store(self) -> LabelMaps:
         """The label store, with the palette of the dataset."""
-        return LabelMaps(self.label_dir, (self.dataset_meta or {}).get('palette'))
+        return LabelMaps(self.label_dir, (self.dataset_meta or {}).get('palette'), self.archives)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Write the labels of a batch; the samples need ``seg_logits`` [C, H, W], ``img_path`` and ``sample_idx``."""
+        store = self.store  # made by one thread
         for sample in data_samples:
             check_whole(sample)
             logits = self.check_finite(sample['seg_logits']['data'][None].float(), sample['img_path'])
-            label, code = (tensor[0].cpu() for tensor in encode(logits, half=self.half))
-            self._count(label, code)
             name = sample_name(sample['sample_idx'], sample['img_path'])
-            self.store.write(name, label.numpy(), code.numpy().astype(np.uint16))
+            if logits.device.type == 'cpu':
+                self._background.submit(self._encode_and_keep, store, name, logits)
+            else:  # a GPU is fast, and its memory is not to hold logits that wait
+                self._background.submit(self._keep, store, name, *self._encode(logits))
             self.written.append(name)
+
+    def _encode(self, logits: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(tensor[0].cpu() for tensor in encode(logits, half=self.half))
+
+    def _encode_and_keep(self, store: LabelMaps, name: str, logits: torch.Tensor) -> None:
+        self._keep(store, name, *self._encode(logits))
+
+    def _keep(self, store: LabelMaps, name: str, label: torch.Tensor, code: torch.Tensor) -> None:
+        with self._counting:
+            self._count(label, code)
+        store.write(name, label.numpy(), code.numpy().astype(np.uint16))
+
+    def evaluate(self, size: int) -> dict:
+        """Complete the store, see :meth:`LabelWriter.evaluate`."""
+        self._background.finish()
+        self.store.close()
+        return super().evaluate(size)
 
     def complete(self) -> dict[str, float]:
         """Sum the histograms over all processes and write the sum."""

@@ -4,7 +4,7 @@ import io
 import os
 import shutil
 import zlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +17,16 @@ from PIL import Image
 from mmdmt.core.confidence import decode
 from mmdmt.core.ranking import NUM_CODES, ClassHistogram
 from mmdmt.errors import DamagedFileError, UserError
-from mmdmt.files import atomic, read_json, write_bytes, write_text
+from mmdmt.files import atomic, read_json, write_bytes
+from mmdmt.labels.archives import ArchiveWriter, archive_path, read_file
 from mmdmt.labels.code_files import pack, unpack
+from mmdmt.labels.map_index import Entry, SortedFile, Sum, line, read_entries
 from mmdmt.labels.store import LabelStore
 
 FORMAT = 2
 """Version of the files, in ``labels.json`` and ``histogram.npz``. Without it, codes end at log-odds of 26."""
+
+ARCHIVES = 'archives'
 
 BYTES_PER_PIXEL = 3  # upper bound: class map (1 byte before compression) and confidence code (2 bytes)
 
@@ -46,16 +50,22 @@ class LabelMaps(LabelStore):
     confidence codes (see :mod:`mmdmt.core.confidence`), uint16 [H, W], compressed by
     :mod:`mmdmt.labels.code_files`. ``histogram.npz`` counts the codes by class.
     ``checksums.csv`` lists each image with size and CRC-32 of both files; until the store is complete, the parts do.
+    For very many images, both files of an image may lie in archives instead, ``archives/NUMBER.tar``
+    (:mod:`mmdmt.labels.archives`); their places are in the list.
 
     Args:
         root: The folder. The first write creates it.
         palette: RGB colors of the classes, used for the PNGs only.
+        archives: Write into archives, not two files an image. Reading finds both.
     """
 
     summed = ('histogram.npz', 'checksums.csv')
 
-    def __init__(self, root: str | os.PathLike, palette: Sequence[Sequence[int]] | None = None) -> None:
+    def __init__(
+        self, root: str | os.PathLike, palette: Sequence[Sequence[int]] | None = None, archives: bool = False
+    ) -> None:
         super().__init__(root)
+        self._archives = ArchiveWriter(self.root / ARCHIVES) if archives else None
         colours = [channel for colour in palette or () for channel in colour][: 3 * 256]
         # Always 256 colors: with fewer, Pillow stores fewer bits per pixel and cuts off the higher classes.
         self._palette = colours + [0] * (3 * 256 - len(colours)) if colours else []
@@ -82,10 +92,20 @@ class LabelMaps(LabelStore):
             image.putpalette(self._palette)
         # Runs of equal labels: a fifth of the time of zlib's own strategy, for 2 % more bytes of the store.
         image.save(png, format='PNG', compress_type=zlib.Z_RLE)
-        write_bytes(self.confidence_path(name), codes)
-        write_bytes(self.label_path(name), png.getvalue())
-        self.__dict__.pop('_sums', None)
-        self._append(_line(name, (*_sum(png.getvalue()), *_sum(codes))))
+        places = None
+        if self._archives is None:
+            write_bytes(self.confidence_path(name), codes)
+            write_bytes(self.label_path(name), png.getvalue())
+        else:
+            files = {f'labels/{name}.png': png.getvalue(), f'confidence/{name}.zst': codes}
+            places = self._archives.write(files)
+        self._append(line(name, Entry(Sum.of(png.getvalue()), Sum.of(codes), places)))
+        self._forget_index()
+
+    def close(self) -> None:
+        """Complete the archive of this process, if it has one."""
+        if self._archives is not None:
+            self._archives.close()
 
     def read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Read class map uint8 [H, W] and confidence codes uint16 [H, W] of one image.
@@ -94,42 +114,79 @@ class LabelMaps(LabelStore):
             FileNotFoundError: if the image is not in the store; the message names the file.
             DamagedFileError: if a file is not as it was written. It is deleted, so that the image is labeled anew.
         """
-        png, codes = self.label_path(name).read_bytes(), self.confidence_path(name).read_bytes()
-        if (*_sum(png), *_sum(codes)) != self._sums.get(name):
-            path = self.label_path(name)
-            path.unlink(missing_ok=True)
-            raise DamagedFileError(f'{path}, or its confidence, is not as it was written; --resume makes it anew')
+        entry = self._entry(name)
+        if entry is None or entry.places is None:
+            png, codes = self.label_path(name).read_bytes(), self.confidence_path(name).read_bytes()
+        else:
+            files = zip(entry.places, (entry.label, entry.code), strict=True)
+            png, codes = (read_file(self.root / ARCHIVES, place, own.size) for place, own in files)
+        if entry is None or (Sum.of(png), Sum.of(codes)) != (entry.label, entry.code):
+            place = self.place(name)
+            self.forget([name])
+            raise DamagedFileError(f'{place}, or its confidence, is not as it was written; --resume makes it anew')
         with Image.open(io.BytesIO(png)) as image:
             label = np.asarray(image)
         return label, unpack(codes, label.shape)
 
     def forget(self, names: Collection[str]) -> None:
-        """Delete the labels of some images."""
+        """Delete the labels of some images; those in archives stay there, but do not count."""
+        entries = read_entries(self._lists())
+        lost = [name for name in names if (entry := entries.get(name)) is not None and entry.places is not None]
+        if lost:
+            self._append(''.join(line(name, None) for name in lost))
         for name in names:
             self.label_path(name).unlink(missing_ok=True)
+        self._forget_index()
+
+    def place(self, name: str) -> str:
+        """Where the class map of image ``name`` lies, for messages."""
+        entry = self._entry(name)
+        if entry is None or entry.places is None:
+            return str(self.label_path(name))
+        return f'{archive_path(self.root / ARCHIVES, entry.places[0].archive)}: labels/{name}.png'
 
     def lost(self) -> set[str]:
         """Names of the images with a file that is missing or of another size than written."""
         return {name for name, found in self._found().items() if found is None}
 
     def _found(self) -> dict[str, int | None]:
-        """Name -> when the newer of its two files was written; None if one is missing or of another size."""
-        labels, codes = _files(self.root / 'labels'), _files(self.root / 'confidence')
-        result = {}
-        for name, (label_size, _, code_size, _) in self._read_sums().items():
-            label, code = labels.get(f'{name}.png', (-1, 0)), codes.get(f'{name}.zst', (-1, 0))
-            result[name] = max(label[1], code[1]) if (label[0], code[0]) == (label_size, code_size) else None
+        """Name -> when the newer of its two files was written; None if one is missing, dropped or of another size."""
+        labels, codes, archives = (_files(self.root / folder) for folder in ('labels', 'confidence', ARCHIVES))
+        result: dict[str, int | None] = {}
+        for name, entry in read_entries(self._lists()).items():
+            if entry is None:
+                result[name] = None
+                continue
+            if entry.places is None:
+                label, code = labels.get(f'{name}.png', (-1, 0)), codes.get(f'{name}.zst', (-1, 0))
+                whole = (label[0], code[0]) == (entry.label.size, entry.code.size)
+            else:
+                label = code = archives.get(archive_path(self.root, entry.places[0].archive).name, (-1, 0))
+                whole = code[0] >= entry.places[1].offset + entry.code.size
+            result[name] = max(label[1], code[1]) if whole else None
         return result
 
-    @cached_property
-    def _sums(self) -> dict[str, tuple[int, ...]]:
-        return self._read_sums()
-
-    def _read_sums(self) -> dict[str, tuple[int, ...]]:
-        """Name -> size and checksum of the class map, and of the confidence."""
+    def _lists(self) -> list[Path]:
         own = self.root / 'checksums.csv'
-        paths = [*([own] if own.is_file() else []), *self.parts()]
-        return dict(row for path in paths for row in _rows(path.read_text(encoding='utf-8', errors='replace')))
+        return [*([own] if own.is_file() else []), *self.parts()]
+
+    def _entry(self, name: str) -> Entry | None:
+        late, early = self._index
+        if name in late or early is None:
+            return late.get(name)
+        return early.get(name)
+
+    @cached_property
+    def _index(self) -> tuple[dict[str, Entry | None], SortedFile | None]:
+        """What the parts say, and where else to look."""
+        own = self.root / 'checksums.csv'
+        return read_entries(self.parts()), SortedFile(own) if own.is_file() else None
+
+    def _forget_index(self) -> None:
+        self.__dict__.pop('_index', None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != '_index'}
 
     def info(self) -> dict[str, Any]:
         """Read ``labels.json``, see :meth:`LabelStore.info`; refuse labels of an earlier version."""
@@ -146,12 +203,13 @@ class LabelMaps(LabelStore):
         if damage is not None:
             return damage
         since = (self.root / 'labels.json').stat().st_mtime_ns
-        for name, written in self._found().items():
-            # Reading all of them takes long. What was written after the store was complete is read.
-            if written is None or (written > since and not self._is_whole(name)):
-                self.label_path(name).unlink(missing_ok=True)
-                damage = damage or f'labels/{name}.png or confidence/{name}.zst'
-        return damage
+        # Reading all of them takes long. What was written after the store was complete is read.
+        found = self._found().items()
+        bad = [name for name, written in found if written is None or (written > since and not self._is_whole(name))]
+        if bad:
+            self.forget(bad)
+            return f'labels/{bad[0]}.png or confidence/{bad[0]}.zst'
+        return None
 
     def _is_whole(self, name: str) -> bool:
         try:
@@ -181,7 +239,10 @@ class LabelMaps(LabelStore):
             np.savez_compressed(
                 file, index=index.astype(np.int32), count=flat[index], num_classes=number, format=np.int64(FORMAT)
             )
-        write_text(self.root / 'checksums.csv', ''.join(_line(*row) for row in sorted(self._read_sums().items())))
+        whole = self.names()
+        lines = sorted(line(*row).encode() for row in read_entries(self._lists()).items() if row[0] in whole)
+        write_bytes(self.root / 'checksums.csv', b''.join(lines))
+        self._forget_index()
         super().finish(format=FORMAT, num_classes=histogram.num_classes, **info)
 
     def select(self, names: Sequence[str], ratio: float, ranking: str = 'class') -> 'SelectedPixels':
@@ -197,7 +258,8 @@ class LabelMaps(LabelStore):
     def discard(self) -> None:
         """Delete the labels of all images, but keep the histogram and ``labels.json``."""
         (self.root / 'checksums.csv').unlink(missing_ok=True)
-        for folder in ('labels', 'confidence'):
+        self._forget_index()
+        for folder in ('labels', 'confidence', ARCHIVES):
             shutil.rmtree(self.root / folder, ignore_errors=True)
 
 
@@ -205,22 +267,6 @@ def _check_format(path: Path, found: int | None) -> None:
     if found != FORMAT:
         raise DamagedFileError(f'{path}: labels of an earlier version of mmdmt, which ranked them otherwise; run their '
                                'label phase again')  # fmt: skip
-
-
-def _sum(content: bytes) -> tuple[int, int]:
-    return len(content), zlib.crc32(content)
-
-
-def _line(name: str, sums: Iterable[int]) -> str:
-    return f'{name}\t' + '\t'.join(map(str, sums)) + '\n'
-
-
-def _rows(text: str) -> Iterable[tuple[str, tuple[int, ...]]]:
-    """Names and checksums. A line that is not whole is left out, and a name that would lead out of the folder."""
-    for line in text.split('\n')[:-1]:
-        name, *sums = line.rsplit('\t', 4)
-        if len(sums) == 4 and all(value.isdigit() for value in sums) and name == os.path.basename(name):
-            yield name, tuple(map(int, sums))
 
 
 def _files(folder: Path) -> dict[str, tuple[int, int]]:
@@ -250,7 +296,7 @@ class SelectedPixels:
         selected = label | -left_out.view(np.uint8)  # 255, ignored, where True
         # Every code is in the table: `clip` only skips the check of each one.
         confidence: np.ndarray = _confidences().take(code, mode='clip')
-        return {'pseudo_label': PixelLabels(selected, confidence, str(self.store.label_path(name)))}
+        return {'pseudo_label': PixelLabels(selected, confidence, self.store.place(name))}
 
 
 @cache

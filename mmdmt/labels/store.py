@@ -5,10 +5,13 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 from mmdmt.errors import DamagedFileError, MissingFileError, UserError
 from mmdmt.files import checksum, read_json, write_json
+
+_APPENDING = Lock()
 
 
 def sample_name(sample_idx: int, img_path: str) -> str:
@@ -128,12 +131,13 @@ class LabelStore(ABC):
         return sorted((path for path, number in found.items() if number.isdigit()), key=lambda path: int(found[path]))
 
     def _append(self, lines: str) -> None:
-        """Add lines to this process's part."""
-        if self._part is None:
-            self.root.mkdir(parents=True, exist_ok=True)
-            self._part = self._new_part()
-        with open(self._part, 'a', newline='', encoding='utf-8') as file:
-            file.write(lines)
+        """Add lines to this process's part; several threads may."""
+        with _APPENDING:
+            if self._part is None:
+                self.root.mkdir(parents=True, exist_ok=True)
+                self._part = self._new_part()
+            with open(self._part, 'a', newline='', encoding='utf-8') as file:
+                file.write(lines)
 
     def _new_part(self) -> Path:
         number = 0

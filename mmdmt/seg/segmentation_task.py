@@ -14,14 +14,19 @@ from mmdmt.seg import mask_checks
 from mmdmt.seg.ignored_label import check_ignored_label
 from mmdmt.seg.voc_lists import voc_family
 
+MANY_IMAGES = 100_000
+"""Images above which their labels go into archives."""
+
 
 class LabelMapSettings(Checked):
-    """Options of :class:`mmdmt.labels.PseudoLabelWriter`, for comparisons with the published code."""
+    """Options of :class:`mmdmt.labels.PseudoLabelWriter`; the first two are for comparisons with the published code."""
 
     rank_stride: PositiveInt = 1
     """Rank every ``rank_stride``-th pixel of each image instead of all; the published code uses 16."""
     half: bool = False
     """Round confidences to half precision."""
+    archives: bool | None = None
+    """Write labels into tar archives, not into two files an image; None does so for more than 100,000 images."""
 
 
 class SegmentationTask:
@@ -63,9 +68,12 @@ class SegmentationTask:
             raise UserError(f'model.decode_head ({head.get("type")}) must set num_classes')
         return number
 
-    def writer(self, settings: Any) -> dict[str, Any]:
+    def writer(self, settings: Any, images: int) -> dict[str, Any]:
         """Return the config of the metric that writes label maps."""
-        return dict(type='PseudoLabelWriter', **settings.label_writer)
+        options = {key: value for key, value in settings.label_writer.items() if value is not None}
+        if images > MANY_IMAGES:
+            options.setdefault('archives', True)
+        return dict(type='PseudoLabelWriter', **options)
 
     def selected(self, number: int, ratio: float) -> int:
         """Return the number of all images: a ratio selects pixels."""

@@ -52,7 +52,7 @@ def test_number_of_classes_is_that_of_the_head():
 
 
 def test_writer_ranks_as_the_run():
-    assert TASK.writer(SimpleNamespace(ranking='class')) == dict(type='ImageLabelWriter', ranking='class')
+    assert TASK.writer(SimpleNamespace(ranking='class'), 10) == dict(type='ImageLabelWriter', ranking='class')
 
 
 def test_writer_has_no_options():

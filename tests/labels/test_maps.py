@@ -1,4 +1,7 @@
 import json
+import os
+import pickle
+import tarfile
 
 import numpy as np
 import pytest
@@ -25,13 +28,34 @@ def histogram():
     return result
 
 
+@pytest.fixture(params=[False, True], ids=['files', 'archives'])
+def archives(request):
+    """Whether labels lie in archives."""
+    return request.param
+
+
 @pytest.fixture
-def store(tmp_path):
-    store = LabelMaps(tmp_path / 'labels_of_b', PALETTE)
+def store(tmp_path, archives):
+    store = LabelMaps(tmp_path / 'labels_of_b', PALETTE, archives)
     for name in NAMES:
         store.write(name, LABEL, CODE)
+    store.close()
     store.finish(histogram(), coverage=0.25)
     return store
+
+
+@pytest.fixture
+def png(store):
+    """Extract the class map of an image."""
+
+    def png(name):
+        path = store.label_path(name)
+        if not path.exists():
+            with tarfile.open(store.root / 'archives/00000.tar') as tar:
+                tar.extractall(store.root, filter='data')
+        return path
+
+    return png
 
 
 @pytest.mark.parametrize(
@@ -44,8 +68,8 @@ def test_sample_name(index, path, name):
 
 @pytest.mark.parametrize('palette', [None, PALETTE])
 @pytest.mark.parametrize('name', ['000000_frame', '000041_frame.v2'])
-def test_round_trip(tmp_path, palette, name):
-    store = LabelMaps(tmp_path, palette)
+def test_round_trip(tmp_path, palette, name, archives):
+    store = LabelMaps(tmp_path, palette, archives)
     store.write(name, LABEL, CODE)
     label, code = store.read(name)
     assert (label.dtype, code.dtype) == (np.uint8, np.uint16)
@@ -63,8 +87,8 @@ def test_every_class_index_survives_any_palette(tmp_path, num_colours):
     np.testing.assert_array_equal(store.read('x')[0], label)
 
 
-def test_class_map_shows_the_palette(store):
-    with Image.open(store.label_path(NAMES[0])) as image:
+def test_class_map_shows_the_palette(png):
+    with Image.open(png(NAMES[0])) as image:
         assert image.mode == 'P'
         colours = np.asarray(image.convert('RGB'))
     np.testing.assert_array_equal(colours, np.array(PALETTE)[LABEL])
@@ -179,9 +203,9 @@ def test_failed_write_json_leaves_the_old_file(tmp_path):
     assert json.loads(path.read_text()) == {'a': 1}
 
 
-def test_selected_pixels_are_read_with_their_confidence(tmp_path):
+def test_selected_pixels_are_read_with_their_confidence(tmp_path, archives):
     """The threshold itself is kept; all others become 255, with their confidence beside them."""
-    store = LabelMaps(tmp_path)
+    store = LabelMaps(tmp_path, archives=archives)
     code = np.array([[299, 300, 301, 65535, 0]], np.uint16)
     store.write('x', np.array([[0, 0, 0, 1, 1]], np.uint8), code)
     fields = SelectedPixels(store, 1, np.array([300, 65535], np.uint16)).fields(0, 'x')
@@ -192,7 +216,8 @@ def test_selected_pixels_are_read_with_their_confidence(tmp_path):
     assert pseudo_label.confidence.dtype == np.float32
     expected = 1 / (1 + np.exp(6 - code.astype(np.float64) / 65535 * 48))
     np.testing.assert_allclose(pseudo_label.confidence, expected, rtol=1e-5)
-    assert pseudo_label.path == str(store.label_path('x'))
+    assert pseudo_label.path == (f'{tmp_path / "archives/00000.tar"}: labels/x.png' if archives
+                                 else str(store.label_path('x')))  # fmt: skip
 
 
 @pytest.mark.parametrize('number', [0, 70_000])
@@ -211,6 +236,17 @@ def test_histogram_of_many_codes_is_small_and_comes_back(tmp_path, number):
     assert (tmp_path / 'histogram.npz').stat().st_size < 10_000
 
 
+@pytest.fixture
+def earlier(tmp_path):
+    """A complete store of an earlier version."""
+    store = LabelMaps(tmp_path / 'labels_of_b')
+    for name in NAMES:
+        store.write(name, LABEL, CODE)
+    store.finish(histogram())
+    of_earlier_version(store)
+    return store
+
+
 def of_earlier_version(store):
     """Turn a complete store into one of the version without a mark, whose codes were stored as arrays."""
     info = json.loads((store.root / 'labels.json').read_text())
@@ -224,35 +260,32 @@ def of_earlier_version(store):
     write_json(store.root / 'labels.json', info)
 
 
-def test_labels_of_an_earlier_version_are_refused(store):
-    of_earlier_version(store)
-    for read in (store.info, store.histogram, lambda: store.select(NAMES, 0.5)):
+def test_labels_of_an_earlier_version_are_refused(earlier):
+    for read in (earlier.info, earlier.histogram, lambda: earlier.select(NAMES, 0.5)):
         with pytest.raises(DamagedFileError, match=r'labels_of_b.*: labels of an earlier version of mmdmt, .* again'):
             read()
 
 
-def test_labels_of_an_earlier_version_are_made_anew(store):
-    of_earlier_version(store)
-    assert store.repair() == 'labels.json, of an earlier version of mmdmt,'
-    assert not store.complete
-    assert not list(store.root.rglob('*.npy'))
+def test_labels_of_an_earlier_version_are_made_anew(earlier):
+    assert earlier.repair() == 'labels.json, of an earlier version of mmdmt,'
+    assert not earlier.complete
+    assert not list(earlier.root.rglob('*.npy'))
     for name in NAMES:
-        store.write(name, LABEL, CODE)
-    store.finish(histogram())
-    assert store.repair() is None
-    assert store.info()['format'] == FORMAT
+        earlier.write(name, LABEL, CODE)
+    earlier.finish(histogram())
+    assert earlier.repair() is None
+    assert earlier.info()['format'] == FORMAT
 
 
-def test_unfinished_labels_of_an_earlier_version_do_not_count(store):
-    of_earlier_version(store)
-    (store.root / 'labels.json').unlink()
-    assert store.names() == set()
+def test_unfinished_labels_of_an_earlier_version_do_not_count(earlier):
+    (earlier.root / 'labels.json').unlink()
+    assert earlier.names() == set()
 
 
 @pytest.fixture
-def half(tmp_path):
+def half(tmp_path, archives):
     """A store of two images that is not complete."""
-    store = LabelMaps(tmp_path / 'half')
+    store = LabelMaps(tmp_path / 'half', archives=archives)
     for name in NAMES[:2]:
         store.write(name, LABEL, CODE)
     return store
@@ -276,6 +309,7 @@ def test_image_without_a_whole_line_in_a_part_is_labeled_anew(half, content, fou
     assert LabelMaps(half.root).names() == set(found)
 
 
+@pytest.mark.parametrize('archives', [False], indirect=True)
 @pytest.mark.parametrize('file', ['label_path', 'confidence_path'])
 @pytest.mark.parametrize('content', [None, b'', b'half'])
 def test_image_with_a_damaged_file_is_labeled_anew(half, file, content):
@@ -319,3 +353,139 @@ def test_parts_are_gone_once_the_store_is_complete(half):
 def test_forgotten_images_are_labeled_anew(half):
     half.forget([NAMES[0], 'no such image'])
     assert LabelMaps(half.root).names() == {NAMES[1]}
+
+
+def test_what_is_forgotten_is_not_listed(half):
+    half.forget([NAMES[0]])
+    half.finish(histogram())
+    assert NAMES[0] not in (half.root / 'checksums.csv').read_text()
+    assert LabelMaps(half.root).repair() is None
+
+
+def test_image_that_is_forgotten_can_be_written_again(half):
+    half.forget([NAMES[0]])
+    half.write(NAMES[0], LABEL, CODE // 2)
+    assert LabelMaps(half.root).names() == set(NAMES[:2])
+    np.testing.assert_array_equal(half.read(NAMES[0])[1], CODE // 2)
+
+
+# Archives
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """A complete store with two archives: of two images, and of one."""
+    root = tmp_path / 'packed'
+    for names in (NAMES[:2], NAMES[2:]):
+        store = LabelMaps(root, archives=True)
+        for name in names:
+            store.write(name, LABEL, CODE)
+        store.close()
+    LabelMaps(root).finish(histogram())
+    return LabelMaps(root)
+
+
+def rot(path, name):
+    """Change bytes of an image, but not the size of its archive."""
+    with tarfile.open(path) as tar:
+        member = tar.getmember(f'confidence/{name}.zst')
+    content = bytearray(path.read_bytes())
+    content[member.offset_data + member.size - 2 : member.offset_data + member.size] = b'ab'
+    path.write_bytes(content)
+
+
+def make_anew(root, names):
+    """Label what is missing, as a resumed run does."""
+    store = LabelMaps(root, archives=True)
+    assert store.names() == set(NAMES) - set(names)
+    for name in names:
+        store.write(name, LABEL, CODE)
+    store.close()
+    store.finish(histogram())
+    assert LabelMaps(root).repair() is None
+    for name in NAMES:
+        np.testing.assert_array_equal(LabelMaps(root).read(name)[1], CODE)
+
+
+def test_files_of_packed_labels(packed):
+    found = sorted(path.relative_to(packed.root).as_posix() for path in packed.root.rglob('*') if path.is_file())
+    assert found == ['archives/00000.tar', 'archives/00001.tar', 'checksums.csv', 'histogram.npz', 'labels.json']
+    assert packed.repair() is None
+
+
+def test_packed_labels_unpack_to_the_ordinary_layout(packed, tmp_path):
+    plain = LabelMaps(tmp_path / 'plain')
+    plain.write(NAMES[2], LABEL, CODE)
+    with tarfile.open(packed.root / 'archives/00001.tar') as tar:
+        tar.extractall(packed.root, filter='data')
+    for path in (plain.label_path(NAMES[2]), plain.confidence_path(NAMES[2])):
+        assert (packed.root / path.relative_to(plain.root)).read_bytes() == path.read_bytes()
+
+
+def test_packed_labels_are_read_by_other_processes(packed):
+    packed.read(NAMES[0])
+    copy = pickle.loads(pickle.dumps(packed))
+    np.testing.assert_array_equal(copy.read(NAMES[1])[0], LABEL)
+
+
+@pytest.mark.parametrize('keep', [0, 0.4, None])
+def test_only_what_a_lost_archive_held_is_made_anew(packed, keep):
+    path = packed.root / 'archives/00000.tar'
+    if keep is None:
+        path.unlink()
+    else:
+        content = path.read_bytes()
+        path.write_bytes(content[: int(keep * len(content))])
+    lost = NAMES[:2] if not keep else NAMES[1:2]
+    assert packed.lost() == set(lost)
+    assert packed.repair() == f'labels/{lost[0]}.png or confidence/{lost[0]}.zst'
+    make_anew(packed.root, lost)
+
+
+def test_rot_in_an_archive_is_found(packed):
+    rot(packed.root / 'archives/00000.tar', NAMES[1])
+    assert packed.repair() == f'labels/{NAMES[1]}.png or confidence/{NAMES[1]}.zst'
+    make_anew(packed.root, [NAMES[1]])
+
+
+def test_rot_that_is_found_in_training_is_mended(packed):
+    """The next attempt does not read all labels, but knows what was found."""
+    path = packed.root / 'archives/00000.tar'
+    before = path.stat()
+    rot(path, NAMES[0])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert packed.repair() is None
+    with pytest.raises(DamagedFileError, match=r'00000\.tar: labels.000000_frame\.png, or its confidence, is not as'):
+        packed.select(NAMES, 1.0).fields(0, NAMES[0])
+    assert LabelMaps(packed.root).repair() is not None
+    make_anew(packed.root, [NAMES[0]])
+
+
+def test_missing_archive_is_said(packed):
+    (packed.root / 'archives/00001.tar').unlink()
+    with pytest.raises(DamagedFileError, match=r'00001\.tar is missing; --resume makes it anew'):
+        packed.select(NAMES, 1.0).fields(2, NAMES[2])
+
+
+def test_archives_and_files_of_one_store(packed):
+    packed.forget([NAMES[0]])
+    (packed.root / 'labels.json').unlink()
+    store = LabelMaps(packed.root)
+    store.write(NAMES[0], LABEL, CODE)
+    store.finish(histogram())
+    assert LabelMaps(packed.root).repair() is None
+    for name in NAMES:
+        np.testing.assert_array_equal(LabelMaps(packed.root).read(name)[1], CODE)
+
+
+def test_forged_places_are_not_followed(packed, tmp_path):
+    """An archive's number is no path, and what lies elsewhere in an archive has another checksum."""
+    path = packed.root / 'checksums.csv'
+    path.write_text(path.read_text().replace('\t0:', '\t../0:'))
+    with pytest.raises(FileNotFoundError):
+        LabelMaps(packed.root).read(NAMES[0])
+    path.write_text(path.read_text().replace('\t../0:', '\t1:'))
+    LabelMaps(packed.root).read(NAMES[0])  # the same content
+    path.write_text(path.read_text().replace('\t1:', '\t1:9'))
+    with pytest.raises(DamagedFileError):
+        LabelMaps(packed.root).read(NAMES[0])

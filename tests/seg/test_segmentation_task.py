@@ -46,12 +46,22 @@ def test_head_that_does_not_say_its_classes(head):
 
 def test_writer_gets_its_options():
     settings = SimpleNamespace(label_writer=dict(rank_stride=16, half=True))
-    assert TASK.writer(settings) == dict(type='PseudoLabelWriter', rank_stride=16, half=True)
-    assert TASK.writer(SimpleNamespace(label_writer={})) == dict(type='PseudoLabelWriter')
+    assert TASK.writer(settings, 10) == dict(type='PseudoLabelWriter', rank_stride=16, half=True)
+    assert TASK.writer(SimpleNamespace(label_writer={}), 10) == dict(type='PseudoLabelWriter')
+
+
+@pytest.mark.parametrize(
+    ('images', 'option', 'expected'),
+    [(10**5, None, {}), (10**5 + 1, None, dict(archives=True)), (10**6, False, dict(archives=False)),
+     (1, True, dict(archives=True))],
+)  # fmt: skip
+def test_labels_of_many_images_go_into_archives(images, option, expected):
+    settings = SimpleNamespace(label_writer=dict(archives=option))
+    assert TASK.writer(settings, images) == dict(type='PseudoLabelWriter', **expected)
 
 
 def test_options_of_the_writer():
-    assert LabelMapSettings.read({}, '').model_dump() == dict(rank_stride=1, half=False)
+    assert LabelMapSettings.read({}, '').model_dump() == dict(rank_stride=1, half=False, archives=None)
     for content, message in (({'rank_stride': 0}, 'rank_stride must be above 0'), ({'half': 1}, 'half must be True')):
         with pytest.raises(ValueError, match=f'^dmt.label_writer.{message}'):
             LabelMapSettings.read(content, 'dmt.label_writer')

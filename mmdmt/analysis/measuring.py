@@ -36,18 +36,22 @@ class Meter:
     def __init__(self, device: str = 'cpu', repeats: int = 7) -> None:
         self.device, self.repeats = torch.device(device), repeats
 
-    def seconds(self, *works: Work) -> list[float]:
-        """Fastest time of each work. They run in turn, so a slow spell of the machine hits all of them."""
+    def seconds(self, *works: Work, wall: bool = False) -> list[float]:
+        """Fastest time of each work, on a CPU wall time if asked for.
+
+        They run in turn, so a slow spell of the machine hits all of them.
+        """
+        clock = time.process_time if self.device.type == 'cpu' and not wall else time.perf_counter
         for work in works:
             work()  # the first run allocates and compiles
         best = [float('inf')] * len(works)
         for _ in range(self.repeats):
-            best = [min(time_before, self._time(work)) for time_before, work in zip(best, works, strict=True)]
+            best = [min(time_before, self._time(work, clock)) for time_before, work in zip(best, works, strict=True)]
         return best
 
-    def figure(self, name: str, work: Work, against: str, other: Work) -> Figure:
-        """Time of a work as a ratio to another one."""
-        own, reference = self.seconds(work, other)
+    def figure(self, name: str, work: Work, against: str, other: Work, wall: bool = False) -> Figure:
+        """Time of a work as a ratio to another one, see :meth:`seconds`."""
+        own, reference = self.seconds(work, other, wall=wall)
         return Figure(name, against, own / reference, f'{1000 * own:.3g} ms against {1000 * reference:.3g} ms')
 
     def peak_bytes(self, work: Work) -> int | None:
@@ -65,8 +69,7 @@ class Meter:
         work()
         return resident_bytes('VmHWM') - before
 
-    def _time(self, work: Work) -> float:
-        clock = time.process_time if self.device.type == 'cpu' else time.perf_counter
+    def _time(self, work: Work, clock: Callable[[], float]) -> float:
         self._wait()
         start = clock()
         work()

@@ -66,7 +66,7 @@ class PseudoLabelWriter(LabelWriter):
         self.histogram = ClassHistogram(num_classes)
         self.rank_stride, self.half, self.archives = rank_stride, half, archives
         self.written: list[str] = []
-        self._background = Background()
+        self.background = Background()
         self._counting = Lock()
 
     @cached_property
@@ -82,9 +82,9 @@ class PseudoLabelWriter(LabelWriter):
             logits = self.check_finite(sample['seg_logits']['data'][None].float(), sample['img_path'])
             name = sample_name(sample['sample_idx'], sample['img_path'])
             if logits.device.type == 'cpu':
-                self._background.submit(self._encode_and_keep, store, name, logits)
+                self.background.submit(self._encode_and_keep, store, name, logits)
             else:  # a GPU is fast, and its memory is not to hold logits that wait
-                self._background.submit(self._keep, store, name, *self._encode(logits))
+                self.background.submit(self._keep, store, name, *self._encode(logits))
             self.written.append(name)
 
     def _encode(self, logits: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -100,7 +100,7 @@ class PseudoLabelWriter(LabelWriter):
 
     def evaluate(self, size: int) -> dict:
         """Complete the store, see :meth:`LabelWriter.evaluate`."""
-        self._background.finish()
+        self.background.finish()
         self.store.close()
         return super().evaluate(size)
 

@@ -30,7 +30,7 @@ BENCHMARKS: dict[str, Callable[[Meter, Path], list[Figure]]] = {
     'labeling': lambda meter, folder: overhead.labeling_figures(CONFIGS, meter, folder, SIZE, CLASSES),
     'storage': lambda meter, folder: overhead.storage_figures(meter, folder, SIZE, CLASSES),
     'ranking': lambda meter, folder: [overhead.ranking_figure(Meter(), 10**9, CLASSES)],
-    'run': lambda meter, folder: [overhead.run_figure(CONFIGS, folder, SHORT_RUN)],
+    'run': lambda meter, folder: overhead.run_figures(CONFIGS, folder, SHORT_RUN),
     'growth': lambda meter, folder: overhead.growth_figures(CONFIGS, folder, TINY_RUN),
     'directions': lambda meter, folder: [
         overhead.directions_figure(

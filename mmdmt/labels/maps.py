@@ -94,8 +94,9 @@ class LabelMaps(LabelStore):
         image.save(png, format='PNG', compress_type=zlib.Z_RLE)
         places = None
         if self._archives is None:
-            write_bytes(self.confidence_path(name), codes)
-            write_bytes(self.label_path(name), png.getvalue())
+            # What a power failure takes is missed by its checksum, and labeled anew.
+            write_bytes(self.confidence_path(name), codes, sync=False)
+            write_bytes(self.label_path(name), png.getvalue(), sync=False)
         else:
             files = {f'labels/{name}.png': png.getvalue(), f'confidence/{name}.zst': codes}
             places = self._archives.write(files)

@@ -48,8 +48,8 @@ def test_ranking():
 
 @pytest.mark.slow
 def test_run(root, tmp_path):
-    figure = overhead.run_figure(root / 'configs', tmp_path / 'run', TINY)
-    assert 0 < figure.ratio < 1
+    figures = overhead.run_figures(root / 'configs', tmp_path / 'run', TINY)
+    assert all(0 < figure.ratio < 1 for figure in figures)
     assert (tmp_path / 'run/best.pth').is_file()
 
 
@@ -70,7 +70,7 @@ def test_steps_of_a_loop_are_timed_and_the_loop_is_as_before():
                 pass
 
     before = Loop.run_iter
-    with overhead._clock(Loop) as steps:
+    with overhead._clock((Loop, 'run_iter')) as steps:
         Loop().run_iter(20)
         Loop().run_iter(5)
     assert steps == pytest.approx([0.02, 0.005], abs=0.005)

@@ -312,6 +312,43 @@ def test_two_processes_label_as_one(tiny_config, tmp_path, root):
     assert_same_labels(together / '01_label_a', alone / '01_label_a')
 
 
+LOSES_A_PROCESS = """
+import os
+import signal
+from pathlib import Path
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class LosesAProcess(Hook):
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        lost = Path(__file__).with_name('lost')
+        if runner.iter == 1 and get_rank() == 1 and '01_train_a' in runner.work_dir and not lost.exists():
+            lost.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_torchrun_starts_lost_processes_again(tiny_config, tmp_path, root):
+    """The run ends as one that has lost no process."""
+    (tmp_path / 'losing.py').write_text(LOSES_A_PROCESS)
+    options = {**SELF, 'dmt.unlabeled.indices': 5, 'custom_hooks': [dict(type='LosesAProcess')]}
+    config, bash = tmp_path / 'tiny.py', on_two_processes()
+    cfg = tiny_config(tmp_path / 'run', options)
+    cfg.custom_imports = dict(imports=['losing'])
+    cfg.dump(config)
+    env = dict(MAX_RESTARTS='1', PYTHONPATH=str(tmp_path))
+    done = bash(root / 'tools/dist_train.sh', config, 2, '--resume', **env)
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / 'lost').exists()
+    assert 'has lost the connection to another one' in done.stdout
+    done = bash(root / 'tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'whole', **env)
+    assert done.returncode == 0, done.stdout
+    assert_same_weights(tmp_path / 'run/best.pth', tmp_path / 'whole/best.pth')
+
+
 def test_stock_train_tool(tiny_config, tmp_path):
     tool = Path(mmseg.__file__).parent / '.mim/tools/train.py'
     if not tool.is_file():

@@ -27,6 +27,13 @@ def parse_args() -> argparse.Namespace:
         help='metric of a model that was trained on all labels: a number in percent, a file that tools/test.py --json '
         'wrote, or the work dir of its training',
     )
+    parser.add_argument(
+        '--control',
+        action='append',
+        default=[],
+        metavar='[MODEL=]FIGURE',
+        help='the same of a model after as many steps with labels only; once for each model, or one for all',
+    )
     parser.add_argument('--no-pictures', action='store_true', help='make no pictures that a run lacks; load no weights')
     add_pickle_argument(parser)
     add_debug_argument(parser)
@@ -34,21 +41,26 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from mmdmt.analysis.oracle import oracle_figure
+    from mmdmt.analysis.references import read_references
     from mmdmt.analysis.run_report import write_report
+    from mmdmt.errors import UserError
     from mmdmt.experiments.run_comparison import read_runs, write_comparison
 
     runs = read_runs(args.work_dirs)
-    metric = runs[0].record.metric
-    oracle = None if args.oracle is None else oracle_figure(args.oracle, metric)
+    record = runs[0].record
+    references = read_references(args.oracle, args.control, record.models, record.metric)
     if len(runs) > 1:
-        folder = args.out or runs[0].record.work_dir.resolve().parent
-        print(f'Report: {write_comparison(runs, folder, oracle)}')
+        if args.control:
+            raise UserError(
+                '--control is for the report of one run; among several runs, name that of the control: control=DIR'
+            )
+        folder = args.out or record.work_dir.resolve().parent
+        print(f'Report: {write_comparison(runs, folder, references.oracle)}')
         return
-    work_dir = runs[0].record.work_dir
+    work_dir = record.work_dir
     if not args.no_pictures:
         make_pictures(work_dir)
-    print(f'Report: {write_report(work_dir, oracle, args.out)}')
+    print(f'Report: {write_report(work_dir, references, args.out)}')
 
 
 def make_pictures(work_dir: Path) -> None:

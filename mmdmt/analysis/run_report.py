@@ -12,6 +12,7 @@ from mmdmt.analysis import label_sections, sections
 from mmdmt.analysis.document import Section, as_markdown, as_page
 from mmdmt.analysis.label_check import CHECK, check_labels
 from mmdmt.analysis.label_facts import LabelFacts, read_labels
+from mmdmt.analysis.references import NO_REFERENCES, References
 from mmdmt.analysis.run_notes import write_notes
 from mmdmt.analysis.run_record import NOTES, RunRecord
 from mmdmt.analysis.snapshots import FOLDER, SNAPSHOT, Snapshot
@@ -98,32 +99,32 @@ def make_up(work_dir: Path, cfg: Config) -> None:
             print_log(f'{phase.name}: no pictures or label figures ({error})', 'current', logging.WARNING)
 
 
-def write_report(work_dir: Path, oracle: float | None = None, folder: Path | None = None) -> Path:
+def write_report(work_dir: Path, references: References = NO_REFERENCES, folder: Path | None = None) -> Path:
     """Write the report of what a work dir holds.
 
     Args:
         work_dir: The work dir.
-        oracle: Metric of a model that was trained on all labels, in percent.
+        references: What to compare it with.
         folder: Where to write; default: the work dir.
 
     Returns:
         Path of the page.
     """
     record = RunRecord.read(work_dir)
-    content, title = run_sections(record, oracle), f'Run {work_dir.resolve().name}'
+    content, title = run_sections(record, references), f'Run {work_dir.resolve().name}'
     folder = folder or work_dir
     write_text(folder / 'report.md', as_markdown(title, content))
     write_text(folder / 'report.html', as_page(title, content))
     return folder / 'report.html'
 
 
-def run_sections(record: RunRecord, oracle: float | None = None) -> list[Section]:
+def run_sections(record: RunRecord, references: References = NO_REFERENCES) -> list[Section]:
     """All sections of the report of a run; those that it knows nothing of are left out."""
     ranking = record.setting('dmt.ranking') or 'all'
     facts = [own for phase in record.labels if (own := read_labels(record, phase, ranking)) is not None]
     by_name: dict[str, LabelFacts] = {own.phase.name: own for own in facts}
     found = [
-        sections.result(record, facts, oracle),
+        sections.result(record, facts, references),
         sections.plan(record, by_name),
         label_sections.labels(record, facts),
         label_sections.gallery(record),

@@ -7,6 +7,7 @@ from mmdmt.analysis import charts
 from mmdmt.analysis.charts import COLORS, GRAY, Line
 from mmdmt.analysis.document import Chart, Section, Table
 from mmdmt.analysis.label_facts import LabelFacts
+from mmdmt.analysis.references import References
 from mmdmt.analysis.run_record import RunRecord
 from mmdmt.analysis.verdict import measured_on, verdict
 from mmdmt.core.schedule import Phase
@@ -28,7 +29,7 @@ def number(value: float | None, form: str = '.2f') -> str:
     return '-' if value is None or math.isnan(value) else f'{value:{form}}'
 
 
-def result(record: RunRecord, labels: Sequence[LabelFacts], oracle: float | None) -> Section:
+def result(record: RunRecord, labels: Sequence[LabelFacts], references: References) -> Section:
     """The verdict, and the models before and after."""
     models, method = record.models, 'Method' if record.single else 'DMT'
     last = max((phase.iteration for phase in record.trains), default=0)
@@ -41,10 +42,12 @@ def result(record: RunRecord, labels: Sequence[LabelFacts], oracle: float | None
     if len(rows) == 2:
         gains = [scores[model].get(last, math.nan) - scores[model].get(0, math.nan) for model in models]
         rows.append(['Difference', *(number(gain, '+.2f') for gain in gains)])
-    if oracle is not None:
-        rows.append(['Oracle', *(number(oracle) for _ in models)])
+    if references.controls:
+        rows.append(['Labels only, as many steps', *(number(references.controls.get(model)) for model in models)])
+    if references.oracle is not None:
+        rows.append(['Oracle', *(number(references.oracle) for _ in models)])
     table = Table([record.metric, *models], rows, f'In percent, on {measured_on(record)}.')
-    return Section('Result', verdict(record, labels, oracle), [table, *_curves(record, oracle)])
+    return Section('Result', verdict(record, labels, references), [table, *_curves(record, references.oracle)])
 
 
 def _curves(record: RunRecord, oracle: float | None) -> list[Chart]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from mmdmt.analysis.label_facts import LabelFacts
+from mmdmt.analysis.references import NO_REFERENCES, References
 from mmdmt.analysis.run_record import RunRecord
 from mmdmt.core.alarms import LOST, LOW_WEIGHT, WINDOW, lost_classes
 from mmdmt.core.schedule import Phase
@@ -16,11 +17,11 @@ DEAD = 1.0
 LOW_COVERAGE = 0.5
 
 
-def verdict(record: RunRecord, labels: Sequence[LabelFacts] = (), oracle: float | None = None) -> list[str]:
+def verdict(record: RunRecord, labels: Sequence[LabelFacts] = (), references: References = NO_REFERENCES) -> list[str]:
     """Sentences about a run: its state first, then its result, then what is wrong and what to try."""
     return [
         _state(record),
-        *_results(record, oracle),
+        *_results(record, references),
         *_lost_classes(record, labels),
         *_labels(labels),
         *_weights(record),
@@ -45,20 +46,27 @@ def measured_on(record: RunRecord) -> str:
     return 'the held-out labeled images' if held_out else 'the validation set'
 
 
-def _results(record: RunRecord, oracle: float | None) -> list[str]:
-    found, gains = [], []
+def _results(record: RunRecord, references: References) -> list[str]:
+    found, gains, beyond, oracle = [], [], [], references.oracle
     for model in record.models:
         scores = record.scores(model)
         last = max(scores, default=0)
         if not last or 0 not in scores:
             continue
-        gain = scores[last] - scores[0]
+        gain, control = scores[last] - scores[0], references.controls.get(model)
         what = f'Model {model}: {scores[last]:.2f} after iteration {last}, baseline {scores[0]:.2f} ({gain:+.2f})'
+        if control is not None:
+            beyond.append(scores[last] - control)
+            what += f', labels only {control:.2f} ({beyond[-1]:+.2f})'
         if oracle is not None and oracle > scores[0]:
             what += f', Oracle {oracle:.2f}: {100 * gain / (oracle - scores[0]):.0f} % of the gap is closed'
         found.append(what + '.' + _better_before(scores, last, equal(record)))
         gains.append(gain)
-    return found + ([_meaning(gains, equal(record))] if gains else [])
+    if gains:
+        found.append(_meaning(gains, equal(record), controlled=bool(beyond)))
+    if beyond:
+        found.append(_beyond_labels(beyond, equal(record)))
+    return found
 
 
 def _better_before(scores: Mapping[int, float], last: int, noise: float) -> str:
@@ -72,11 +80,13 @@ def _better_before(scores: Mapping[int, float], last: int, noise: float) -> str:
     )
 
 
-def _meaning(gains: Sequence[float], noise: float) -> str:
+def _meaning(gains: Sequence[float], noise: float, controlled: bool) -> str:
     if min(gains) > noise:
-        return (
-            'The result is better than the baseline. Whether the pseudo labels or only the further steps did it, a '
-            'control tells: as many steps with labels only (docs/compare.md).'
+        return 'The result is better than the baseline.' + (
+            ''
+            if controlled
+            else ' Whether the pseudo labels or only the further steps did it, a control tells: as many steps with '
+            'labels only (docs/compare.md); --control of tools/report.py compares with it.'
         )
     if max(gains) < -noise:
         return (
@@ -86,6 +96,18 @@ def _meaning(gains: Sequence[float], noise: float) -> str:
     return (
         f'No clear difference to the baseline (within {noise:.1f}, or not for all models); several seeds tell more '
         '(tools/experiment.py).'
+    )
+
+
+def _beyond_labels(gains: Sequence[float], noise: float) -> str:
+    """What differences to controls mean."""
+    if min(gains) > noise:
+        return 'It is also better than as many steps with labels only: the pseudo labels did it.'
+    if max(gains) < -noise:
+        return 'As many steps with labels only are better: here, the pseudo labels cost more than they gave.'
+    return (
+        f'It does not clearly differ from as many steps with labels only (within {noise:.1f}, or not for all models): '
+        'the further steps may have done it, not the pseudo labels.'
     )
 
 

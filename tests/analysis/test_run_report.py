@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from mmdmt.analysis import run_report, snapshots
+from mmdmt.analysis.references import References
 from mmdmt.analysis.run_record import RunRecord
 from mmdmt.engine.cli import read_config
 from mmdmt.labels.maps import LabelMaps
@@ -88,7 +89,7 @@ def test_what_is_lost_is_made_up(copied, work_dir):
     notes = json.loads((copied / 'run_notes.json').read_text())
     assert 'commands' not in notes
     assert len(notes['classes']) == 11
-    page = run_report.write_report(copied, 80.0, copied / 'elsewhere')
+    page = run_report.write_report(copied, References(80.0), copied / 'elsewhere')
     assert 'Oracle 80.00' in page.with_suffix('.md').read_text()
 
 

@@ -4,6 +4,7 @@ import shutil
 from mmdmt.analysis import sections
 from mmdmt.analysis.document import Chart
 from mmdmt.analysis.label_facts import read_labels
+from mmdmt.analysis.references import References
 from mmdmt.analysis.run_record import RunRecord
 from mmdmt.core.schedule import plan
 
@@ -13,10 +14,10 @@ def rows(section):
 
 
 def test_result(made_run):
-    section = sections.result(RunRecord.read(made_run()), [], 60.0)
+    section = sections.result(RunRecord.read(made_run()), [], References(60.0, dict(b=51.0)))
     assert section.parts[0].rows == [
         ['Baseline', '50.00', '52.00'], ['DMT', '49.00', '55.50'], ['Difference', '-1.00', '+3.50'],
-        ['Oracle', '60.00', '60.00'],
+        ['Labels only, as many steps', '-', '51.00'], ['Oracle', '60.00', '60.00'],
     ]  # fmt: skip
     assert section.parts[1].table.rows == [
         ['a', '0', '50.00'], ['a', '1', '49.00'], ['b', '0', '52.00'], ['b', '1', '55.50'],
@@ -94,7 +95,7 @@ def test_single_stage(tmp_path):
         lines = [dict(loss=1.0, sure=0.5, step=1, mIoU=41.0), dict(mIoU=43.0, step=5), dict(mIoU=score, step=9)]
         (folder / '1/vis_data/scalars.json').write_text('\n'.join(map(json.dumps, lines)))
     record = RunRecord(tmp_path, phases, {}, {})
-    section = sections.result(record, [], None)
+    section = sections.result(record, [], References())
     assert [row[0] for row in section.parts[0].rows] == ['Baseline', 'Method', 'Difference']
     assert section.parts[1].table.rows[1:] == [['a', '5', '43.00'], ['a', '9', '45.00']]
     captions = [chart.caption for chart in sections.training(record).parts]
@@ -115,5 +116,5 @@ def test_nothing_but_folders_is_known(tmp_path):
     assert sections.classes(record) is None
     assert sections.training(record) is None
     assert sections.plan(record, {}).parts[0].rows == [['00_train_a', 'a', '0.0 MiB', 'begun']]
-    assert sections.result(record, [], None).parts[0].rows == [['Baseline', '-']]
+    assert sections.result(record, [], References()).parts[0].rows == [['Baseline', '-']]
     assert dict(sections.settings(record).parts[0].rows) == dict(config='config.py', scheme='single')

@@ -3,12 +3,13 @@ import json
 import pytest
 
 from mmdmt.analysis.label_facts import LabelFacts
+from mmdmt.analysis.references import References
 from mmdmt.analysis.run_record import RunRecord
 from mmdmt.analysis.verdict import equal, labeled_counts, mean_weight, measured_on, verdict
 
 
-def said(work_dir, labels=(), oracle=None):
-    return '\n'.join(verdict(RunRecord.read(work_dir), labels, oracle))
+def said(work_dir, labels=(), **references):
+    return '\n'.join(verdict(RunRecord.read(work_dir), labels, References(**references)))
 
 
 def score(work_dir, **scores):
@@ -23,6 +24,26 @@ def test_result(made_run):
     assert 'Model a: 49.00 after iteration 1, baseline 50.00 (-1.00), Oracle 62.00: -8 % of the gap is closed.' in text
     assert 'Model b: 55.50 after iteration 1, baseline 52.00 (+3.50), Oracle 62.00: 35 % of the gap is closed.' in text
     assert 'No clear difference' in text
+
+
+@pytest.mark.parametrize(
+    ('controls', 'words'),
+    [
+        (dict(a=53, b=59.5), 'It is also better than as many steps with labels only: the pseudo labels did it.'),
+        (dict(a=56), 'As many steps with labels only are better'),
+        (dict(a=53, b=59.9), r'It does not clearly differ from .* labels only (within 0.3, or not for all models)'),
+        (dict(a=53, b=61), 'It does not clearly differ from'),
+    ],
+)
+def test_meaning_beside_controls(made_run, controls, words):
+    work_dir = made_run()
+    score(work_dir, p01_train_a=55, p01_train_b=60)
+    text = said(work_dir, controls=controls, oracle=65.0)
+    assert 'Whether the pseudo labels or only the further steps' not in text
+    assert 'The result is better than the baseline.' in text
+    assert all(part in text for part in words.split(' .* '))
+    only = f'{controls["a"]:.2f} ({55 - controls["a"]:+.2f})'
+    assert f'Model a: 55.00 after iteration 1, baseline 50.00 (+5.00), labels only {only}, Oracle' in text
 
 
 @pytest.mark.parametrize(

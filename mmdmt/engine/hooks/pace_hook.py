@@ -10,6 +10,8 @@ from mmengine.runner import Runner
 
 QUICK = 1.0
 """Seconds of a step below which a second one is measured on a CPU, too."""
+QUICKLY_LOADED = 10.0
+"""Seconds of a batch's loading below which it is loaded again: the first images load libraries and warm caches up."""
 
 
 class PaceHook(Hook):
@@ -39,6 +41,8 @@ class PaceHook(Hook):
     ) -> None:
         """Stop the time of the step."""
         loading, step = self._loaded - self._start, _now() - self._loaded
+        if loading < QUICKLY_LOADED:
+            loading = min(loading, _load_again(runner))
         if step < QUICK or is_cuda_available():
             step = _again(runner, data_batch, step)
         seconds = max(step, loading / self.workers) if self.workers else step + loading
@@ -49,7 +53,7 @@ class PaceHook(Hook):
         self._start = time.perf_counter()
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Take the mean over the images so far."""
+        """Take the mean over the images so far, but for the first batch."""
         self.validation = self._each(runner.val_dataloader, batch_idx)
 
     def before_test_epoch(self, runner: Runner) -> None:
@@ -57,12 +61,15 @@ class PaceHook(Hook):
         self._start = time.perf_counter()
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Take the mean over the images so far."""
+        """Take the mean over the images so far, but for the first batch."""
         self.work = self._each(runner.test_dataloader, batch_idx)
 
     def _each(self, loader: Any, batch_idx: int) -> float:
-        done = min(len(loader.dataset), (batch_idx + 1) * (loader.batch_size or 1))
-        return (_now() - self._start) / done
+        now, size = _now(), loader.batch_size or 1
+        if batch_idx == 0:  # it counts only if there is no other
+            self._first = now
+            return (now - self._start) / min(len(loader.dataset), size)
+        return (now - self._first) / (min(len(loader.dataset), (batch_idx + 1) * size) - size)
 
 
 def _now() -> float:
@@ -70,6 +77,13 @@ def _now() -> float:
     if is_cuda_available():
         torch.cuda.synchronize()
     return time.perf_counter()
+
+
+def _load_again(runner: Runner) -> float:
+    """Seconds of loading another batch."""
+    start = time.perf_counter()
+    next(iter(runner.train_dataloader))
+    return time.perf_counter() - start
 
 
 def _again(runner: Runner, data_batch: Any, first: float) -> float:

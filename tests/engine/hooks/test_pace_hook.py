@@ -14,12 +14,25 @@ def clock(monkeypatch):
     return now
 
 
-def train(hook, clock, seconds=2.0, **runner):
+class Loader:
+    """Its next batch of 4 images takes some seconds."""
+
+    batch_size = 4
+
+    def __init__(self, clock, seconds):
+        self.clock, self.seconds = clock, seconds
+
+    def __iter__(self):
+        self.clock[0] += self.seconds
+        yield 'another batch'
+
+
+def train(hook, clock, seconds=2.0, loading=(6.0, 6.0), **runner):
     hook.before_train_epoch(None)
-    clock[0] += 6.0  # loading
+    clock[0] += loading[0]
     hook.before_train_iter(None, 0)
     clock[0] += seconds
-    hook.after_train_iter(SimpleNamespace(train_dataloader=SimpleNamespace(batch_size=4), **runner), 0, 'batch')
+    hook.after_train_iter(SimpleNamespace(train_dataloader=Loader(clock, loading[1]), **runner), 0, 'batch')
 
 
 @pytest.mark.parametrize(('workers', 'expected'), [(0, 8 / 4), (2, 3 / 4), (4, 2 / 4)])
@@ -28,6 +41,13 @@ def test_step(clock, workers, expected):
     hook = PaceHook(workers)
     train(hook, clock)
     assert (hook.work, hook.validation) == (expected, None)
+
+
+@pytest.mark.parametrize(('first', 'second', 'counts'), [(6, 1, 1), (6, 7, 6), (10, 1, 10)])
+def test_first_loading_does_not_count_unless_it_takes_long(clock, first, second, counts):
+    hook = PaceHook()
+    train(hook, clock, loading=(first, second))
+    assert hook.work == (2 + counts) / 4
 
 
 @pytest.mark.parametrize(('fails', 'expected'), [(False, 0.5 / 4), (True, 2 / 4)])
@@ -57,14 +77,14 @@ def test_quick_step_is_measured_again(clock, seconds, expected):
 
 
 def test_images(clock):
-    """3 images in batches of 2."""
+    """3 images in batches of 2: the first batch counts only if there is no other."""
     loader = SimpleNamespace(dataset=range(3), batch_size=2)
     hook, runner = PaceHook(), SimpleNamespace(val_dataloader=loader, test_dataloader=loader)
     hook.before_val_epoch(runner)
-    for batch in range(2):
-        clock[0] += 3.0
+    for batch, seconds in enumerate((30.0, 3.0)):
+        clock[0] += seconds
         hook.after_val_iter(runner, batch)
     hook.before_test_epoch(runner)
     clock[0] += 1.0
     hook.after_test_iter(runner, 0)
-    assert (hook.validation, hook.work) == (2.0, 0.5)
+    assert (hook.validation, hook.work) == (3.0, 0.5)

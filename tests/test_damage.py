@@ -2,11 +2,14 @@
 
 import os
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from mmdmt.engine import DMTRunner
+from mmdmt.labels import PseudoLabelWriter
 from mmdmt.labels.maps import LabelMaps
 from tests.runs import assert_same_weights
 from tests.steps import SELF_TAUGHT
@@ -101,3 +104,27 @@ def test_archives_of_a_killed_label_phase(labeled, resume, tmp_path):
         ):
             np.testing.assert_array_equal(found, expected)
     assert_same_weights(run / 'best.pth', whole / 'best.pth')
+
+
+def test_nothing_is_written_after_an_error(labeled, resume, tmp_path, monkeypatch):
+    """The folder may then be deleted, or labeled anew."""
+    run, begun, write = tmp_path / 'run', threading.Event(), LabelMaps.write
+    shutil.copytree(labeled, run)
+    shutil.rmtree(run / '01_label_a')
+
+    def slow(store, *args):
+        begun.set()
+        time.sleep(0.5)
+        write(store, *args)
+
+    def fail(writer, prediction, img_path):
+        if begun.wait(0 if not writer.written else 20):
+            raise RuntimeError('a later image')
+        return prediction
+
+    monkeypatch.setattr(LabelMaps, 'write', slow)
+    monkeypatch.setattr(PseudoLabelWriter, 'check_finite', fail)
+    with pytest.raises(RuntimeError, match='a later image'):
+        resume(run, '01_label_a')
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith('mmdmt-labels')]
+    assert len(LabelMaps(run / '01_label_a').names()) == 1

@@ -22,6 +22,7 @@ from mmdmt.engine.hooks.memory_hook import MemoryHook
 from mmdmt.engine.screen_runner import ScreenRunner
 from mmdmt.engine.stop_signals import ignore_in_worker, in_phase
 from mmdmt.files import disk_full, is_full
+from mmdmt.labels.writer import LabelWriter
 
 LOADING = ('torch.utils.data.dataloader', 'mmengine.runner.loops')
 """Modules whose functions hold the iterator of a data loader while it loads."""
@@ -111,7 +112,16 @@ def run_phase(cfg: Config, phase: Phase, hooks: Sequence[Hook] = ()) -> None:
             _let_go_of_loaders(error)
             raise
         finally:
+            _stop_writing(runner)
             release(runner)
+
+
+def _stop_writing(runner: Runner) -> None:
+    """After an error, no label may be written any more: the folder may be deleted, or labeled anew."""
+    evaluator = getattr(runner._test_loop, 'evaluator', None)  # a dict until it is built
+    for metric in getattr(evaluator, 'metrics', ()):
+        if isinstance(metric, LabelWriter):
+            metric.stop()
 
 
 def empty_memory() -> None:

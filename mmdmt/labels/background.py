@@ -42,9 +42,18 @@ class Background:
 
     def finish(self) -> None:
         """Wait for all calls, and raise the first error."""
+        for call in self._stop():
+            call.result()
+
+    def stop(self) -> None:
+        """Leave out the calls that wait, and wait for the others; their errors count no more."""
+        for call in self._calls:
+            call.cancel()
+        self._stop()
+
+    def _stop(self) -> deque[Future]:
         calls, self._calls = self._calls, deque()
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
-        for call in calls:
-            call.result()
+        return calls

@@ -104,6 +104,10 @@ class PseudoLabelWriter(LabelWriter):
         self.store.close()
         return super().evaluate(size)
 
+    def stop(self) -> None:
+        """Wait for the images that are being written."""
+        self.background.stop()
+
     def complete(self) -> dict[str, float]:
         """Sum the histograms over all processes and write the sum."""
         earlier = sorted(self.store.names().difference(*all_gather_object(self.written)))

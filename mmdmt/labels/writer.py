@@ -51,6 +51,9 @@ class LabelWriter(BaseMetric):
     def complete(self) -> dict[str, float]:
         """Mark the store complete and return statistics of it; all processes call this once all images are stored."""
 
+    def stop(self) -> None:
+        """End what goes on beside the prediction, after an error too."""
+
     def warn_of_one_class(self, counts: Sequence[int]) -> None:
         """Warn of a teacher that knows one class only, from the number of its labels of each class.
 

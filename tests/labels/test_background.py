@@ -63,3 +63,23 @@ def test_first_error_is_raised_at_the_end_and_no_thread_is_left():
 
 def test_nothing_to_do():
     Background().finish()
+
+
+def test_stop_leaves_out_what_waits():
+    background, begun, go, seen = Background(), threading.Barrier(3), threading.Event(), []
+
+    def work(number):
+        begun.wait(DEADLINE)
+        go.wait(DEADLINE)
+        seen.append(number)
+        raise ValueError
+
+    for number in range(2):
+        background.submit(work, number)
+    begun.wait(DEADLINE)
+    for number in (2, 3):
+        background.submit(seen.append, number)
+    threading.Timer(0.1, go.set).start()
+    background.stop()
+    assert sorted(seen) == [0, 1]
+    background.finish()

@@ -145,6 +145,7 @@ def test_labels_in_mixed_precision(train, monkeypatch):
 
     def record(self, data_batch, data_samples):
         process(self, data_batch, data_samples)
+        self.background.finish()
         (sample,) = data_samples
         logits = sample['seg_logits']['data']
         name = sample_name(sample['sample_idx'], sample['img_path'])

@@ -75,7 +75,7 @@ def test_unknown_key_is_named(tiny_config, key):
         ),
         ({'dmt.label_writer': dict(half='yes')}, r"dmt\.label_writer\.half must be True or False, got 'yes'"),
         ({'dmt.label_writer': dict(rank_stride=0)}, r'dmt\.label_writer\.rank_stride must be above 0, got 0'),
-        ({'dmt.label_writer': dict(stride=2)}, r'dmt\.label_writer has unknown key.* stride; allowed are half, rank'),
+        ({'dmt.label_writer': dict(stride=2)}, r'dmt\.label_writer has unknown key.* stride; allowed are arch'),
         ({'dmt.label_writer': 16}, r'dmt\.label_writer must be a dict, got 16'),
         ({'dmt.reinitialise': 'no'}, r"dmt\.reinitialise must be True or False, got 'no'"),
         ({'dmt.keep_labels': 1}, r'dmt\.keep_labels must be True or False, got 1'),

@@ -1,8 +1,11 @@
+import time
+
 import numpy as np
 import pytest
 import torch
 
 from mmdmt.errors import DamagedFileError, UserError
+from mmdmt.labels import background
 from mmdmt.labels.map_writer import PseudoLabelWriter, check_whole
 from mmdmt.labels.maps import LabelMaps
 
@@ -134,3 +137,21 @@ def test_writer_checks_each_image(tmp_path):
     with pytest.raises(UserError, match=r'turns x\.png'):
         writer.process(None, [sample])
     assert not list((tmp_path / 'store').glob('*/*'))
+
+
+def test_threads_count_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(background, 'processors', lambda: 5)
+    writer = PseudoLabelWriter(num_classes=2, label_dir=str(tmp_path / 'store'), label_ratio=0.5)
+    counting, mixed = [], []
+
+    def count(label, code):
+        counting.append(1)
+        time.sleep(0.02)
+        mixed.append(len(counting) > 1)
+        counting.pop()
+
+    monkeypatch.setattr(writer, '_count', count)
+    for index in range(8):
+        writer.process(None, [dict(seg_logits=dict(data=LOGITS), sample_idx=index, img_path='x.png')])
+    writer.background.finish()
+    assert mixed == [False] * 8

@@ -489,3 +489,20 @@ def test_forged_places_are_not_followed(packed, tmp_path):
     path.write_text(path.read_text().replace('\t1:', '\t1:9'))
     with pytest.raises(DamagedFileError):
         LabelMaps(packed.root).read(NAMES[0])
+
+
+def test_archive_that_ends_in_its_last_image(packed):
+    path = packed.root / 'archives/00000.tar'
+    with tarfile.open(path) as tar:
+        last = tar.getmembers()[-1]
+    os.truncate(path, last.offset_data + last.size - 1)
+    assert packed.lost() == {NAMES[1]}
+    make_anew(packed.root, [NAMES[1]])
+
+
+def test_image_that_is_written_after_another_was_read(half):
+    half.read(NAMES[0])
+    half.write(NAMES[2], LABEL, CODE)
+    half.write(NAMES[0], LABEL, CODE // 2)
+    np.testing.assert_array_equal(half.read(NAMES[2])[1], CODE)
+    np.testing.assert_array_equal(half.read(NAMES[0])[1], CODE // 2)

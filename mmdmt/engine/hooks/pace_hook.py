@@ -8,10 +8,9 @@ from mmengine.device import is_cuda_available
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-QUICK = 1.0
-"""Seconds of a step below which a second one is measured on a CPU, too."""
-QUICKLY_LOADED = 10.0
-"""Seconds of a batch's loading below which it is loaded again: the first images load libraries and warm caches up."""
+QUICK = 10.0
+"""Seconds below which a step, also on a CPU, and the loading of its batch are measured once more: the first ones load
+libraries and warm caches up, which takes many times as long on a busy machine."""
 
 
 class PaceHook(Hook):
@@ -41,7 +40,7 @@ class PaceHook(Hook):
     ) -> None:
         """Stop the time of the step."""
         loading, step = self._loaded - self._start, _now() - self._loaded
-        if loading < QUICKLY_LOADED:
+        if loading < QUICK:
             loading = min(loading, _load_again(runner))
         if step < QUICK or is_cuda_available():
             step = _again(runner, data_batch, step)

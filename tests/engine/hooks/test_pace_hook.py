@@ -27,7 +27,7 @@ class Loader:
         yield 'another batch'
 
 
-def train(hook, clock, seconds=2.0, loading=(6.0, 6.0), **runner):
+def train(hook, clock, seconds=20.0, loading=(6.0, 6.0), **runner):
     hook.before_train_epoch(None)
     clock[0] += loading[0]
     hook.before_train_iter(None, 0)
@@ -35,11 +35,11 @@ def train(hook, clock, seconds=2.0, loading=(6.0, 6.0), **runner):
     hook.after_train_iter(SimpleNamespace(train_dataloader=Loader(clock, loading[1]), **runner), 0, 'batch')
 
 
-@pytest.mark.parametrize(('workers', 'expected'), [(0, 8 / 4), (2, 3 / 4), (4, 2 / 4)])
+@pytest.mark.parametrize(('workers', 'expected'), [(0, 80 / 4), (2, 30 / 4), (4, 20 / 4)])
 def test_step(clock, workers, expected):
     """Workers load the next batches while a step computes: it waits for them if there are too few."""
     hook = PaceHook(workers)
-    train(hook, clock)
+    train(hook, clock, loading=(60.0, 60.0))
     assert (hook.work, hook.validation) == (expected, None)
 
 
@@ -47,10 +47,10 @@ def test_step(clock, workers, expected):
 def test_first_loading_does_not_count_unless_it_takes_long(clock, first, second, counts):
     hook = PaceHook()
     train(hook, clock, loading=(first, second))
-    assert hook.work == (2 + counts) / 4
+    assert hook.work == (20 + counts) / 4
 
 
-@pytest.mark.parametrize(('fails', 'expected'), [(False, 0.5 / 4), (True, 2 / 4)])
+@pytest.mark.parametrize(('fails', 'expected'), [(False, 0.5 / 4), (True, 20 / 4)])
 def test_first_step_on_a_gpu_does_not_count(clock, monkeypatch, fails, expected):
     monkeypatch.setattr(pace_hook, 'is_cuda_available', lambda: True)
     monkeypatch.setattr(pace_hook.torch.cuda, 'synchronize', lambda: None)
@@ -66,7 +66,7 @@ def test_first_step_on_a_gpu_does_not_count(clock, monkeypatch, fails, expected)
     assert hook.work == expected
 
 
-@pytest.mark.parametrize(('seconds', 'expected'), [(0.9, 0.5 / 4), (1.1, 1.1 / 4)])
+@pytest.mark.parametrize(('seconds', 'expected'), [(9.0, 0.5 / 4), (11.0, 11.0 / 4)])
 def test_quick_step_is_measured_again(clock, seconds, expected):
     def step(batch, optim_wrapper):
         clock[0] += 0.5

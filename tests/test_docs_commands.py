@@ -11,7 +11,7 @@ MENTIONED = {(page.relative_to(ROOT).as_posix(), text) for page in PAGES for tex
 # Options of other programs: mkdocs, scripts of this project outside of tools/, SLURM, torchrun, mmdmt itself.
 OTHER_OPTIONS = {
     '--strict', '--check', '--voc', '--only', '--requeue', '--signal', '--dependency', '--kill-on-invalid-dep',
-    '--max-restarts', '--nproc-per-node', '--version',
+    '--max-restarts', '--nproc-per-node', '--rdzv-backend', '--standalone', '--version',
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import RunData
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.labels.maps import LabelMaps
+from mmdmt.labels.stores import holds_labels
 from mmdmt.labels.table import LabelRow, LabelTable
 
 MOST = 2000
@@ -65,7 +66,7 @@ class LabelBrowser:
     def _check(self) -> None:
         if not (self.folder / 'labels.json').is_file():
             raise MissingFileError(f'phase {self.phase.name} in {self.folder.parent} is not complete')
-        if self.maps and not (self.folder / 'labels').is_dir():
+        if not holds_labels(self.folder):
             raise MissingFileError(
                 f'the labels of {self.phase.name} were deleted after use; dmt.keep_labels=True keeps them'
             )
@@ -199,7 +200,7 @@ def _label_phase(plan: RunPlan, name: str) -> Phase:
 def last_labels(plan: RunPlan, work_dir: Path) -> str:
     """Name of the last label phase of a run whose labels are there; of the last one if none are."""
     names = [phase.name for phase in plan.phases if phase.kind == 'label']
-    there = [name for name in names if any((work_dir / name / part).exists() for part in ('labels', 'labels.csv'))]
+    there = [name for name in names if holds_labels(work_dir / name)]
     return [*names, *there][-1] if names else ''
 
 

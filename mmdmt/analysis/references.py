@@ -40,6 +40,8 @@ def read_references(oracle: str | None, controls: Sequence[str], models: Sequenc
     found: dict[str, float] = {}
     for given in controls:
         model, equals, value = given.partition('=')
+        if equals and Path(given).exists():
+            model, equals, value = '', '', ''
         if equals and model not in models:
             raise UserError(f'--control {given}: the run has no model {model}, but {listed(models)}')
         score = figure('--control', value if equals else given, metric)

@@ -20,6 +20,7 @@ from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import RunData
 from mmdmt.errors import UserError
+from mmdmt.labels.stores import holds_labels
 
 
 def training_set(cfg: Config, phase: str | None, work_dir: Path, split_dir: Path) -> tuple[str, Any, Iterator[int]]:
@@ -59,7 +60,7 @@ def _chosen(plan: RunPlan, manifest: Manifest, name: str | None) -> str:
     there = [
         phase
         for phase in trains
-        if phase.labels is None or (manifest.is_complete(phase.labels) and _labels_left(manifest.folder(phase.labels)))
+        if phase.labels is None or (manifest.is_complete(phase.labels) and holds_labels(manifest.folder(phase.labels)))
     ]
     if name is None:
         return there[-1].name
@@ -71,11 +72,6 @@ def _chosen(plan: RunPlan, manifest: Manifest, name: str | None) -> str:
             '(dmt.keep_labels=True keeps them)'
         )
     return name
-
-
-def _labels_left(folder: Path) -> bool:
-    """Whether labels were not deleted after use."""
-    return (folder / 'labels.csv').is_file() or (folder / 'labels').is_dir()
 
 
 def sample_sheet(name: str, dataset: Any, indices: Iterator[int], number: int) -> Section:

@@ -64,7 +64,7 @@ def _results(record: RunRecord, references: References) -> list[str]:
         gains.append(gain)
     if gains:
         found.append(_meaning(gains, equal(record), controlled=bool(beyond)))
-    if beyond:
+    if len(beyond) == len(record.models) and record.complete:
         found.append(_beyond_labels(beyond, equal(record)))
     return found
 
@@ -102,7 +102,7 @@ def _meaning(gains: Sequence[float], noise: float, controlled: bool) -> str:
 def _beyond_labels(gains: Sequence[float], noise: float) -> str:
     """What differences to controls mean."""
     if min(gains) > noise:
-        return 'It is also better than as many steps with labels only: the pseudo labels did it.'
+        return 'It is better than as many steps with labels only: the pseudo labels did it.'
     if max(gains) < -noise:
         return 'As many steps with labels only are better: here, the pseudo labels cost more than they gave.'
     return (

@@ -29,8 +29,8 @@ def test_result(made_run):
 @pytest.mark.parametrize(
     ('controls', 'words'),
     [
-        (dict(a=53, b=59.5), 'It is also better than as many steps with labels only: the pseudo labels did it.'),
-        (dict(a=56), 'As many steps with labels only are better'),
+        (dict(a=53, b=59.5), 'It is better than as many steps with labels only: the pseudo labels did it.'),
+        (dict(a=56, b=61), 'As many steps with labels only are better'),
         (dict(a=53, b=59.9), r'It does not clearly differ from .* labels only (within 0.3, or not for all models)'),
         (dict(a=53, b=61), 'It does not clearly differ from'),
     ],

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from mmdmt.core.ranking import ClassHistogram
+from mmdmt.labels.maps import LabelMaps
 from mmdmt.labels.store import LabelStore
-from mmdmt.labels.stores import STORES, open_store
+from mmdmt.labels.stores import STORES, holds_labels, open_store
 from mmdmt.labels.table import LabelRow
 
 NAMES = ['000000_a', '000001_b']
@@ -51,3 +52,13 @@ def test_store_that_lost_its_mark_is_not_complete(kind, tmp_path):
     (tmp_path / 'labels.json').unlink()
     with pytest.raises(FileNotFoundError, match=r'labels\.json: the pseudo labels are not complete'):
         open_store(tmp_path)
+
+
+@pytest.mark.parametrize('archives', [False, True])
+def test_whether_labels_are_left(tmp_path, archives):
+    store = LabelMaps(tmp_path / 'store', archives=archives)
+    assert not holds_labels(store.root)
+    store.write('x', np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint16))
+    assert holds_labels(store.root)
+    store.discard()
+    assert not holds_labels(store.root)

@@ -71,7 +71,7 @@ def parse(text: str) -> tuple[str, Entry | None] | None:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+    return text.isascii() and text.isdigit() and len(text) < 19  # 64 bits
 
 
 def _is_name(text: str) -> bool:

@@ -163,7 +163,8 @@ class LabelMaps(LabelStore):
                 whole = (label[0], code[0]) == (entry.label.size, entry.code.size)
             else:
                 label = code = archives.get(archive_path(self.root, entry.places[0].archive).name, (-1, 0))
-                whole = code[0] >= entry.places[1].offset + entry.code.size
+                ends = zip(entry.places, (entry.label, entry.code), strict=True)
+                whole = code[0] >= max(place.offset + own.size for place, own in ends)
             result[name] = max(label[1], code[1]) if whole else None
         return result
 

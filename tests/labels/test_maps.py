@@ -506,3 +506,16 @@ def test_image_that_is_written_after_another_was_read(half):
     half.write(NAMES[0], LABEL, CODE // 2)
     np.testing.assert_array_equal(half.read(NAMES[2])[1], CODE)
     np.testing.assert_array_equal(half.read(NAMES[0])[1], CODE // 2)
+
+
+@pytest.mark.parametrize('number', ['999999999999999999', '99999999999999999999'])
+@pytest.mark.parametrize('field', [1, 3, 5])
+def test_forged_sizes_and_places_take_no_memory(packed, number, field):
+    path = packed.root / 'checksums.csv'
+    cells = path.read_text().splitlines()[0].split('\t')
+    cells[field] = f'0:{number}:512' if field == 5 else number
+    path.write_text('\t'.join(cells) + '\n')
+    store = LabelMaps(packed.root)
+    assert store.names() == set()
+    with pytest.raises((DamagedFileError, FileNotFoundError)):
+        store.read(NAMES[0])

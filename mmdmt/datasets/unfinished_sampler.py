@@ -19,6 +19,8 @@ def _clean(labels: LabelStore, strange: set[str]) -> None:
         labels.forget(strange)
     lost = sorted(labels.lost())
     if lost:
+        if not labels.complete:
+            labels.forget(lost)  # what is written later may take their place
         text = f'{labels.root}: labels of {len(lost)} images are missing or damaged, e.g. {lost[0]}; they are made anew'
         print_log(text, 'current', logging.WARNING)
 

@@ -103,3 +103,12 @@ class SortedFile:
     def _line(self, index: int) -> bytes:
         start = int(self._ends[index - 1]) + 1 if index else 0
         return self._text[start : int(self._ends[index])]
+
+
+def sizes_and_times(folder: Path) -> dict[str, tuple[int, int]]:
+    """Name of each file of a folder -> its size, and time of its last change in nanoseconds; empty without a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: ((stat := entry.stat()).st_size, stat.st_mtime_ns) for entry in entries}
+    except FileNotFoundError:
+        return {}

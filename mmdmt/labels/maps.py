@@ -4,7 +4,7 @@ import io
 import os
 import shutil
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,14 +20,13 @@ from mmdmt.errors import DamagedFileError, UserError
 from mmdmt.files import atomic, read_json, write_bytes
 from mmdmt.labels.archives import ArchiveWriter, archive_path, read_file
 from mmdmt.labels.code_files import pack, unpack
-from mmdmt.labels.map_index import Entry, SortedFile, Sum, line, read_entries
+from mmdmt.labels.map_index import Entry, SortedFile, Sum, line, read_entries, sizes_and_times
 from mmdmt.labels.store import LabelStore
 
 FORMAT = 2
 """Version of the files, in ``labels.json`` and ``histogram.npz``. Without it, codes end at log-odds of 26."""
 
 ARCHIVES = 'archives'
-
 BYTES_PER_PIXEL = 3  # upper bound: class map (1 byte before compression) and confidence code (2 bytes)
 
 
@@ -123,7 +122,8 @@ class LabelMaps(LabelStore):
             png, codes = (read_file(self.root / ARCHIVES, place, own.size) for place, own in files)
         if entry is None or (Sum.of(png), Sum.of(codes)) != (entry.label, entry.code):
             place = self.place(name)
-            self.forget([name])
+            self._drop([name], {name: entry})
+            self._index[0][name] = None
             raise DamagedFileError(f'{place}, or its confidence, is not as it was written; --resume makes it anew')
         with Image.open(io.BytesIO(png)) as image:
             label = np.asarray(image)
@@ -131,13 +131,15 @@ class LabelMaps(LabelStore):
 
     def forget(self, names: Collection[str]) -> None:
         """Delete the labels of some images; those in archives stay there, but do not count."""
-        entries = read_entries(self._lists())
-        lost = [name for name in names if (entry := entries.get(name)) is not None and entry.places is not None]
-        if lost:
-            self._append(''.join(line(name, None) for name in lost))
+        self._drop(names, read_entries(self._lists()))
+        self._forget_index()
+
+    def _drop(self, names: Collection[str], entries: Mapping[str, Entry | None]) -> None:
+        packed = [name for name in names if (entry := entries.get(name)) is not None and entry.places is not None]
+        if packed:
+            self._append(''.join(line(name, None) for name in packed))
         for name in names:
             self.label_path(name).unlink(missing_ok=True)
-        self._forget_index()
 
     def place(self, name: str) -> str:
         """Where the class map of image ``name`` lies, for messages."""
@@ -152,7 +154,7 @@ class LabelMaps(LabelStore):
 
     def _found(self) -> dict[str, int | None]:
         """Name -> when the newer of its two files was written; None if one is missing, dropped or of another size."""
-        labels, codes, archives = (_files(self.root / folder) for folder in ('labels', 'confidence', ARCHIVES))
+        labels, codes, archives = (sizes_and_times(self.root / folder) for folder in ('labels', 'confidence', ARCHIVES))
         result: dict[str, int | None] = {}
         for name, entry in read_entries(self._lists()).items():
             if entry is None:
@@ -269,15 +271,6 @@ def _check_format(path: Path, found: int | None) -> None:
     if found != FORMAT:
         raise DamagedFileError(f'{path}: labels of an earlier version of mmdmt, which ranked them otherwise; run their '
                                'label phase again')  # fmt: skip
-
-
-def _files(folder: Path) -> dict[str, tuple[int, int]]:
-    """Name -> size and time of the last change, in nanoseconds."""
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name: ((stat := entry.stat()).st_size, stat.st_mtime_ns) for entry in entries}
-    except FileNotFoundError:
-        return {}
 
 
 class SelectedPixels:

@@ -15,8 +15,12 @@ _APPENDING = Lock()
 
 
 def sample_name(sample_idx: int, img_path: str) -> str:
-    """Name an image in a store: its index in the unlabeled dataset makes it unique, its file stem readable."""
-    return f'{sample_idx:06d}_{Path(img_path).stem}'
+    """Name an image in a store: its index in the unlabeled dataset makes it unique, its file stem readable.
+
+    Stores list names in lines, so a line break becomes ``_``.
+    """
+    stem = Path(img_path).stem.replace('\n', '_').replace('\r', '_')
+    return f'{sample_idx:06d}_{stem}'
 
 
 class Selection(Protocol):

@@ -57,3 +57,19 @@ def test_options_of_the_report(tmp_path):
 def test_control_of_nothing(given, message):
     with pytest.raises(UserError, match=f'^--control .*{message}'):
         read_references(None, [given], ['a', 'b'], 'mIoU')
+
+
+def test_chosen_checkpoint_of_a_run_of_mmdmt(tmp_path):
+    """Its record counts, not the last validation."""
+    for name, score in (('00_train_a', 40.0), ('01_train_a', 50.0)):
+        log = tmp_path / name / '20260101_000000/vis_data/scalars.json'
+        log.parent.mkdir(parents=True)
+        log.write_text(json.dumps(dict(mIoU=score - 5)))
+        (tmp_path / name / 'phase.json').write_text(json.dumps(dict(metrics=dict(mIoU=score))))
+    assert figure('--control', str(tmp_path), 'mIoU') == 50.0
+
+
+def test_path_with_an_equals_sign(tmp_path):
+    path = tmp_path / 'lr=0.1.json'
+    path.write_text('{"mIoU": 70.5}')
+    assert read_references(None, [str(path)], ['a'], 'mIoU').controls == dict(a=70.5)

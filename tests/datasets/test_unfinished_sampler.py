@@ -134,3 +134,19 @@ def test_lost_labels_are_named_in_one_line(label_dir, monkeypatch):
     LabelMaps(label_dir).confidence_path(Named().name(9)).write_bytes(b'')
     assert list(UnfinishedSampler(Named(), label_dir)) == [1, 2, 3, 5, 6, 7, 8, 9]
     assert said == [f'{label_dir}: labels of 2 images are missing or damaged, e.g. 000003_x; they are made anew']
+
+
+def test_lines_of_a_lost_archive_do_not_point_into_a_later_one(tmp_path):
+    """The number of a deleted archive is free again."""
+
+    def write(index, size):
+        store = LabelMaps(tmp_path, archives=True)
+        store.write(Named().name(index), np.zeros((size, size), np.uint8), np.zeros((size, size), np.uint16))
+        store.close()
+
+    write(0, 1)
+    (tmp_path / 'archives/00000.tar').unlink()
+    assert list(UnfinishedSampler(Named(), str(tmp_path))) == list(range(10))
+    write(7, 300)
+    assert (tmp_path / 'archives/00000.tar').is_file()
+    assert LabelMaps(tmp_path).names() == {Named().name(7)}

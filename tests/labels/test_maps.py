@@ -60,7 +60,12 @@ def png(store):
 
 @pytest.mark.parametrize(
     ('index', 'path', 'name'),
-    [(0, 'x/y/frame.png', '000000_frame'), (41, 'frame.v2.jpg', '000041_frame.v2'), (1234567, 'f', '1234567_f')],
+    [
+        (7, 'x/a\nb\r.png', '000007_a_b_'),
+        (0, 'x/y/frame.png', '000000_frame'),
+        (41, 'frame.v2.jpg', '000041_frame.v2'),
+        (1234567, 'f', '1234567_f'),
+    ],
 )
 def test_sample_name(index, path, name):
     assert sample_name(index, path) == name
@@ -519,3 +524,14 @@ def test_forged_sizes_and_places_take_no_memory(packed, number, field):
     assert store.names() == set()
     with pytest.raises((DamagedFileError, FileNotFoundError)):
         store.read(NAMES[0])
+
+
+def test_each_damaged_image_is_dropped_once_and_the_others_are_read(packed):
+    for name in NAMES[:2]:
+        rot(packed.root / 'archives/00000.tar', name)
+    for name in NAMES[:2]:
+        with pytest.raises(DamagedFileError):
+            packed.read(name)
+    np.testing.assert_array_equal(packed.read(NAMES[2])[1], CODE)
+    assert LabelMaps(packed.root).lost() == set(NAMES[:2])
+    make_anew(packed.root, NAMES[:2])

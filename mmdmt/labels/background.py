@@ -46,9 +46,7 @@ class Background:
             call.result()
 
     def stop(self) -> None:
-        """Leave out the calls that wait, and wait for the others; their errors count no more."""
-        for call in self._calls:
-            call.cancel()
+        """Wait for all calls; their errors count no more."""
         self._stop()
 
     def _stop(self) -> deque[Future]:

@@ -248,7 +248,7 @@ def run_job(tmp_path, cluster, command, state='RUNNING', preempted='None', scrip
 
 ASKED = {
     'time': 'trap "stopped=yes" USR1; kill -USR1 $PPID; until [ "$stopped" ]; do sleep 0.01; done; exit 75',
-    'node': 'kill -TERM $PPID; sleep 0.2; exit 75',
+    'node': 'trap "" USR1; kill -TERM $PPID; sleep 0.2; exit 75',  # as a step that listens, it may be told again
     'before it listens': 'kill -USR1 $PPID; exec sleep 20',
 }
 

@@ -13,14 +13,24 @@ from mmdmt.labels.store import LabelStore
 from mmdmt.labels.stores import STORES
 
 
-def _clean(labels: LabelStore, strange: set[str]) -> None:
-    """Drop the labels of other images, and say which were lost."""
-    if strange and not labels.complete:
+def _unfinished(labels: LabelStore, dataset: Any, batch_size: int) -> list[list[int]]:
+    """Clean a store, and list the batches that it lacks."""
+    names = [dataset.name(idx) for idx in range(len(dataset))]
+    if not labels.complete:
+        _clean(labels, names)
+    done, whole = labels.names(), range(len(dataset))
+    batches = [whole[start : start + batch_size] for start in range(0, len(dataset), batch_size)]
+    return [list(batch) for batch in batches if any(names[idx] not in done for idx in batch)]
+
+
+def _clean(labels: LabelStore, names: list[str]) -> None:
+    """Drop the labels of other images and damaged ones, and say which were lost."""
+    strange = labels.names().difference(names)
+    if strange:
         labels.forget(strange)
     lost = sorted(labels.lost())
     if lost:
-        if not labels.complete:
-            labels.forget(lost)  # what is written later may take their place
+        labels.forget(lost)  # what is written later may take their place
         text = f'{labels.root}: labels of {len(lost)} images are missing or damaged, e.g. {lost[0]}; they are made anew'
         print_log(text, 'current', logging.WARNING)
 
@@ -44,14 +54,8 @@ class UnfinishedSampler(Sampler):
         self, dataset: Any, label_dir: str, store: str = 'maps', batch_size: int = 1, seed: int | None = None
     ) -> None:
         labels = STORES[store](label_dir)
-        done, names = labels.names(), [dataset.name(idx) for idx in range(len(dataset))]
-        if is_main_process():
-            _clean(labels, done.difference(names))
-        whole = range(len(dataset))
-        batches = [whole[start : start + batch_size] for start in range(0, len(dataset), batch_size)]
-        unfinished = [list(batch) for batch in batches if any(names[idx] not in done for idx in batch)]
         # One process may write labels while another still builds its loader, so all use the list of the first one.
-        shared = [unfinished]
+        shared = [_unfinished(labels, dataset, batch_size) if is_main_process() else []]
         broadcast_object_list(shared)
         rank, world_size = get_dist_info()
         self.indices = [idx for batch in shared[0][rank::world_size] for idx in batch]

@@ -27,6 +27,8 @@ FORMAT = 2
 """Version of the files, in ``labels.json`` and ``histogram.npz``. Without it, codes end at log-odds of 26."""
 
 ARCHIVES = 'archives'
+FLUSHED = 120 * 10**9
+"""Nanoseconds after which a written file is taken to be on the disk; Linux writes it after 30 to 35 seconds."""
 BYTES_PER_PIXEL = 3  # upper bound: class map (1 byte before compression) and confidence code (2 bytes)
 
 
@@ -79,7 +81,7 @@ class LabelMaps(LabelStore):
 
     def names(self) -> set[str]:
         """Names of the images labeled so far; one with a file of another size than written does not count."""
-        return {name for name, found in self._found().items() if found is not None}
+        return {name for name, found in self._found(read_entries(self._lists())).items() if found is not None}
 
     def write(self, name: str, label: np.ndarray, code: np.ndarray) -> None:
         """Store one image: ``label`` uint8 [H, W] and ``code`` uint16 [H, W].
@@ -115,11 +117,7 @@ class LabelMaps(LabelStore):
             DamagedFileError: if a file is not as it was written. It is deleted, so that the image is labeled anew.
         """
         entry = self._entry(name)
-        if entry is None or entry.places is None:
-            png, codes = self.label_path(name).read_bytes(), self.confidence_path(name).read_bytes()
-        else:
-            files = zip(entry.places, (entry.label, entry.code), strict=True)
-            png, codes = (read_file(self.root / ARCHIVES, place, own.size) for place, own in files)
+        png, codes = self._content(name, entry)
         if entry is None or (Sum.of(png), Sum.of(codes)) != (entry.label, entry.code):
             place = self.place(name)
             self._drop([name], {name: entry})
@@ -128,6 +126,13 @@ class LabelMaps(LabelStore):
         with Image.open(io.BytesIO(png)) as image:
             label = np.asarray(image)
         return label, unpack(codes, label.shape)
+
+    def _content(self, name: str, entry: Entry | None) -> tuple[bytes, bytes]:
+        if entry is None or entry.places is None:
+            return self.label_path(name).read_bytes(), self.confidence_path(name).read_bytes()
+        places = zip(entry.places, (entry.label, entry.code), strict=True)
+        label, code = (read_file(self.root / ARCHIVES, place, own.size) for place, own in places)
+        return label, code
 
     def forget(self, names: Collection[str]) -> None:
         """Delete the labels of some images; those in archives stay there, but do not count."""
@@ -149,14 +154,35 @@ class LabelMaps(LabelStore):
         return f'{archive_path(self.root / ARCHIVES, entry.places[0].archive)}: labels/{name}.png'
 
     def lost(self) -> set[str]:
-        """Names of the images with a file that is missing or of another size than written."""
-        return {name for name, found in self._found().items() if found is None}
+        """Names of the images with a file that is missing or not as it was written.
 
-    def _found(self) -> dict[str, int | None]:
+        Of files with the right size, only the last ones are read: those that a power failure may have taken.
+        """
+        entries = read_entries(self._lists())
+        found = self._found(entries)
+        last = max((written for written in found.values() if written is not None), default=0)
+        return set(self._bad(entries, found, last - FLUSHED))
+
+    def _bad(self, entries: Mapping[str, Entry | None], found: Mapping[str, int | None], since: int) -> list[str]:
+        """Images whose files are missing, of another size or, where they were written since, of another content."""
+        return [
+            name
+            for name, written in found.items()
+            if written is None or (written > since and not self._is_whole(name, entries[name]))
+        ]
+
+    def _is_whole(self, name: str, entry: Entry | None) -> bool:
+        try:
+            label, code = self._content(name, entry)
+        except OSError:
+            return False
+        return entry is not None and (Sum.of(label), Sum.of(code)) == (entry.label, entry.code)
+
+    def _found(self, entries: Mapping[str, Entry | None]) -> dict[str, int | None]:
         """Name -> when the newer of its two files was written; None if one is missing, dropped or of another size."""
         labels, codes, archives = (sizes_and_times(self.root / folder) for folder in ('labels', 'confidence', ARCHIVES))
         result: dict[str, int | None] = {}
-        for name, entry in read_entries(self._lists()).items():
+        for name, entry in entries.items():
             if entry is None:
                 result[name] = None
                 continue
@@ -207,20 +233,14 @@ class LabelMaps(LabelStore):
         if damage is not None:
             return damage
         since = (self.root / 'labels.json').stat().st_mtime_ns
-        # Reading all of them takes long. What was written after the store was complete is read.
-        found = self._found().items()
-        bad = [name for name, written in found if written is None or (written > since and not self._is_whole(name))]
-        if bad:
-            self.forget(bad)
-            return f'labels/{bad[0]}.png or confidence/{bad[0]}.zst'
-        return None
-
-    def _is_whole(self, name: str) -> bool:
-        try:
-            self.read(name)
-        except (DamagedFileError, OSError):
-            return False
-        return True
+        # Reading all of them takes long. Those are read that a power failure may have taken, or changed since.
+        entries = read_entries(self._lists())
+        bad = self._bad(entries, self._found(entries), since - FLUSHED)
+        if not bad:
+            return None
+        place = self.place(bad[0])
+        self.forget(bad)
+        return f'{Path(place).relative_to(self.root)} or its confidence'
 
     def histogram(self) -> ClassHistogram:
         """Read the counts of confidence codes by predicted class.

@@ -79,7 +79,7 @@ BASELINE = ['00_train_a', *NEXT]
 # File, phases that are run again, and the line that says so.
 FILES = [
     ('01_label_a/labels/000001_y.png', LABELS, r'labels/000001_y\.png or .*changed: phase 01_label_a is run again'),
-    ('01_label_a/confidence/000001_y.zst', LABELS, r'confidence/000001_y\.zst is missing, damaged or changed'),
+    ('01_label_a/confidence/000001_y.zst', LABELS, r'labels/000001_y\.png or its confidence is missing, damaged or ch'),
     ('01_label_a/histogram.npz', LABELS, r'01_label_a/histogram\.npz is missing, damaged or changed'),
     ('01_label_a/checksums.csv', LABELS, r'01_label_a/checksums\.csv is missing, damaged or changed'),
     ('01_label_a/labels.json', LABELS, r'01_label_a/(labels\.json|checksums\.csv) is missing, damaged'),
@@ -120,9 +120,9 @@ def test_rot_that_left_no_trace_is_found_when_the_file_is_read(manifest, reopen)
     """Of the same size and as old as before: the check at the start would have to read all labels."""
     store = LabelMaps(manifest.folder('01_label_a'))
     path = store.confidence_path(NAMES[0])
-    times = path.stat()
     damage(path, 'zeroed', None)
-    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    for file in (path, store.label_path(NAMES[0])):
+        os.utime(file, (0, 0))
     assert reopen() == (NEXT, [])
     with pytest.raises(DamagedFileError, match=r'000000_x\.png, or its confidence, is not as it was written'):
         store.read(NAMES[0])

@@ -2,6 +2,7 @@ import json
 import os
 import pickle
 import tarfile
+import time
 
 import numpy as np
 import pytest
@@ -325,6 +326,37 @@ def test_image_with_a_damaged_file_is_labeled_anew(half, file, content):
     assert LabelMaps(half.root).names() == set(NAMES[:2])
 
 
+@pytest.mark.parametrize('folder', ['labels', 'confidence'])
+@pytest.mark.parametrize('complete', [False, True])
+@pytest.mark.parametrize(('minutes', 'found'), [(1, True), (5, False)])
+def test_zeros_of_a_power_failure_are_looked_for_in_the_last_files(half, archives, folder, complete, minutes, found):
+    """Sizes are right; older files are read when they are used."""
+    half.close()
+    later = LabelMaps(half.root, archives=archives)  # of another process
+    later.write(NAMES[2], LABEL, CODE)
+    later.close()
+    if complete:
+        later.finish(histogram())
+    files = [half.label_path(NAMES[0]), half.confidence_path(NAMES[0])]
+    if archives:
+        files = [min(half.root.glob('archives/*'))]
+    path = next(path for path in files if archives or path.parent.name == folder)
+    content = bytearray(path.read_bytes())
+    if archives:
+        with tarfile.open(path) as tar:
+            member = next(member for member in tar if member.name.startswith(folder))
+        content[member.offset_data : member.offset_data + member.size] = bytes(member.size)
+    else:
+        content = bytes(len(content))
+    path.write_bytes(content)
+    for path in files:
+        set_age(path, minutes)
+    store = LabelMaps(half.root)
+    if complete:
+        assert (store.repair() is not None) == found
+    assert store.lost() == ({NAMES[0]} if found else set())
+
+
 def test_stray_files_do_not_count(half):
     for path in ('labels/Thumbs.db', 'labels/z.png', 'confidence/z.zst', 'part-x.csv', 'labels/folder.png/x'):
         (half.root / path).parent.mkdir(exist_ok=True)
@@ -390,6 +422,12 @@ def packed(tmp_path):
     return LabelMaps(root)
 
 
+def set_age(path, minutes):
+    """Set when a file was written."""
+    then = time.time_ns() - minutes * 60 * 10**9
+    os.utime(path, ns=(then, then))
+
+
 def rot(path, name):
     """Change bytes of an image, but not the size of its archive."""
     with tarfile.open(path) as tar:
@@ -443,22 +481,21 @@ def test_only_what_a_lost_archive_held_is_made_anew(packed, keep):
         path.write_bytes(content[: int(keep * len(content))])
     lost = NAMES[:2] if not keep else NAMES[1:2]
     assert packed.lost() == set(lost)
-    assert packed.repair() == f'labels/{lost[0]}.png or confidence/{lost[0]}.zst'
+    assert packed.repair() == f'archives/00000.tar: labels/{lost[0]}.png or its confidence'
     make_anew(packed.root, lost)
 
 
 def test_rot_in_an_archive_is_found(packed):
     rot(packed.root / 'archives/00000.tar', NAMES[1])
-    assert packed.repair() == f'labels/{NAMES[1]}.png or confidence/{NAMES[1]}.zst'
+    assert packed.repair() == f'archives/00000.tar: labels/{NAMES[1]}.png or its confidence'
     make_anew(packed.root, [NAMES[1]])
 
 
 def test_rot_that_is_found_in_training_is_mended(packed):
     """The next attempt does not read all labels, but knows what was found."""
     path = packed.root / 'archives/00000.tar'
-    before = path.stat()
     rot(path, NAMES[0])
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    set_age(path, minutes=5)
     assert packed.repair() is None
     with pytest.raises(DamagedFileError, match=r'00000\.tar: labels.000000_frame\.png, or its confidence, is not as'):
         packed.select(NAMES, 1.0).fields(0, NAMES[0])

@@ -109,7 +109,8 @@ class DMTRunner:
         if resume and not self.manifest.path.is_file():
             self._logger.warning(f'--resume: {self.work_dir} holds no run yet, so a new one starts')
         barrier()  # no process may write before all have checked
-        with claimed(self.work_dir, [item.name for item in chosen] if is_main_process() else []):
+        claim = claimed(self.work_dir, [item.name for item in chosen] if is_main_process() else [])
+        with claim, known_objects_unsearched():
             self._train_claimed(chosen, accept_changes)
 
     def _train_claimed(self, chosen: list[Phase], accept_changes: bool) -> None:
@@ -125,8 +126,7 @@ class DMTRunner:
             for line in filter(None, (self._pace.describe(self.manifest, self.data), self._pace.describe_memory())):
                 self._logger.info(line)
         if todo:
-            with known_objects_unsearched():
-                self._run_all(chosen, todo)
+            self._run_all(chosen, todo)
         if all(self.manifest.is_complete(item.name) for item in self.manifest.phases):
             self._finish()
 

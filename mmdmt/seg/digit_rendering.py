@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import cv2
@@ -72,26 +73,28 @@ def render_scene(split: str, index: int) -> Scene:
 
 
 def _resize(values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Scale (H, W) int64 values bilinearly to (height, width), in integers, with pixel centers aligned."""
-    for axis, size in ((0, height), (1, width)):
-        old = values.shape[axis]
-        position = np.clip((2 * np.arange(size) + 1) * old - size, 0, 2 * size * (old - 1))
-        low, weight = np.divmod(position, 2 * size)
-        high = np.minimum(low + 1, old - 1)
-        weight = np.expand_dims(weight, 1 - axis)
+    """Scale (..., H, W) int64 values bilinearly to (height, width), in integers, with pixel centers aligned."""
+    for axis, size in ((-2, height), (-1, width)):
+        low, high, weight = _neighbors(values.shape[axis], size)
+        weight = weight.reshape(-1, *[1] * (-axis - 1))
         values = (values.take(low, axis) * (2 * size - weight) + values.take(high, axis) * weight) // (2 * size)
     return values
+
+
+@cache
+def _neighbors(old: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The two old values that each of ``size`` new ones lies between, and the weight of the second one of 2 * size."""
+    position = np.clip((2 * np.arange(size) + 1) * old - size, 0, 2 * size * (old - 1))
+    low, weight = np.divmod(position, 2 * size)
+    return low, np.minimum(low + 1, old - 1), weight
 
 
 def _background(rng: np.random.Generator) -> np.ndarray:
     """Make a blotchy int64 background of shape (64, 64, 3) from a coarse and a finer random grid."""
     grid = rng.integers(*_BACKGROUND, size=(3, 3, 3))
     detail = rng.integers(-30, 31, size=(3, 13, 13))
-    channels = [
-        _resize(g, SCENE_SIZE, SCENE_SIZE) + _resize(d, SCENE_SIZE, SCENE_SIZE)
-        for g, d in zip(grid, detail, strict=True)
-    ]
-    return np.stack(channels, axis=-1)
+    channels = _resize(grid, SCENE_SIZE, SCENE_SIZE) + _resize(detail, SCENE_SIZE, SCENE_SIZE)
+    return np.ascontiguousarray(channels.transpose(1, 2, 0))
 
 
 def _line(rng: np.random.Generator) -> np.ndarray:

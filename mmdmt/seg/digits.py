@@ -7,7 +7,7 @@ An mmengine file backend serves the scenes. A stock pipeline (``LoadImageFromFil
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,12 @@ _FILE = re.compile(r'^digits:/{1,2}(\w+)/(\w+)/(\d{6})\.png$')
 _FOLDER = re.compile(r'^digits:/{1,2}(\w+)(?:/(\w+))?/?$')
 
 
-@lru_cache(maxsize=2 * sum(NUM_SCENES.values()))
-def _png(split: str, folder: str, index: int) -> bytes:
-    """Render and encode one file; the cache holds the bytes, some kilobytes per file."""
+@cache
+def _files(split: str, index: int) -> dict[str, bytes]:
+    """Render a scene, and encode its two files, by folder; the cache holds the bytes, some kilobytes per scene."""
     scene = render_scene(split, index)
-    # OpenCV expects BGR.
-    pixels = scene.image[..., ::-1] if folder == 'images' else scene.mask
-    return cv2.imencode('.png', np.ascontiguousarray(pixels))[1].tobytes()
+    pixels = dict(images=scene.image[..., ::-1], masks=scene.mask)  # OpenCV expects BGR
+    return {name: cv2.imencode('.png', np.ascontiguousarray(values))[1].tobytes() for name, values in pixels.items()}
 
 
 @register_backend('digits', force=True, prefixes='digits')
@@ -60,7 +59,8 @@ class DigitSceneBackend(BaseStorageBackend):
                 for split, num in NUM_SCENES.items()
             )
             raise MissingFileError(f'digit scene {str(filepath)!r} does not exist; allowed are {ranges}')
-        return _png(*key)
+        split, folder, index = key
+        return _files(split, index)[folder]
 
     def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
         """Refuse, because there are no text files.

@@ -46,7 +46,7 @@ def test_scenes_are_the_recorded_ones():
 def test_fresh_render_gives_the_same_bytes():
     path = 'digits://train/images/000012.png'
     first = fileio.get(path)
-    digits._png.cache_clear()
+    digits._files.cache_clear()
     digit_rendering.load_digits.cache_clear()
     assert fileio.get(path) == first
     assert fileio.get('digits://train/images/000013.png') != first
@@ -199,7 +199,7 @@ def test_missing_sklearn_is_named(monkeypatch):
 def test_import_needs_no_sklearn():
     code = (
         'import sys; sys.modules["sklearn"] = None; import mmdmt.seg.digits as d; '
-        'print(len(d.DigitScenesDataset(subset="train")), d._png.cache_info().currsize)'
+        'print(len(d.DigitScenesDataset(subset="train")), d._files.cache_info().currsize)'
     )
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
     assert result.stdout.split()[-2:] == ['640', '0'], result.stderr

@@ -40,7 +40,9 @@ BENCHMARKS: dict[str, Callable[[Meter, Path], list[Figure]]] = {
             ['--cfg-options', 'dmt.supervised.iters=100', 'dmt.rehearse=False'],
         )
     ],
-    'start': lambda meter, folder: [overhead.start_figure(ROOT / 'tools/train.py', meter.repeats)],
+    'start': lambda meter, folder: overhead.start_figures(
+        ROOT / 'tools/train.py', CONFIGS / 'dmt/fcn_digits.py', folder, meter.repeats
+    ),
     'methods': lambda meter, folder: step_cost.method_figures(CONFIGS, meter, folder),
     'configs': lambda meter, folder: config_cost.config_figures(CONFIGS, meter),
 }

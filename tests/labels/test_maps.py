@@ -100,6 +100,13 @@ def test_class_map_shows_the_palette(png):
     np.testing.assert_array_equal(colours, np.array(PALETTE)[LABEL])
 
 
+def test_class_map_without_a_palette_is_gray(tmp_path):
+    LabelMaps(tmp_path).write(NAMES[0], LABEL, CODE)
+    with Image.open(LabelMaps(tmp_path).label_path(NAMES[0])) as image:
+        assert image.mode == 'P'
+        np.testing.assert_array_equal(np.asarray(image.convert('RGB')), np.repeat(LABEL[..., None], 3, axis=2))
+
+
 def test_a_second_write_replaces_the_first(store):
     store.write(NAMES[0], LABEL[:1] + 1, CODE[:1] // 2)
     label, code = store.read(NAMES[0])

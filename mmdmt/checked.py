@@ -1,5 +1,6 @@
 """Settings that a user writes: types are checked, and messages name the key."""
 
+import difflib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -80,7 +81,9 @@ def _unknown_keys(content: Mapping, allowed: Iterable[str]) -> str | None:
     unknown = sorted(map(str, set(content) - set(allowed)))
     if not unknown:
         return None
-    return f'has unknown key(s) {", ".join(unknown)}; allowed are {", ".join(sorted(allowed)) or "none"}'
+    similar = [name for key in unknown for name in difflib.get_close_matches(key, allowed, 1, 0.75)]
+    hint = f' (did you mean {" and ".join(similar)}?)' if similar else ''
+    return f'has unknown key(s) {", ".join(unknown)}{hint}; allowed are {", ".join(sorted(allowed)) or "none"}'
 
 
 def _say(key: str, error: Mapping[str, Any]) -> str:

@@ -99,6 +99,8 @@ def run_tool(main: Callable[[], int | None]) -> None:
         sys.exit(status)
 
 
+INTERRUPTED = 128 + 2
+"""Status of a tool that Ctrl-C ended, as shells give it for SIGINT."""
 CLOSED = 128 + 13
 """Status of a tool whose output is read no longer, as shells give it for SIGPIPE."""
 
@@ -112,6 +114,11 @@ def told_in_short() -> Iterator[None]:
     try:
         check_packages()
         yield
+    except KeyboardInterrupt:  # before a run listens to signals, or a second one after
+        if '--debug' in sys.argv:
+            raise
+        print('error: interrupted', file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # who read the output has gone, such as `head`
         if '--debug' in sys.argv:
             raise

@@ -61,7 +61,10 @@ class Settings(Checked):
         ({'part': {}}, 'dmt.part.size is missing'),
         ({'part': {'size': 1, 'even': 3}}, 'dmt.part.even must be even, got 3'),
         ({'part': {'size': 1, 'third': 4}}, 'dmt.part.third: Input should be a multiple of 3, got 4'),
-        ({'part': {'size': 1, 'sise': 2}}, 'dmt.part has unknown key(s) sise; allowed are even, size, third'),
+        (
+            {'part': {'size': 1, 'sise': 2}},
+            'dmt.part has unknown key(s) sise (did you mean size?); allowed are',
+        ),
         ({'parts': {'a': {'size': 1}, 'b': {'size': 0}}}, 'dmt.parts.b.size must be above 0, got 0'),
         (3, 'dmt must be a dict, got 3'),
         (None, 'dmt must be a dict, got None'),
@@ -114,7 +117,10 @@ def test_settings_cannot_be_changed():
 
 def test_check_keys():
     check_keys('dmt.semi', {'iters': 1}, ['iters', 'epochs'])
-    with pytest.raises(ValueError, match=r'^dmt\.semi has unknown key\(s\) 3, itrs; allowed are epochs, iters$'):
+    with pytest.raises(
+        ValueError,
+        match=r'^dmt\.semi has unknown key\(s\) 3, itrs \(did you mean iters\?\); allowed are epochs, iters$',
+    ):
         check_keys('dmt.semi', {'itrs': 1, 3: 4}, ['iters', 'epochs'])
     with pytest.raises(ValueError, match=r'^dmt\.semi has unknown key\(s\) x; allowed are none$'):
         check_keys('dmt.semi', {'x': 1}, [])

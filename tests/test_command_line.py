@@ -36,6 +36,18 @@ def test_a_mistake_is_a_line_on_stderr_and_a_status(capsys, error, status):
     assert capsys.readouterr() == ('', 'error: dmt.x=3 must be a list\n')
 
 
+def test_ctrl_c_before_a_run_begins_is_a_line(capsys, monkeypatch):
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        run_tool(main)
+    assert (ended.value.code, capsys.readouterr().err) == (130, 'error: interrupted\n')
+    monkeypatch.setattr(sys, 'argv', ['tool', '--debug'])
+    with pytest.raises(KeyboardInterrupt):
+        run_tool(main)
+
+
 def test_at_most_three_lines(capsys):
     def main():
         raise UserError('one\ntwo\nthree\nfour')

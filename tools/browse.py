@@ -18,8 +18,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--number', type=int, default=12, help='how many samples, in the order of training (default: 12)'
     )
-    parser.add_argument('--out', type=Path, default=Path('browse.html'), help='page to write (default: browse.html)')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='page to write (default: browse.html in the given work dir, or in this folder)',
+    )
     args = parser.parse_args()
+    args.out = args.out or Path(args.config if Path(args.config).is_dir() else '') / 'browse.html'
     if args.number < 1:
         parser.error(f'--number must be at least 1, got {args.number}')
     return args

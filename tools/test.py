@@ -114,7 +114,9 @@ def main(args: argparse.Namespace) -> None:
     cfg, kind = load_config(args), 'val' if args.val else 'test'
     args.checkpoint = args.checkpoint or str(Path(cfg.work_dir) / 'best.pth')
     if not Path(args.checkpoint).is_file():
-        raise MissingFileError(f'checkpoint {args.checkpoint} does not exist')
+        running = 'dmt' in cfg and (Path(cfg.work_dir) / 'dmt.json').is_file()
+        hint = ': the run is not complete; tools/train.py --resume continues it' if running else ''
+        raise MissingFileError(f'checkpoint {args.checkpoint} does not exist{hint}')
     load_checkpoint(args.checkpoint)  # a bad file is refused before the data is read
     cfg.load_from = args.checkpoint
     if args.json is not None and (args.json.is_dir() or any(path.is_file() for path in args.json.absolute().parents)):

@@ -20,7 +20,7 @@ from mmdmt.engine.run_data import RunData
 from mmdmt.errors import UserError, own_message
 from mmdmt.files import free_space, megabytes
 from mmdmt.installation import TITLES, installed_family, installed_versions
-from mmdmt.processors import processors
+from mmdmt.processors import crowded, processors
 
 State = Literal['ok', 'warning', 'error']
 LITTLE_MEMORY = 2 * 2**30
@@ -82,6 +82,9 @@ def _device() -> Iterator[Finding]:
         'warning', 'GPU', f'none; {processors()} CPU cores',
         'A CPU trains small models only; with a GPU, install a build of torch for it',
     )  # fmt: skip
+    if hint := crowded():
+        finding, _, remedy = hint.partition(': ')
+        yield Finding('warning', 'processors', finding, remedy)
 
 
 def _memory() -> Finding:

@@ -162,8 +162,8 @@ def _of_maps(record: RunRecord, taken: Mapping[str, Sequence[Mapping]]) -> list[
     legend = [((255, 255, 255), 'ignored'), *zip(colors, record.classes, strict=True)]
     grids = []
     for name in names:
-        image = _picture(record, '', name, 'image')
-        truth = _picture(record, '', f'{name}_truth', 'truth')
+        image = _picture(record, '', name, 'image', 'image')
+        truth = _picture(record, '', f'{name}_truth', 'truth', 'truth')
         rows: list[list[Picture | str]] = [
             [title, '', *(_picture(record, phase.name, f'{name}_{kind}', f'{title}, {phase.name}') for phase in phases)]
             for kind, title in (('label', 'pseudo label'), ('weight', 'weight'), ('prediction', 'prediction'))
@@ -175,14 +175,14 @@ def _of_maps(record: RunRecord, taken: Mapping[str, Sequence[Mapping]]) -> list[
         else:  # before the first pseudo labels
             rows.append(['', truth, *([''] * len(phases))])
         caption = f'{name}: pseudo labels with ignored pixels white, their weights (dark 0, bright 1), predictions.'
-        header = ['', 'image, truth', *(f'{phase.iteration} {phase.model}' for phase in phases)]
+        header = ['', '', *(f'{phase.iteration} {phase.model}' for phase in phases)]
         grids.append(Grid(header, rows, caption, legend if name == names[-1] else ()))
     return grids
 
 
-def _picture(record: RunRecord, phase: str, name: str, text: str) -> Picture | str:
+def _picture(record: RunRecord, phase: str, name: str, text: str, caption: str = '') -> Picture | str:
     content = pictures.stored(record.work_dir / phase / FOLDER, name)
-    return '' if content is None else Picture(content, text)
+    return '' if content is None else Picture(content, text, caption)
 
 
 def _of_images(record: RunRecord, taken: Mapping[str, Sequence[Mapping[str, Any]]]) -> Grid:

@@ -298,7 +298,9 @@ def start_figures(tool: Path, config: Path, folder: Path, repeats: int) -> list[
     )
     run, packages = min(_spent(command) for command in commands), _spent(['-c', 'import mmseg.models'], 2)
     return [
-        Figure(f'{tool.name} --help', 'import torch', help_ / torch_alone, f'{help_:.2f} s against {torch_alone:.2f} s'),
+        Figure(
+            f'{tool.name} --help', 'import torch', help_ / torch_alone, f'{help_:.2f} s against {torch_alone:.2f} s'
+        ),
         Figure(
             f'{tool.name} {config.stem}, from start to first step', 'import mmseg.models', run / packages,
             f'{run:.1f} s against {packages:.1f} s',

@@ -2,6 +2,7 @@
 
 import platform
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 
 from mmdmt.analysis.run_record import NOTES
+from mmdmt.config_dicts import dicts_of_type
 from mmdmt.engine.fidelity import published_behaviours
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.run_data import RunData
@@ -24,7 +26,8 @@ def write_notes(plan: RunPlan, data: RunData, work_dir: Path, own: bool = True) 
     A process that does not execute the run (``own=False``) notes what belongs to the data only.
 
     They hold ``commands``, ``versions``, ``device``, ``seed``, ``behaviours``, ``metric``, ``classes``, ``palette``,
-    ``class_counts`` (set of images -> numbers by class), ``images`` and ``steps`` (phase -> optimizer steps).
+    ``class_counts`` (set of images -> numbers by class), ``images``, ``gammas`` (model -> those of its losses) and
+    ``steps`` (phase -> optimizer steps).
     """
     before = read_json(work_dir / NOTES) or {}
     found = dict(
@@ -37,6 +40,7 @@ def write_notes(plan: RunPlan, data: RunData, work_dir: Path, own: bool = True) 
         images={
             model: dict(labeled=own.num_labeled, unlabeled=own.num_unlabeled) for model, own in data.models.items()
         },
+        gammas={model: found for model, configs in plan.configs.items() if (found := _gammas(configs['semi']))},
         steps={name: phase.steps for name, phase in data.phases.items() if phase.steps},
         **_classes(plan, data),
     )
@@ -78,6 +82,13 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found | installed_versions()
+
+
+def _gammas(config: Mapping) -> list[str]:
+    """The settings of each dynamic loss of a model, without repetition."""
+    losses = dicts_of_type(config['model'], 'DynamicMutualLoss')
+    found = (' '.join(f'{name}={loss[name]}' for name in ('gamma1', 'gamma2') if name in loss) for loss in losses)
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def _classes(plan: RunPlan, data: RunData) -> dict[str, Any]:

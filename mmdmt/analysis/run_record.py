@@ -27,7 +27,7 @@ class RunRecord:
     """A run as its files tell it.
 
     ``phases``: those of the plan; without a readable plan, those that have a folder.
-    ``config``: dotted key -> value as text, of the config that the run began with.
+    ``config``: dotted key -> value as text, of the config of the run.
     ``notes``: see :mod:`mmdmt.analysis.run_notes`; empty if the file is missing.
     """
 
@@ -48,7 +48,7 @@ class RunRecord:
         phases = _planned(content.get('plan')) or _found(work_dir)
         if not phases:
             raise MissingFileError(f'{work_dir} holds no DMT run: it has neither dmt.json nor folders of phases')
-        config = content.get('config')
+        config = content.get('now', content.get('config'))
         return cls(work_dir, phases, config if isinstance(config, dict) else {}, read_json(work_dir / NOTES) or {})
 
     @cached_property
@@ -140,13 +140,18 @@ class RunRecord:
         return read_json(self.work_dir / phase.name / 'labels.json') or {}
 
     def scalars(self, phase: Phase) -> list[dict[str, float]]:
-        """What was logged in a train phase, by ascending ``step``; a later attempt replaces an earlier one."""
+        """What was logged in a train phase, by ascending ``step``.
+
+        A later attempt replaces an earlier one from its first step on; steps beyond a complete phase are none of it.
+        """
         found: dict[tuple[int, bool], dict[str, float]] = {}
         for path in sorted((self.work_dir / phase.name).glob('*/vis_data/*.json')):
-            for line in logged(path):
-                if isinstance(line.get('step'), int):
-                    found[line['step'], 'loss' in line] = line
-        return [found[key] for key in sorted(found)]
+            lines = [line for line in logged(path) if isinstance(line.get('step'), int)]
+            first = min((line['step'] for line in lines), default=math.inf)
+            found = {key: line for key, line in found.items() if key[0] <= first}
+            found.update(((line['step'], 'loss' in line), line) for line in lines)
+        last = self.records.get(phase.name, {}).get('steps') or math.inf
+        return [found[key] for key in sorted(found) if key[0] <= last]
 
     def disk_bytes(self, phase: Phase) -> int:
         """Bytes that the folder of a phase takes."""

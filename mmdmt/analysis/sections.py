@@ -216,20 +216,20 @@ def settings(record: RunRecord) -> Section:
     """Command, versions, seed and fidelity switches."""
     notes = record.notes
     versions = ', '.join(f'{name} {version}' for name, version in (notes.get('versions') or {}).items())
-    loss = sorted(key for key in record.config if key.endswith(('.gamma1', '.gamma2')) and 'loss' in key)
+    gammas = (f'model {model}: {", ".join(found)}' for model, found in (notes.get('gammas') or {}).items())
     facts = {
         'command': ' | '.join(notes.get('commands') or []),
         'config': 'config.py',
         'scheme': str(record.setting('dmt.scheme') or ('single' if record.single else 'mutual')),
         'label ratios': ', '.join(f'{phase.label_ratio:g}' for phase in _first_labels(record)),
-        'gamma': ', '.join(f'{key.rpartition(".")[2]}={record.config[key]}' for key in loss[:2]),
+        'gamma': '; '.join(gammas),
         'seed': str(notes.get('seed', '')),
         'images': '; '.join(_images(model, own) for model, own in (notes.get('images') or {}).items()),
         'device': str(notes.get('device', '')),
         'versions': versions,
     }
     text = [f'Behavior of the published code: {behaviour}.' for behaviour in notes.get('behaviours') or ()]
-    text += [f'Phase {name} began with a changed config: {changes}.' for name, changes in _changes(record).items()]
+    text += record.manifest.told_changes() if record.config else []
     rows = [[key, value] for key, value in facts.items() if value]
     return Section('Settings', text, [Table(['what', 'value'], rows, prose=True)])
 
@@ -242,7 +242,3 @@ def _first_labels(record: RunRecord) -> list[Phase]:
 def _images(model: str, own: Mapping) -> str:
     labeled = ' or '.join(str(size) for size in sorted(set((own.get('labeled') or {}).values())))
     return f'model {model}: {labeled} labeled, {own.get("unlabeled")} unlabeled'
-
-
-def _changes(record: RunRecord) -> dict[str, str]:
-    return record.manifest.changes() if record.config else {}

@@ -72,11 +72,12 @@ def _results(record: RunRecord, references: References) -> list[str]:
 def _better_before(scores: Mapping[int, float], last: int, noise: float) -> str:
     """Whether a middle iteration was better than the last one."""
     best = max(scores, key=scores.__getitem__)
-    if not 0 < best < last or scores[best] <= scores[last] + noise:
+    if not 0 < best < last or scores[best] <= scores[last]:
         return ''
+    within = '' if scores[best] > scores[last] + noise else ', which is within what two such runs differ by'
     return (
-        f' It was better after iteration {best} ({scores[best]:.2f}); a figure that chooses the iteration is no fair '
-        "figure, but dmt.select='holdout' may choose on labeled images."
+        f' It was better after iteration {best} ({scores[best]:.2f}){within}; a figure that chooses the iteration is '
+        "no fair figure, but dmt.select='holdout' may choose on labeled images."
     )
 
 

@@ -72,7 +72,7 @@ def _check_paths(part: Mapping, key: str) -> None:
                 raise MissingFileError(f'{key}: {name} {path!r} does not exist: {MADE_BY[str(value)].format(root)}')
             raise MissingFileError(
                 f'{key}: {name} {path!r} does not exist; set data_root (now {root!r}) to the folder of the data. '
-                'docs/data.md describes its layout'
+                'docs/data.md and, for images and masks of your own, docs/own_data.md describe its layout'
             )
         if name == 'ann_file' and _is_list(path) and not _reads_any_list(part):
             check_plain(path)

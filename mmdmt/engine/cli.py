@@ -15,6 +15,8 @@ from mmdmt.shipped import find_config
 
 RUN_CONFIG = 'config.py'
 """File in the work dir of a run: its config, with all options."""
+SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.safetensors')
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -57,6 +59,11 @@ def read_config(path: str | Path, options: Mapping[str, Any]) -> Config:
         FileNotFoundError: if there is no such config.
     """
     path = find_config(path)
+    if Path(path).suffix not in SUFFIXES:
+        what = 'a checkpoint' if Path(path).suffix in CHECKPOINTS else 'no config'
+        raise UserError(
+            f'{path} is {what}, where a config is expected ({", ".join(SUFFIXES)}), or the work dir of a run'
+        )
     drop_printed_chatter()
     try:
         cfg = Config.fromfile(path)

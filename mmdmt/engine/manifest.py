@@ -1,5 +1,6 @@
 """The state of a run on disk."""
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -67,9 +68,15 @@ class Manifest:
             raise ExistingRunError(
                 f'{self.work_dir} already holds a DMT run: add --resume to continue it, or choose another --work-dir'
             )
-        config = self.config()
+        config, now = self.config(), flatten(cfg)
+        scopes = [found.get('default_scope', 'none') for found in (config, now)]
+        if scopes[0] != scopes[1]:
+            raise ExistingRunError(
+                f'{self.work_dir} holds a run of another toolbox (default_scope {" -> ".join(scopes)}): choose another '
+                '--work-dir'
+            )
         unknown = [phase for phase in self.phases if self.is_complete(phase.name) and not self.inputs(phase.name)]
-        changes = describe_changes(config, flatten(cfg))
+        changes = describe_changes(config, now)
         if unknown and changes:
             raise UserError(
                 f'{self.work_dir} holds a run with another config ({changes}): restore that config to continue it, '
@@ -95,11 +102,17 @@ class Manifest:
         found = read_json(self.folder(name) / INPUTS)
         return found if found and isinstance(found.get('inputs'), dict) and isinstance(found.get('run'), dict) else None
 
-    def changes(self) -> dict[str, str]:
-        """Name of each phase that began with a config other than that of the start -> the changes."""
-        stored = {phase.name: self.inputs(phase.name) for phase in self.phases}
-        begun = {name: describe_changes(self.config(), inputs['run']) for name, inputs in stored.items() if inputs}
-        return {name: changes for name, changes in begun.items() if changes}
+    def told_changes(self) -> list[str]:
+        """A sentence for each config, other than that of the start, that phases began with."""
+        found: dict[str, list[str]] = {}
+        for phase in self.phases:
+            inputs = self.inputs(phase.name)
+            if inputs and (changes := describe_changes(self.config(), inputs['run'])):
+                found.setdefault(changes, []).append(phase.name)
+        return [
+            f'Phase{"s" * (len(names) > 1)} {", ".join(names)} began with a changed config: {changes}.'
+            for changes, names in found.items()
+        ]
 
     def _check_empty(self) -> None:
         """Refuse to take over the phases of a run that nothing tells the config of."""
@@ -111,9 +124,13 @@ class Manifest:
                 )
 
     def start(self, cfg: Config) -> None:
-        """Write config and plan unless they exist already."""
-        if not self.path.is_file():
-            write_json(self.path, dict(format=1, config=flatten(cfg), plan=[vars(phase) for phase in self.phases]))
+        """Write the plan, the config that the run started with and, where it has changed since, the one it has now."""
+        before, now = read_json(self.path) or {}, flatten(cfg)
+        content = dict(format=1, config=before.get('config', now), plan=[vars(phase) for phase in self.phases])
+        if content['config'] != now:
+            content['now'] = now
+        if json.loads(json.dumps(content)) != before:
+            write_json(self.path, content)
 
     def folder(self, name: str) -> Path:
         """Work dir of a phase."""

@@ -79,7 +79,7 @@ def conclusion(manifest: Manifest, settings: DMTSettings, best: Phase, behaviour
             if 'taken_over' in (record := manifest.record(phase.name) or {})
         ),
         *(f'Behavior of the published code: {behaviour}.' for behaviour in behaviours),
-        *(f'Phase {name} began with a changed config: {changes}.' for name, changes in manifest.changes().items()),
+        *manifest.told_changes(),
         _choice(manifest, settings, best),
     ]
     return '\n\n'.join(part for part in parts if part) + '\n'

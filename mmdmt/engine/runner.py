@@ -42,6 +42,7 @@ from mmdmt.engine.tta import enable_tta
 from mmdmt.engine.watch import Watch
 from mmdmt.errors import DamagedFileError, UserError, own_message
 from mmdmt.files import sweep, write_text
+from mmdmt.processors import crowded
 from mmdmt.untrusted import untrusted_files
 
 # A rotten disk shows its damage bit by bit: in training the labels that are read, in labeling all of the rest.
@@ -122,6 +123,8 @@ class DMTRunner:
         self._logger.info(f'{len(self.manifest.phases)} phases, {len(todo)} of them to run, in {self.work_dir}')
         for behaviour in published_behaviours(self.plan):
             self._logger.info(f'Behavior of the published code: {behaviour}')
+        if todo and crowded():
+            self._logger.warning(crowded())
         if todo and self._pace.measured:
             for line in filter(None, (self._pace.describe(self.manifest, self.data), self._pace.describe_memory())):
                 self._logger.info(line)
@@ -200,8 +203,8 @@ class DMTRunner:
         if not left:
             return []
         return [
-            f'without a GPU, only the phases before {left[0]} were tried for one step, since the model is large: a dry '
-            'run on the machine that will train it tries all'
+            f'only the phases before {left[0]} were tried for one step, since they took long: a dry run on the machine '
+            'that will train it tries all'
         ]
 
     def _chosen(self, name: str | None) -> list[Phase]:

@@ -155,6 +155,8 @@ class ExperimentPlan(Checked):
         """
         # Names that begin with _ are private to the file.
         content = {key: value for key, value in read_config(path, {}).to_dict().items() if not key.startswith('_')}
+        if 'model' in content or 'runner_type' in content:
+            raise UserError(f'{path} is the config of a run, not a plan of experiments (docs/compare.md describes one)')
         try:
             plan = cls.read(content, '')
         except ValueError as error:

@@ -67,8 +67,8 @@ class LabelMaps(LabelStore):
     ) -> None:
         super().__init__(root)
         self._archives = ArchiveWriter(self.root / ARCHIVES) if archives else None
-        # Always a palette, of 256 colors: with fewer, Pillow stores fewer bits per pixel and cuts off the higher classes;
-        # gray images are filtered, and take half as long again to read.
+        # Always a palette, of 256 colors: with fewer, Pillow stores fewer bits per pixel and cuts off the higher
+        # classes; gray images are filtered, and take half as long again to read.
         gray = [(value, value, value) for value in range(256)]
         colours = [channel for colour in palette or gray for channel in colour][: 3 * 256]
         self._palette = colours + [0] * (3 * 256 - len(colours))

@@ -70,9 +70,10 @@ def made_run(tmp_path, label_maps) -> Callable:
     def make(name='run', seed=0, shift=0.0):
         work_dir = tmp_path / name
         phases = plan('mutual', ['a', 'b'], (0.5,))
-        config = {'dmt.metric': "'mIoU'", 'data_root': "'data/camvid'", 'model.loss_decode.gamma1': '5.0'}
+        config = {'dmt.metric': "'mIoU'", 'data_root': "'data/camvid'"}
         write(work_dir / 'dmt.json', dict(format=1, config=config, plan=[vars(phase) for phase in phases]))
         notes = dict(commands=['train.py x.py'], seed=seed, classes=CLASSES, metric='mIoU', versions=dict(python='3'))
+        notes['gammas'] = dict(a=['gamma1=5.0'])
         notes['class_counts'] = dict(labeled=[50, 40, 10])
         write(work_dir / 'run_notes.json', notes)
         for phase in phases:

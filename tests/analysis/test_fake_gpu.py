@@ -2,6 +2,7 @@
 
 import os
 import traceback
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+import mmdmt
 from mmdmt.analysis import config_cost, step_cost
 from mmdmt.analysis.config_cost import FULL_SIZE
 from mmdmt.analysis.measuring import Meter
@@ -77,7 +79,7 @@ class NothingWaits(TorchDispatchMode):
         tensors = [value for value in tree_flatten((args, kwargs, found))[0] if isinstance(value, torch.Tensor)]
         if len({value.device.type for value in tensors}) > 1 and not (kwargs or {}).get('non_blocking'):
             place = [frame for frame in traceback.extract_stack() if f'torch{os.sep}' not in frame.filename][-2]
-            if f'mmdmt{os.sep}' in place.filename:  # and not the stock network
+            if Path(place.filename).is_relative_to(Path(mmdmt.__file__).parent):  # and not the stock network
                 raise AssertionError(f'{operation} copies, and waits: {place.filename}:{place.lineno}')
         return found
 

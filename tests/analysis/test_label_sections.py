@@ -68,11 +68,11 @@ def test_gallery_of_maps(record):
         pictures.store(record.work_dir / 'pictures', name, content)
     snapshot(record, '00_train_a', [dict(name='x')], 'prediction')
     (grid,) = label_sections.gallery(record).parts
-    assert grid.header == ['', 'image, truth', '0 a']
+    assert grid.header == ['', '', '0 a']
     assert [[type(cell) for cell in row[1:]] for row in grid.rows] == [[Picture, Picture], [Picture, str]]
     snapshot(record, '01_train_a', [dict(name='x')], 'prediction', 'label', 'weight')
     (grid,) = label_sections.gallery(record).parts
-    assert grid.header == ['', 'image, truth', '0 a', '1 a']
+    assert grid.header == ['', '', '0 a', '1 a']
     kinds = [[isinstance(cell, Picture) for cell in row[1:]] for row in grid.rows]
     assert kinds == [[True, False, True], [False, False, True], [True, True, True]]
     assert [row[0] for row in grid.rows] == ['pseudo label', 'weight', 'prediction']

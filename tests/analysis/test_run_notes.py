@@ -27,6 +27,7 @@ def test_notes(tiny_config, tmp_path):
     assert notes['palette'][1] == [31, 119, 180]
     assert notes['images']['a'] == dict(labeled=dict(supervised=4, semi=4), unlabeled=6)
     assert notes['steps'] == dict.fromkeys([phase.name for phase in run_plan.phases if phase.kind == 'train'], 4)
+    assert notes['gammas'] == dict(a=['gamma1=2.0 gamma2=2.0'], b=['gamma1=2.0 gamma2=2.0'])
     assert sum(notes['class_counts']['labeled']) <= 4 * 64 * 64
 
 

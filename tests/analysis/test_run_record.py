@@ -30,12 +30,25 @@ def test_logs_are_read_by_step_and_half_a_line_is_left_out(made_run):
 
 
 def test_a_later_attempt_replaces_an_earlier_one(made_run):
+    """From its first step on: one that starts again may be shorter, or log other steps."""
     work_dir = made_run()
     log = work_dir / '00_train_a/20260102_000000/vis_data/scalars.json'
     log.parent.mkdir(parents=True)
     log.write_text(json.dumps(dict(loss=7.0, step=3)) + '\n')
     record = RunRecord.read(work_dir)
-    assert [line.get('loss') for line in record.scalars(record.trains[0])] == [1, 0.5, 7.0, None, 0.25]
+    assert [line.get('loss') for line in record.scalars(record.trains[0])] == [1, 0.5, 7.0]
+    log.write_text(json.dumps(dict(mIoU=7.0, step=2)) + '\n')  # a resumed one validates first
+    assert [(line['step'], line.get('loss')) for line in record.scalars(record.trains[0])] == [
+        (1, 1), (2, None), (2, 0.5)
+    ]  # fmt: skip
+
+
+def test_steps_beyond_a_complete_phase_are_of_an_abandoned_attempt(made_run):
+    work_dir = made_run()
+    path = work_dir / '00_train_a/phase.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'steps': 2}))
+    record = RunRecord.read(work_dir)
+    assert [line['step'] for line in record.scalars(record.trains[0])] == [1, 2]
 
 
 @pytest.mark.parametrize('content', [None, '', '{', '[]', '{"plan": 3}', '{"plan": [{"kind": 1}]}', '{"plan": [null]}'])

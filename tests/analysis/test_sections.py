@@ -106,7 +106,7 @@ def test_settings(made_run):
     section = sections.settings(RunRecord.read(made_run(seed=3)))
     found = dict(section.parts[0].rows)
     assert found['command'] == 'train.py x.py'
-    assert (found['seed'], found['gamma'], found['label ratios']) == ('3', 'gamma1=5.0', '0.5')
+    assert (found['seed'], found['gamma'], found['label ratios']) == ('3', 'model a: gamma1=5.0', '0.5')
     assert found['scheme'] == 'mutual'
 
 

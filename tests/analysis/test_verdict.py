@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from mmdmt.analysis import verdict as verdict_module
 from mmdmt.analysis.label_facts import LabelFacts
 from mmdmt.analysis.references import References
 from mmdmt.analysis.run_record import RunRecord
@@ -109,7 +110,7 @@ def test_accuracy_and_coverage_of_labels(made_run):
 def test_weights_near_zero(made_run):
     work_dir = made_run()
     log = next((work_dir / '01_train_a').glob('*/vis_data/scalars.json'))
-    log.write_text(json.dumps(dict(loss=1, mean_weight=0.001, step=9)))
+    log.write_text(json.dumps(dict(loss=1, mean_weight=0.001, step=3)))
     record = RunRecord.read(work_dir)
     assert mean_weight(record, record.trains[-1]) == 0.001
     assert mean_weight(record, record.trains[-2]) == 0.5
@@ -125,6 +126,13 @@ def test_where_it_is_measured(made_run):
     assert labeled_counts(record) == [50, 40, 10]
     del record.notes['class_counts']
     assert labeled_counts(record) is None
+
+
+@pytest.mark.parametrize(('middle', 'said'), [(49.0, ''), (50.2, ', which is within'), (51.0, '; a figure')])
+def test_better_iteration_before_the_last(middle, said):
+    found = verdict_module._better_before({0: 40.0, 1: middle, 2: 50.0}, 2, 0.3)
+    assert found.startswith(f' It was better after iteration 1 ({middle:.2f}){said}' if said else '')
+    assert bool(found) == bool(said)
 
 
 def test_noise_of_few_tested_images(made_run):

@@ -5,6 +5,7 @@ import pytest
 from mmdmt.command_line import add_common_arguments
 from mmdmt.engine.cli import load_config, write_config
 from mmdmt.engine.manifest import flatten
+from mmdmt.errors import UserError
 
 CONFIG = """
 data_root = 'here'
@@ -73,6 +74,19 @@ def test_config_of_the_package(load, tmp_path, monkeypatch):
 def test_missing_config_is_named(load, tmp_path):
     with pytest.raises(FileNotFoundError, match=r'no_such\.py does not exist'):
         load(tmp_path / 'no_such.py')
+    with pytest.raises(FileNotFoundError, match=r'^there is no config or work dir .*/no_such$'):
+        load(tmp_path / 'no_such')
+
+
+@pytest.mark.parametrize(
+    ('name', 'what'), [('best.pth', 'a checkpoint'), ('README.md', 'no config'), ('x', 'no config')]
+)
+def test_file_that_is_no_config(load, tmp_path, name, what):
+    (tmp_path / name).write_text('x = 1')
+    with pytest.raises(
+        UserError, match=rf'/{name} is {what}, where a config is expected \(\.py, \.json, \.yaml, \.yml\)'
+    ):
+        load(tmp_path / name)
 
 
 def test_work_dir_holds_the_config_with_all_options(load, config_file, tmp_path):

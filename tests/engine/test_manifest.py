@@ -75,21 +75,42 @@ def test_what_may_change(manifest, tiny_config, options):
     manifest.check(tiny_config(manifest.work_dir, options), resume=True)
 
 
-def test_start_keeps_the_first_config(manifest, tiny_config):
+def test_start_keeps_the_first_config_beside_that_of_now(manifest, tiny_config):
+    first, second = tiny_config(manifest.work_dir), tiny_config(manifest.work_dir, {'optim_wrapper.optimizer.lr': 0.5})
+    manifest.start(first)
+    before, written = json.loads(manifest.path.read_text()), manifest.path.stat().st_mtime_ns
+    assert (before['config'], 'now' in before) == (flatten(first), False)
+    assert [phase['name'] for phase in before['plan']] == [phase.name for phase in PHASES]
+    manifest.start(first)
+    assert manifest.path.stat().st_mtime_ns == written
+    shorter = Manifest(manifest.work_dir, PHASES[:2])
+    shorter.start(second)
+    found = json.loads(manifest.path.read_text())
+    assert (found['config'], found['now']) == (flatten(first), flatten(second))
+    assert [phase['name'] for phase in found['plan']] == [phase.name for phase in PHASES[:2]]
+    manifest.start(first)
+    assert json.loads(manifest.path.read_text()) == before
+
+
+def test_run_of_another_toolbox(manifest, tiny_config):
     manifest.start(tiny_config(manifest.work_dir))
-    before = manifest.path.read_text()
-    manifest.start(tiny_config(manifest.work_dir, {'optim_wrapper.optimizer.lr': 0.5}))
-    assert manifest.path.read_text() == before
-    assert [phase['name'] for phase in json.loads(before)['plan']] == [phase.name for phase in PHASES]
+    other = tiny_config(manifest.work_dir, {'default_scope': 'mmpretrain'})
+    with pytest.raises(FileExistsError, match=r"of another toolbox \(default_scope 'mmseg' -> 'mmpretrain'\): choose"):
+        manifest.check(other, resume=True)
 
 
 def test_changes_of_the_phases(manifest, tiny_config):
+    """One sentence for phases with the same changes."""
     manifest.start(tiny_config(manifest.work_dir))
-    for name, options in (('00_train_a', {}), ('00_train_b', {'optim_wrapper.optimizer.lr': 0.5})):
+    rate = {'optim_wrapper.optimizer.lr': 0.5}
+    for name, options in (('00_train_a', {}), ('00_train_b', rate), ('01_label_b', rate), ('01_train_a', {'x': 1})):
         run = flatten(tiny_config(manifest.work_dir, options))
         manifest.folder(name).mkdir()
         (manifest.folder(name) / 'inputs.json').write_text(json.dumps(dict(run=run, inputs={})))
-    assert manifest.changes() == {'00_train_b': 'optim_wrapper.optimizer.lr: 0.05 -> 0.5'}
+    assert manifest.told_changes() == [
+        'Phases 00_train_b, 01_label_b began with a changed config: optim_wrapper.optimizer.lr: 0.05 -> 0.5.',
+        'Phase 01_train_a began with a changed config: x: absent -> 1.',
+    ]
 
 
 def test_missing_names_the_inputs(manifest):

@@ -1,5 +1,6 @@
 import pytest
 
+from mmdmt.errors import UserError
 from mmdmt.experiments.plan import DataSet, ExperimentPlan, Method
 
 PLAN = """
@@ -102,7 +103,7 @@ def test_variables_of_the_file(read):
         ('seeds = (0, 1)', 'seeds = ()', r'seeds must be a list of at least 1, got \(\)'),
         ('seeds = (0, 1)', '', 'plan.py: seeds is missing'),
         ('seeds = (0, 1)', 'seeds = (0, 0.5)', 'seeds.1 must be a whole number, got 0.5'),
-        ('seeds = (0, 1)', 'seeds = (0,)\nsedes = 1', 'plan.py: it has unknown key.* sedes; allowed are control,'),
+        ('seeds = (0, 1)', 'seeds = (0,)\nsedes = 1', 'plan.py: it has unknown key.* sedes .did you mean seeds'),
         ('data_sets = dict(', 'data_sets = dict()\nx = dict(', 'unknown key.* x'),
         ('methods = dict(', 'data_sets = {}\nmethods = dict(', 'data_sets must have at least one entry, got {}'),
         ('methods = dict(', 'methods = {}\nif True: dict(', 'methods must have at least one entry, got {}'),
@@ -164,6 +165,11 @@ def test_baselines_of_another_kind(read):
 def test_missing_files(read, old, new, message):
     with pytest.raises(ValueError, match=message):
         read(text=[(old, new)])
+
+
+def test_config_in_place_of_a_plan(root):
+    with pytest.raises(UserError, match=r'wrn10-1_digits\.py is the config of a run, not a plan of experiments'):
+        ExperimentPlan.from_file(root / 'configs/dmt/wrn10-1_digits.py')
 
 
 def test_missing_plan(tmp_path):

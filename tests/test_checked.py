@@ -63,7 +63,7 @@ class Settings(Checked):
         ({'part': {'size': 1, 'third': 4}}, 'dmt.part.third: Input should be a multiple of 3, got 4'),
         (
             {'part': {'size': 1, 'sise': 2}},
-            'dmt.part has unknown key(s) sise (did you mean size?); allowed are',
+            'dmt.part has unknown key(s) sise (did you mean size?); allowed are even, size, third',
         ),
         ({'parts': {'a': {'size': 1}, 'b': {'size': 0}}}, 'dmt.parts.b.size must be above 0, got 0'),
         (3, 'dmt must be a dict, got 3'),

@@ -29,6 +29,14 @@ def test_logs_are_read_by_step_and_half_a_line_is_left_out(made_run):
     assert [line.get('loss') for line in lines] == [1, 0.5, pytest.approx(1 / 3), None, 0.25]
 
 
+def test_config_is_that_of_now(made_run):
+    work_dir = made_run()
+    path = work_dir / 'dmt.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'now': {'data_root': "'elsewhere'"}}))
+    record = RunRecord.read(work_dir)
+    assert (record.setting('data_root'), record.setting('dmt.metric')) == ('elsewhere', None)
+
+
 def test_a_later_attempt_replaces_an_earlier_one(made_run):
     """From its first step on: one that starts again may be shorter, or log other steps."""
     work_dir = made_run()

@@ -7,6 +7,7 @@ from mmdmt.analysis.label_facts import read_labels
 from mmdmt.analysis.references import References
 from mmdmt.analysis.run_record import RunRecord
 from mmdmt.core.schedule import plan
+from mmdmt.files import write_json
 
 
 def rows(section):
@@ -108,6 +109,14 @@ def test_settings(made_run):
     assert found['command'] == 'train.py x.py'
     assert (found['seed'], found['gamma'], found['label ratios']) == ('3', 'model a: gamma1=5.0', '0.5')
     assert found['scheme'] == 'mutual'
+
+
+def test_settings_tell_changed_configs(made_run):
+    work_dir = made_run()
+    write_json(work_dir / '01_label_a/inputs.json', dict(run={'dmt.metric': "'mIoU'", 'x': '1'}, inputs={}))
+    text = '\n'.join(sections.settings(RunRecord.read(work_dir)).text)
+    assert 'Phase 01_label_a began with a changed config: ' in text
+    assert 'x: absent -> 1' in text
 
 
 def test_nothing_but_folders_is_known(tmp_path):

@@ -106,9 +106,10 @@ def test_unfinished_images_of_a_table(set_rank, tmp_path, world_size, shares):
 def test_no_image_of_a_complete_table_is_unfinished(tmp_path):
     table = LabelTable(tmp_path)
     assert list(UnfinishedSampler(Named(), str(tmp_path), store='table')) == list(range(10))
-    table.append([LabelRow(Named().name(index), 0, 1.0) for index in range(10)])
+    table.append([LabelRow(name, 0, 1.0) for name in (*map(Named().name, range(10)), '000099_z')])
     table.finish()
     assert list(UnfinishedSampler(Named(), str(tmp_path), store='table')) == []
+    assert '000099_z' in LabelTable(tmp_path).names()  # nothing is dropped from a complete store
     # what a store of the other kind holds does not count
     assert list(UnfinishedSampler(Named(), str(tmp_path))) == list(range(10))
 

@@ -88,6 +88,13 @@ def test_result_that_is_not_there(make, tmp_path, operation):
         operation(make({'load_from': 'given.pth'}))
 
 
+def test_other_work_on_the_processors_is_said(make, monkeypatch):
+    monkeypatch.setattr('mmdmt.engine.runner.crowded', lambda: 'Other work shares the processors')
+    runner = make()
+    runner.train(phase='00_train_a')
+    assert (runner.work_dir / 'dmt.log').read_text().count('Other work shares the processors') == 1
+
+
 def test_files_of_killed_processes_are_swept_before_a_phase(make, monkeypatch):
     """Of phases too that are not run now."""
     runner = make()

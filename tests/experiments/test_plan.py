@@ -167,9 +167,10 @@ def test_missing_files(read, old, new, message):
         read(text=[(old, new)])
 
 
-def test_config_in_place_of_a_plan(root):
+@pytest.mark.parametrize('name', ['dmt/wrn10-1_digits.py', 'baselines/oracle_wrn10-1_digits.py'])
+def test_config_in_place_of_a_plan(root, name):
     with pytest.raises(UserError, match=r'wrn10-1_digits\.py is the config of a run, not a plan of experiments'):
-        ExperimentPlan.from_file(root / 'configs/dmt/wrn10-1_digits.py')
+        ExperimentPlan.from_file(root / 'configs' / name)
 
 
 def test_missing_plan(tmp_path):

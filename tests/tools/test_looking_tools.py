@@ -5,8 +5,11 @@ import sys
 
 import pytest
 
+from mmdmt.engine.cli import write_config
+from mmdmt.errors import MissingFileError
 from tests.analysis.conftest import reported_run
 from tests.runs import printed, run
+from tools import test as test_tool
 
 __all__ = ['reported_run']
 
@@ -43,6 +46,18 @@ def test_browse_pseudo_labels(reported_run, root, tmp_path):
     done = run(root / 'tools/browse_pseudo_labels.py', reported_run, '--phase', 'x')
     assert done.returncode == 2
     assert "error: --phase 'x' is not one of 01_label_a" in printed(done)
+
+
+def test_result_of_a_run_that_is_not_complete(tiny_config, tmp_path, monkeypatch):
+    write_config(tiny_config(tmp_path), tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['test.py', str(tmp_path)])
+    with pytest.raises(MissingFileError, match=r'best\.pth does not exist$'):
+        test_tool.main(test_tool.parse_args())
+    (tmp_path / 'dmt.json').write_text('{}')
+    with pytest.raises(
+        MissingFileError, match=r'not exist: the run is not complete; tools/train\.py --resume continues it'
+    ):
+        test_tool.main(test_tool.parse_args())
 
 
 def test_predict_and_test(reported_run, root, tmp_path, write_image):

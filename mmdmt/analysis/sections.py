@@ -92,12 +92,8 @@ def plan(record: RunRecord, labels: Mapping[str, LabelFacts]) -> Section:
     used = [column for column in range(len(header)) if any(row[column] for row in rows)]
     done = [record.records[phase.name] for phase in record.phases if phase.name in record.records]
     seconds = sum(item.get('seconds', 0) for item in done)
-    taken = [
-        f'Not trained here: {phase.name} uses {name}.'
-        for phase in record.phases
-        if (name := record.records.get(phase.name, {}).get('taken_over'))
-    ]
-    text = [f'{len(done)} of {len(rows)} phases are complete; they took {duration(seconds)}.', *taken]
+    told = f'{len(done)} of {len(rows)} phases are complete; they took {duration(seconds)}.'
+    text = [told, *record.manifest.told_sources()]
     table = Table([header[column] for column in used], [[row[column] for column in used] for row in rows])
     return Section('Phases', text, [table])
 

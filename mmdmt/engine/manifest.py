@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -101,6 +102,13 @@ class Manifest:
         """What a phase began with: ``run``, the config of the run, and ``inputs``; None before, or if damaged."""
         found = read_json(self.folder(name) / INPUTS)
         return found if found and isinstance(found.get('inputs'), dict) and isinstance(found.get('run'), dict) else None
+
+    def told_sources(self) -> list[str]:
+        """A sentence for each phase that took over weights; their path is relative to the work dir."""
+        found = {phase.name: (self.record(phase.name) or {}).get('taken_over') for phase in self.phases}
+        paths = {name: os.path.relpath(path, self.work_dir) if os.path.isabs(path) else path
+                 for name, path in found.items() if path}  # fmt: skip
+        return [f'Not trained here: {name} uses {path}.' for name, path in paths.items()]
 
     def told_changes(self) -> list[str]:
         """A sentence for each config, other than that of the start, that phases began with."""

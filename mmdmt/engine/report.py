@@ -73,11 +73,7 @@ def conclusion(manifest: Manifest, settings: DMTSettings, best: Phase, behaviour
         else f'Checkpoints: the one of each phase with the best {settings.metric} on {MEASURED_ON[settings.select]}, '
         'on which the figures above are also measured; the last one of each phase: '
         + ', '.join(f'{name} {_number(value)}' for name, value in _last_scores(manifest, settings.metric)),
-        *(
-            f'Not trained here: {phase.name} uses {record["taken_over"]}.'
-            for phase in manifest.phases
-            if 'taken_over' in (record := manifest.record(phase.name) or {})
-        ),
+        *manifest.told_sources(),
         *(f'Behavior of the published code: {behaviour}.' for behaviour in behaviours),
         *manifest.told_changes(),
         _choice(manifest, settings, best),

@@ -113,6 +113,16 @@ def test_changes_of_the_phases(manifest, tiny_config):
     ]
 
 
+def test_sources_of_phases_that_were_not_trained(manifest):
+    """A report names no folder of the machine."""
+    complete(manifest, '00_train_a', taken_over=str(manifest.work_dir.parent / 'first/iter_4.pth'))
+    complete(manifest, '00_train_b', taken_over='weights/b.pth')
+    complete(manifest, '01_label_a')
+    assert manifest.told_sources() == [
+        'Not trained here: 00_train_a uses ../first/iter_4.pth.', 'Not trained here: 00_train_b uses weights/b.pth.'
+    ]  # fmt: skip
+
+
 def test_missing_names_the_inputs(manifest):
     phase = {phase.name: phase for phase in PHASES}['01_train_b']
     assert manifest.missing(phase) == ['00_train_b', '01_label_a']

@@ -28,7 +28,11 @@ def config_path(name: str) -> str:
     if not (folder / own).is_file():
         similar = ' or '.join(PREFIX + item for item in _similar(own, folder))
         hint = f'; did you mean {similar}?' if similar else ''
-        missing = f'config {name} does not exist' if Path(name).suffix else f'there is no config or work dir {name}'
+        missing = (
+            f'config {name} does not exist'
+            if Path(name).suffix or name.startswith(PREFIX)
+            else f'there is no config or work dir {name}'
+        )
         raise MissingFileError(f'{missing}{hint}')
     return str((folder / own).resolve())
 

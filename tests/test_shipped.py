@@ -29,7 +29,7 @@ def test_what_exists_comes_first(tmp_path, monkeypatch):
     [
         ('dmt/fcn_digit.py', r'config dmt/fcn_digit\.py does not exist; did you mean mmdmt::dmt/fcn_digits\.py'),
         ('mmdmt::fcn_digits', r'config mmdmt::fcn_digits does not exist; did you mean mmdmt::dmt/fcn_digits\.py\?$'),
-        ('my_runs/first', r'config my_runs/first does not exist$'),
+        ('my_runs/first', r'there is no config or work dir my_runs/first$'),
         ('mmdmt::dmt', r'config mmdmt::dmt does not exist$'),
     ],
 )

@@ -1,6 +1,7 @@
 """Whole runs: complete, in pieces, killed and resumed, on two processes, through the stock tools."""
 
 import json
+import os
 import re
 import runpy
 import shutil

@@ -48,8 +48,9 @@ class RunRecord:
         phases = _planned(content.get('plan')) or _found(work_dir)
         if not phases:
             raise MissingFileError(f'{work_dir} holds no DMT run: it has neither dmt.json nor folders of phases')
-        config = content.get('now', content.get('config'))
-        return cls(work_dir, phases, config if isinstance(config, dict) else {}, read_json(work_dir / NOTES) or {})
+        first, now = content.get('config'), content.get('now')
+        config = (now if isinstance(now, dict) else first) if isinstance(first, dict) else {}
+        return cls(work_dir, phases, config, read_json(work_dir / NOTES) or {})
 
     @cached_property
     def manifest(self) -> Manifest:

@@ -35,6 +35,10 @@ def test_config_is_that_of_now(made_run):
     path.write_text(json.dumps({**json.loads(path.read_text()), 'now': {'data_root': "'elsewhere'"}}))
     record = RunRecord.read(work_dir)
     assert (record.setting('data_root'), record.setting('dmt.metric')) == ('elsewhere', None)
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'now': 3}))
+    assert RunRecord.read(work_dir).setting('data_root') == 'data/camvid'
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'now': {}, 'config': 3}))
+    assert RunRecord.read(work_dir).config == {}
 
 
 def test_a_later_attempt_replaces_an_earlier_one(made_run):

@@ -281,4 +281,4 @@ def test_job_that_fails_or_stops_by_itself(tmp_path, cluster, status):
 
 
 def test_complete_job_that_was_asked_to_stop(tmp_path, cluster):
-    assert run_job(tmp_path, cluster, 'kill -TERM $PPID; sleep 0.2') == (0, [])
+    assert run_job(tmp_path, cluster, 'trap "" USR1; kill -TERM $PPID; sleep 0.2') == (0, [])

@@ -40,7 +40,7 @@ BENCHMARKS: dict[str, Callable[[Meter, Path], list[Figure]]] = {
             ['--cfg-options', 'dmt.supervised.iters=100', 'dmt.rehearse=False'],
         )
     ],
-    'start': lambda meter, folder: overhead.start_figures(
+    'start': lambda meter, folder: start_cost.start_figures(
         ROOT / 'tools/train.py', CONFIGS / 'dmt/fcn_digits.py', folder, meter.repeats
     ),
     'methods': lambda meter, folder: step_cost.method_figures(CONFIGS, meter, folder),
@@ -76,7 +76,7 @@ with told_in_short():
 
     drop_printed_chatter()
 
-    from mmdmt.analysis import config_cost, overhead, step_cost
+    from mmdmt.analysis import config_cost, overhead, start_cost, step_cost
     from mmdmt.analysis.measuring import Figure, Meter
 
 

@@ -15,24 +15,23 @@ from mmdmt.labels.stores import STORES
 
 def _unfinished(labels: LabelStore, dataset: Any, batch_size: int) -> list[list[int]]:
     """Clean a store, and list the batches that it lacks."""
-    names = [dataset.name(idx) for idx in range(len(dataset))]
+    names, done, whole = [dataset.name(idx) for idx in range(len(dataset))], labels.names(), range(len(dataset))
     if not labels.complete:
-        _clean(labels, names)
-    done, whole = labels.names(), range(len(dataset))
+        done -= _clean(labels, done.difference(names))
     batches = [whole[start : start + batch_size] for start in range(0, len(dataset), batch_size)]
     return [list(batch) for batch in batches if any(names[idx] not in done for idx in batch)]
 
 
-def _clean(labels: LabelStore, names: list[str]) -> None:
-    """Drop the labels of other images and damaged ones, and say which were lost."""
-    strange = labels.names().difference(names)
+def _clean(labels: LabelStore, strange: set[str]) -> set[str]:
+    """Drop the labels of other images and damaged ones; say and return which were lost."""
     if strange:
         labels.forget(strange)
-    lost = sorted(labels.lost())
+    lost = labels.lost()
     if lost:
         labels.forget(lost)  # what is written later may take their place
-        text = f'{labels.root}: labels of {len(lost)} images are missing or damaged, e.g. {lost[0]}; they are made anew'
-        print_log(text, 'current', logging.WARNING)
+        text = f'labels of {len(lost)} images are missing or damaged, e.g. {min(lost)}; they are made anew'
+        print_log(f'{labels.root}: {text}', 'current', logging.WARNING)
+    return lost
 
 
 @DATA_SAMPLERS.register_module()

@@ -123,8 +123,8 @@ class DMTRunner:
         self._logger.info(f'{len(self.manifest.phases)} phases, {len(todo)} of them to run, in {self.work_dir}')
         for behaviour in published_behaviours(self.plan):
             self._logger.info(f'Behavior of the published code: {behaviour}')
-        if todo and crowded():
-            self._logger.warning(crowded())
+        if todo and (hint := crowded()):
+            self._logger.warning(hint)
         if todo and self._pace.measured:
             for line in filter(None, (self._pace.describe(self.manifest, self.data), self._pace.describe_memory())):
                 self._logger.info(line)

@@ -5,22 +5,21 @@ import os
 import shutil
 import zlib
 from collections.abc import Collection, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image
 
-from mmdmt.core.confidence import decode
-from mmdmt.core.ranking import NUM_CODES, ClassHistogram
+from mmdmt.core.ranking import ClassHistogram
 from mmdmt.errors import DamagedFileError, UserError
 from mmdmt.files import atomic, read_json, write_bytes
 from mmdmt.labels.archives import ArchiveWriter, archive_path, read_file
 from mmdmt.labels.code_files import pack, unpack
 from mmdmt.labels.map_index import Entry, SortedFile, Sum, line, read_entries, sizes_and_times
+from mmdmt.labels.selected_pixels import SelectedPixels
 from mmdmt.labels.store import LabelStore
 
 FORMAT = 2
@@ -30,18 +29,6 @@ ARCHIVES = 'archives'
 FLUSHED = 120 * 10**9
 """Nanoseconds after which a written file is taken to be on the disk; Linux writes it after 30 to 35 seconds."""
 BYTES_PER_PIXEL = 3  # upper bound: class map (1 byte before compression) and confidence code (2 bytes)
-
-
-class PixelLabels(NamedTuple):
-    """Selected pseudo labels of an image.
-
-    ``label``: uint8 [H, W], 255 where the ratio does not select a pixel. ``confidence``: float32 [H, W], in [0, 1].
-    ``path``: origin of the labels, for error messages.
-    """
-
-    label: np.ndarray
-    confidence: np.ndarray
-    path: str
 
 
 class LabelMaps(LabelStore):
@@ -270,7 +257,7 @@ class LabelMaps(LabelStore):
         self._forget_index()
         super().finish(format=FORMAT, num_classes=histogram.num_classes, **info)
 
-    def select(self, names: Sequence[str], ratio: float, ranking: str = 'class') -> 'SelectedPixels':
+    def select(self, names: Sequence[str], ratio: float, ranking: str = 'class') -> SelectedPixels:
         """Select all images, and of each class the pixels that a ratio keeps.
 
         Raises:
@@ -292,30 +279,3 @@ def _check_format(path: Path, found: int | None) -> None:
     if found != FORMAT:
         raise DamagedFileError(f'{path}: labels of an earlier version of mmdmt, which ranked them otherwise; run their '
                                'label phase again')  # fmt: skip
-
-
-class SelectedPixels:
-    """All images, each with the pixels whose codes reach the thresholds."""
-
-    def __init__(self, store: LabelMaps, number: int, thresholds: np.ndarray) -> None:
-        self.store, self.indices, self.thresholds = store, range(number), thresholds
-        self._table: np.ndarray = np.zeros(256, np.uint16)  # cv2.LUT needs a value for each uint8
-        self._table[: len(thresholds)] = thresholds
-
-    def fields(self, position: int, name: str) -> dict[str, Any]:
-        """Read the :class:`PixelLabels` of an image from disk, as ``pseudo_label``."""
-        try:
-            label, code = self.store.read(name)
-        except FileNotFoundError as error:
-            raise DamagedFileError(f'{error.filename} is missing; --resume makes it anew') from error
-        left_out = code < cv2.LUT(label, self._table)
-        selected = label | -left_out.view(np.uint8)  # 255, ignored, where True
-        # Every code is in the table: `clip` only skips the check of each one.
-        confidence: np.ndarray = _confidences().take(code, mode='clip')
-        return {'pseudo_label': PixelLabels(selected, confidence, self.store.place(name))}
-
-
-@cache
-def _confidences() -> np.ndarray:
-    """Probability of each code."""
-    return decode(torch.arange(NUM_CODES)).numpy()

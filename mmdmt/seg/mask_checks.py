@@ -26,7 +26,7 @@ from mmdmt.datasets.image_files import missing_image
 from mmdmt.datasets.reading import CheckedFiles, describe
 from mmdmt.errors import MissingFileError, UserError, listed
 from mmdmt.labels.map_writer import check_whole
-from mmdmt.labels.maps import PixelLabels
+from mmdmt.labels.selected_pixels import PixelLabels
 from mmdmt.seg.transforms import IGNORE_INDEX, REFUSED_TRANSFORMS
 
 

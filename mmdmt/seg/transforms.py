@@ -12,7 +12,7 @@ from mmseg.registry import TRANSFORMS
 
 from mmdmt.core.dynamic_weight import HUMAN
 from mmdmt.errors import UserError
-from mmdmt.labels.maps import PixelLabels
+from mmdmt.labels.selected_pixels import PixelLabels
 
 IGNORE_INDEX = 255
 

@@ -13,7 +13,7 @@ from mmdmt.core.ranking import ClassHistogram
 from mmdmt.errors import DamagedFileError
 from mmdmt.files import checksum, write_json
 from mmdmt.labels import store as label_store
-from mmdmt.labels.maps import FORMAT, LabelMaps, SelectedPixels
+from mmdmt.labels.maps import FORMAT, LabelMaps
 from mmdmt.labels.store import sample_name
 
 PALETTE = [[0, 0, 0], [200, 30, 40], [10, 220, 50]]
@@ -214,23 +214,6 @@ def test_failed_write_json_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, {'b': 2, 'c': object()})
     assert json.loads(path.read_text()) == {'a': 1}
-
-
-def test_selected_pixels_are_read_with_their_confidence(tmp_path, archives):
-    """The threshold itself is kept; all others become 255, with their confidence beside them."""
-    store = LabelMaps(tmp_path, archives=archives)
-    code = np.array([[299, 300, 301, 65535, 0]], np.uint16)
-    store.write('x', np.array([[0, 0, 0, 1, 1]], np.uint8), code)
-    fields = SelectedPixels(store, 1, np.array([300, 65535], np.uint16)).fields(0, 'x')
-    (pseudo_label,) = fields.values()
-    assert list(fields) == ['pseudo_label']
-    assert pseudo_label.label.dtype == np.uint8
-    assert pseudo_label.label.tolist() == [[255, 0, 0, 1, 255]]
-    assert pseudo_label.confidence.dtype == np.float32
-    expected = 1 / (1 + np.exp(6 - code.astype(np.float64) / 65535 * 48))
-    np.testing.assert_allclose(pseudo_label.confidence, expected, rtol=1e-5)
-    assert pseudo_label.path == (f'{tmp_path / "archives/00000.tar"}: labels/x.png' if archives
-                                 else str(store.label_path('x')))  # fmt: skip
 
 
 @pytest.mark.parametrize('number', [0, 70_000])

@@ -6,7 +6,8 @@ from mmseg.datasets.transforms import RandomRotate
 
 from mmdmt.core.confidence import decode
 from mmdmt.errors import UserError
-from mmdmt.labels.maps import LabelMaps, PixelLabels, SelectedPixels
+from mmdmt.labels.maps import LabelMaps
+from mmdmt.labels.selected_pixels import PixelLabels, SelectedPixels
 from mmdmt.seg.transforms import MarkValid
 
 HEIGHT, WIDTH = 45, 60

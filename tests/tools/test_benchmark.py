@@ -35,7 +35,7 @@ def test_chosen_figures_as_table_and_json(call, monkeypatch, tmp_path):
 @pytest.mark.parametrize('name', list(benchmark.BENCHMARKS))
 def test_every_benchmark_passes_arguments_that_fit(monkeypatch, tmp_path, name):
     seen = []
-    for module in (benchmark.config_cost, benchmark.overhead, benchmark.step_cost):
+    for module in (benchmark.config_cost, benchmark.overhead, benchmark.start_cost, benchmark.step_cost):
         for function in [key for key in vars(module) if key[0] != '_' and key.endswith(('_figure', '_figures'))]:
             original = getattr(module, function)
             monkeypatch.setattr(

@@ -4,7 +4,6 @@ import copy
 import gc
 import os
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import cv2
@@ -59,12 +58,9 @@ def root() -> Path:
     return ROOT
 
 
-@cache
-def freeze_garbage() -> None:
-    """Take what mmsegmentation's import left out of garbage collection: every mmengine dataset starts one (0.3 s)."""
-    import mmdmt.engine
-    import mmdmt.seg  # noqa: F401
-
+@pytest.fixture(scope='module', autouse=True)
+def known_objects_unsearched() -> None:
+    """Take what tests and imported modules hold out of the search for garbage: mmengine starts one with each data set."""
     gc.collect()
     gc.freeze()
 
@@ -76,7 +72,6 @@ def tiny_config() -> Callable:
     def make(work_dir: Path, options: dict | None = None):
         from mmengine.config import Config
 
-        freeze_garbage()
         cfg = Config.fromfile(ROOT / 'configs/dmt/fcn_digits.py')
         cfg.merge_from_dict({**TINY, 'work_dir': str(work_dir), **(options or {})})
         return cfg

@@ -3,7 +3,6 @@
 import io
 import os
 import shutil
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -79,8 +78,8 @@ class LabelMaps(LabelStore):
         """
         image, codes, png = Image.fromarray(label), pack(code), io.BytesIO()
         image.putpalette(self._palette)
-        # Runs of equal labels: a fifth of the time of zlib's own strategy, for 2 % more bytes of the store.
-        image.save(png, format='PNG', compress_type=zlib.Z_RLE)
+        # Read in half the time of runs alone (Z_RLE), with as many bytes; higher levels take long to write.
+        image.save(png, format='PNG', compress_level=3)
         places = None
         if self._archives is None:
             # What a power failure takes is missed by its checksum, and labeled anew.

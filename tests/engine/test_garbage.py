@@ -6,6 +6,11 @@ import pytest
 from mmdmt.engine.garbage import known_objects_unsearched
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_frozen():
+    gc.unfreeze()
+
+
 class Cycle:
     def __init__(self):
         self.itself = self
@@ -37,3 +42,14 @@ def test_an_error_ends_it():
         assert gc.get_freeze_count()
         raise KeyError
     assert gc.get_freeze_count() == 0
+
+
+def test_a_caller_may_have_frozen_others():
+    gc.freeze()
+    known = Cycle()
+    gone = weakref.ref(known)
+    with known_objects_unsearched():
+        del known
+        gc.collect()
+        assert gone() is None
+    assert gc.get_freeze_count()

@@ -60,7 +60,7 @@ def root() -> Path:
 
 @pytest.fixture(scope='module', autouse=True)
 def known_objects_unsearched() -> None:
-    """Take what tests and imported modules hold out of the search for garbage: mmengine starts one with each data set."""
+    """Leave what tests and modules hold out of the search for garbage, which mmengine starts with each data set."""
     gc.collect()
     gc.freeze()
 

@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 
 from mmdmt.engine import DMTRunner
-from tests.conftest import TINY, freeze_garbage
+from tests.conftest import TINY
 from tests.runs import state_dict
 
 ROOT = Path(__file__).parents[1]
@@ -18,7 +18,6 @@ PAGE = (ROOT / 'docs/add_a_method.md').read_text()
 @pytest.fixture
 def cfg(tmp_path, monkeypatch):
     """The files of the page in the reader's folder, and the config there."""
-    freeze_garbage()
     for name, text in re.findall(r'```python\n# (\S+)\n(.*?)```', PAGE, re.DOTALL):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

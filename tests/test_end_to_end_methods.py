@@ -11,7 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import IterBasedTrainLoop
 
 from mmdmt.engine import DMTRunner
-from tests.conftest import TINY, freeze_garbage
+from tests.conftest import TINY
 from tests.kills import content
 from tests.runs import assert_same_weights, state_dict
 
@@ -36,7 +36,6 @@ def tiny_method(tmp_path):
     """``tiny_method(config, {dotted key: value}, folder)``: a method's config whose run takes seconds."""
 
     def make(name, options=None, folder='run'):
-        freeze_garbage()
         cfg = Config.fromfile(ROOT / name)
         left_out = ('dmt.label_ratios', 'dmt.models.b')
         own = {key: value for key, value in (TINY if name in DIGITS else TINY_CLS).items() if key not in left_out}

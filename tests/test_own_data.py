@@ -21,7 +21,8 @@ BLOCKS = re.findall(r'```(\w+)\n(.*?)```', PAGE, flags=re.DOTALL)
 COMMANDS = [line for language, text in BLOCKS if language == 'bash' for line in text.splitlines()]
 WALK, WITHOUT_NETWORK = COMMANDS[:4], COMMANDS[4:]
 CONFIG, INFERENCE = (text for language, text in BLOCKS if language == 'python')
-# All that is changed: the lengths of the phases, no weights from the internet, and the width of the network.
+# All that is changed: the lengths of the phases, no weights from the internet, the width of the network, and the sizes
+# to which images are resized and cropped.
 CUT = (
     'dmt.supervised.iters=2 dmt.semi.iters=1 dmt.semi.labeled_per_batch=1 dmt.semi.unlabeled_per_batch=3 '
     'dmt.label_ratios=1, train_dataloader.batch_size=2 model.backbone.init_cfg=None'
@@ -30,6 +31,7 @@ NARROW = """
 model['backbone'] = dict(embed_dims=8)
 model['decode_head'].update(in_channels=[8, 16, 40, 64], channels=32)
 """
+SMALLER = {'(512, 512)': '(128, 128)', '(321, 321)': '(80, 80)'}
 SKY, LEAF, STEM = (200, 210, 230), (40, 160, 40), (150, 100, 50)
 
 
@@ -62,6 +64,12 @@ def clone(tmp_path_factory):
     """A folder like a clone of this project, for the files that the walk-through writes."""
     folder = tmp_path_factory.mktemp('clone')
     shutil.copytree(ROOT / 'configs', folder / 'configs')
+    data = folder / 'configs/_base_/datasets/image_masks.py'
+    text = data.read_text()
+    for size, smaller in SMALLER.items():
+        assert size in text
+        text = text.replace(size, smaller)
+    data.write_text(text)
     for name in ('tools', 'mmdmt'):
         (folder / name).symlink_to(ROOT / name)
     return folder

@@ -26,7 +26,9 @@ TINY_RUN = {'dmt.labeled.indices': 8, 'dmt.unlabeled.indices': 8, 'val_dataloade
 BENCHMARKS: dict[str, Callable[[Meter, Path], list[Figure]]] = {
     'loss': lambda meter, folder: overhead.loss_figures(meter, SHAPES),
     'step': lambda meter, folder: step_cost.dmt_figures(CONFIGS, meter, folder, {160: (2, 6), 64: (2, 14)}),
-    'classification': lambda meter, folder: [step_cost.classification_figure(CONFIGS, meter, folder, 16, 48)],
+    'classification': lambda meter, folder: step_cost.classification_figures(
+        CONFIGS, meter, folder, 16, 48, {8: (10, 1), 32: (28, 2)}
+    ),
     'labeling': lambda meter, folder: overhead.labeling_figures(CONFIGS, meter, folder, SIZE, CLASSES),
     'storage': lambda meter, folder: overhead.storage_figures(meter, folder, SIZE, CLASSES),
     'ranking': lambda meter, folder: [overhead.ranking_figure(Meter(), 10**9, CLASSES)],

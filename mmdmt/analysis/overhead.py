@@ -106,10 +106,19 @@ def labeling_figures(configs: Path, meter: Meter, work_dir: Path, size: tuple[in
     ]
 
 
-def simulated_logits(size: tuple[int, int], classes: int, seed: int = 0) -> Tensor:
-    """Logits [1, C, H, W] as networks give them: at an eighth of the size, enlarged bilinearly."""
+def simulated_logits(size: tuple[int, int], classes: int, seed: int = 0, smooth: bool = False) -> Tensor:
+    """Logits [1, C, H, W] as networks give them: at an eighth of the size, enlarged bilinearly.
+
+    They are noise; ``smooth`` ones, like those of trained networks, form areas of some 64 pixels, with less noise.
+    """
     generator = torch.Generator().manual_seed(seed)
-    small = 5 * torch.randn(1, classes, *(max(2, side // 8) for side in size), generator=generator)
+
+    def noise(step: int) -> Tensor:
+        return torch.randn(1, classes, *(max(2, side // step) for side in size), generator=generator)
+
+    small = 5 * noise(8)
+    if smooth:
+        small = small / 5 + F.interpolate(8 * noise(64), small.shape[2:], mode='bicubic')
     return F.interpolate(small, size, mode='bilinear')
 
 
@@ -132,19 +141,27 @@ def _image(size: tuple[int, int]) -> dict[str, list]:
 
 def storage_figures(meter: Meter, work_dir: Path, size: tuple[int, int], classes: int) -> list[Figure]:
     """Space of a labeled pixel, and time to read an image's labels for training, against the published format."""
-    store, histogram = LabelMaps(work_dir), ClassHistogram(classes)
-    label, code = (part[0] for part in encode(simulated_logits(size, classes)))
+    figures = []
+    for kind in ('noisy', 'smooth'):
+        logits = simulated_logits(size, classes, smooth=kind == 'smooth')
+        figures += _storage_figures(meter, work_dir / kind, kind, logits)
+    return figures
+
+
+def _storage_figures(meter: Meter, work_dir: Path, kind: str, logits: Tensor) -> list[Figure]:
+    store, histogram = LabelMaps(work_dir), ClassHistogram(logits.shape[1])
+    label, code = (part[0] for part in encode(logits))
     store.write('0', label.numpy(), code.numpy().astype(np.uint16))
     histogram.update(label, code)
     store.finish(histogram)
     published = work_dir / 'published.npy'
-    np.save(published, np.zeros((2, *size), np.float32))
+    np.save(published, np.zeros((2, *label.shape), np.float32))
     used = sum(path.stat().st_size for path in (store.label_path('0'), store.confidence_path('0'))) / label.numel()
     selection = store.select(['0'], 0.5)
-    read = meter.figure('reading labels of an image', lambda: selection.fields(0, '0'), 'its .npy of float32',
+    read = meter.figure(f'reading {kind} labels of an image', lambda: selection.fields(0, '0'), 'its .npy of float32',
                         lambda: np.load(published))  # fmt: skip
     return [
-        Figure('bytes of a labeled pixel', 'published format', used / PUBLISHED_BYTES, f'{used:.2f} bytes'),
+        Figure(f'bytes of a pixel, {kind} labels', 'published format', used / PUBLISHED_BYTES, f'{used:.2f} bytes'),
         read,
     ]
 

@@ -99,11 +99,31 @@ def dmt_figures(configs: Path, meter: Meter, work_dir: Path, sizes: Mapping[int,
     return figures
 
 
-def classification_figure(configs: Path, meter: Meter, work_dir: Path, labeled: int, unlabeled: int) -> Figure:
-    """Cost of a step of DMT with mixup, whose weights need a pass of their own, against mmpretrain's mixup step."""
-    steps = read_steps(configs / 'dmt/wrn10-1_digits.py', meter.device, work_dir, labeled, unlabeled, mixup=0.75)
-    name = f'DMT step with mixup, WRN-10-1, {labeled + unlabeled} images'
-    return meter.figure(name, steps.own, 'stock step with mixup', steps.all)
+def classification_figures(
+    configs: Path, meter: Meter, work_dir: Path, labeled: int, unlabeled: int, sizes: Mapping[int, tuple[int, int]]
+) -> list[Figure]:
+    """Cost of a step of DMT with mixup, whose weights need a pass of their own, against mmpretrain's mixup step.
+
+    Args:
+        configs: Folder of the configs.
+        meter: What measures.
+        work_dir: Folder for the lists of a split.
+        labeled: Number of labeled images.
+        unlabeled: Number of pseudo-labeled ones.
+        sizes: Side of the images -> depth and width of the wide ResNet.
+    """
+    figures = []
+    for size, (depth, width) in sizes.items():
+        options = {
+            'model.backbone': dict(depth=depth, width=width),
+            'model.head.in_channels': 64 * width,
+            'dmt.labeled.pipeline': [dict(type='Resize', scale=size), dict(type='PackInputs')],
+        }
+        path = configs / 'dmt/wrn10-1_digits.py'
+        steps = read_steps(path, meter.device, work_dir / str(size), labeled, unlabeled, options, mixup=0.75)
+        name = f'DMT step with mixup, WRN-{depth}-{width}, {labeled + unlabeled} images of {size}'
+        figures.append(meter.figure(name, steps.own, 'stock step with mixup', steps.all))
+    return figures
 
 
 def read_steps(

@@ -159,6 +159,7 @@ class DMTRunner:
         reporting.report(self.plan, self.manifest, self.data)
 
     @untrusted_files()
+    @known_objects_unsearched()
     def dry_run(self) -> str:
         """Check everything and describe the plan; write nothing."""
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))

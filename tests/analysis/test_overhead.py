@@ -31,13 +31,18 @@ def test_simulated_logits_are_smooth():
     assert logits.shape == (1, 5, 64, 80)
     assert torch.equal(logits, overhead.simulated_logits((64, 80), 5))
     assert logits.diff(dim=3).abs().mean() < logits.std() / 2
+    areas = overhead.simulated_logits((128, 160), 5, smooth=True).argmax(1)
+    assert 1 < len(areas.unique()) <= 5
+    assert (areas.diff(dim=2) != 0).float().mean() < 0.05
 
 
 def test_storage(tmp_path):
-    space, reading = overhead.storage_figures(METER, tmp_path, SIZE, CLASSES)
-    used = sum(path.stat().st_size for folder in ('labels', 'confidence') for path in (tmp_path / folder).iterdir())
-    assert space.ratio == pytest.approx(used / (8 * SIZE[0] * SIZE[1]))
-    assert reading.against == 'its .npy of float32'
+    figures = overhead.storage_figures(METER, tmp_path, SIZE, CLASSES)
+    for kind, space, reading in (('noisy', *figures[:2]), ('smooth', *figures[2:])):
+        assert (space.work, reading.work) == (f'bytes of a pixel, {kind} labels', f'reading {kind} labels of an image')
+        files = [path for folder in ('labels', 'confidence') for path in (tmp_path / kind / folder).iterdir()]
+        assert space.ratio == pytest.approx(sum(path.stat().st_size for path in files) / (8 * SIZE[0] * SIZE[1]))
+        assert reading.against == 'its .npy of float32'
 
 
 def test_ranking():

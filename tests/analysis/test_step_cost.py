@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from mmdmt.analysis.measuring import Meter
-from mmdmt.analysis.step_cost import PASSES, _operations, classification_figure, dmt_figures, method_figures, read_steps
+from mmdmt.analysis.step_cost import PASSES, _operations, classification_figures, dmt_figures, method_figures, read_steps
 
 CPU = torch.device('cpu')
 
@@ -50,9 +50,14 @@ def test_figures_of_methods(root, tmp_path):
 def test_figures_of_dmt(root, tmp_path):
     (figure,) = dmt_figures(root / 'configs', Meter(repeats=1), tmp_path, {32: (1, 1)})
     assert figure.work == 'DMT step, FCN-R18, 2 images of 32'
-    figure = classification_figure(root / 'configs', Meter(repeats=1), tmp_path, 2, 2)
-    assert figure.against == 'stock step with mixup'
-    assert figure.ratio > 0
+
+
+def test_figures_of_classification(root, tmp_path):
+    sizes = {8: (10, 1), 12: (10, 2)}
+    figures = classification_figures(root / 'configs', Meter(repeats=1), tmp_path, 2, 2, sizes)
+    named = ['DMT step with mixup, WRN-10-1, 4 images of 8', 'DMT step with mixup, WRN-10-2, 4 images of 12']
+    assert [figure.work for figure in figures] == named
+    assert all(figure.against == 'stock step with mixup' and figure.ratio > 0 for figure in figures)
 
 
 def test_a_config_that_does_not_exist(root, tmp_path):

@@ -3,7 +3,14 @@ import torch
 from torch import nn
 
 from mmdmt.analysis.measuring import Meter
-from mmdmt.analysis.step_cost import PASSES, _operations, classification_figures, dmt_figures, method_figures, read_steps
+from mmdmt.analysis.step_cost import (
+    PASSES,
+    _operations,
+    classification_figures,
+    dmt_figures,
+    method_figures,
+    read_steps,
+)
 
 CPU = torch.device('cpu')
 

@@ -4,6 +4,8 @@ import weakref
 import pytest
 
 from mmdmt.engine.garbage import known_objects_unsearched
+from mmdmt.engine.run_data import RunData
+from mmdmt.engine.runner import DMTRunner
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +55,18 @@ def test_a_caller_may_have_frozen_others():
         gc.collect()
         assert gone() is None
     assert gc.get_freeze_count()
+
+
+@pytest.mark.parametrize('work', ['train', 'dry_run'])
+def test_a_run_and_a_dry_run_search_their_own_objects(tiny_config, tmp_path, monkeypatch, work):
+    seen = []
+
+    def prepare(self, folder):
+        seen.append(gc.get_freeze_count())
+        raise KeyError
+
+    monkeypatch.setattr(RunData, 'prepare', prepare)
+    with pytest.raises(KeyError):
+        getattr(DMTRunner(tiny_config(tmp_path)), work)()
+    assert seen[0] > 0
+    assert gc.get_freeze_count() == 0

@@ -1,5 +1,6 @@
 """Convert what a config counts in epochs to optimizer steps: every phase is counted in steps."""
 
+import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ LOOPS = {'EpochBasedTrainLoop': True, 'IterBasedTrainLoop': False}
 """Known loops, and whether they count epochs."""
 
 LOOP_KEYS = ('val_interval', 'val_begin')
+KNOWN_KEYS = (*LOOP_KEYS, 'type', 'by_epoch', 'max_epochs', 'max_iters', 'dynamic_intervals', '_scope_')
 SCHEDULER_KEYS = ('begin', 'end', 'T_max', 'total_steps', 'step_size', 'milestones', 'periods')
 END_KEYS = ('end', 'T_max', 'total_steps')
 HOOK_KEYS = ('interval', 'save_begin', 'profile_times')
@@ -21,8 +23,13 @@ def counts_epochs(loop: Mapping) -> bool:
     """Whether a ``train_cfg`` counts epochs.
 
     Raises:
-        UserError: for a loop of another type, which a phase could not run.
+        UserError: for a loop of another type, which a phase could not run, or for an argument that loops do not have.
     """
+    for key in loop:
+        if key not in KNOWN_KEYS:
+            close = difflib.get_close_matches(str(key), KNOWN_KEYS, n=1)
+            hint = f'; did you mean {close[0]}?' if close else ''
+            raise UserError(f'train_cfg.{key} is not one of {", ".join(KNOWN_KEYS[:-1])}{hint}')
     name = type_name(loop)
     if name is not None and name not in LOOPS:
         raise UserError(

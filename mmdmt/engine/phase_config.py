@@ -18,6 +18,7 @@ from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.settings import DMTSettings, Stage, stage_of
 from mmdmt.engine.task import Task
 from mmdmt.engine.trackers import keep_local
+from mmdmt.errors import UserError
 
 # Hooks that every phase has; their settings follow from the rest of its config.
 OWN_HOOKS = frozenset(
@@ -98,8 +99,14 @@ _TRAINING_KEYS = (
 
 
 def phase_seed(seed: int | None, name: str) -> int:
-    """Seed of a phase: different for each phase, the same in each run. Without a seed, a run has seed 0."""
-    seed = seed or 0
+    """Seed of a phase: different for each phase, the same in each run. Without a seed, a run has seed 0.
+
+    Raises:
+        UserError: if the seed is no whole number.
+    """
+    seed = 0 if seed is None else seed
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise UserError(f'randomness.seed={seed!r} must be a whole number')
     return zlib.crc32(f'{seed} {name}'.encode()) % 2**31
 
 

@@ -49,8 +49,15 @@ def _set_checkpoints(result: dict, steps: int, settings: DMTSettings) -> None:
 
 
 def accumulated(config: Mapping) -> int:
-    """Steps per update of the weights."""
-    return (config.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    """Steps per update of the weights.
+
+    Raises:
+        ValueError: if they are no whole number above 0.
+    """
+    found = (config.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+        raise ValueError(f'optim_wrapper.accumulative_counts={found!r} must be a whole number above 0')
+    return found
 
 
 def _add_best(checkpoint: dict, metric: str) -> None:

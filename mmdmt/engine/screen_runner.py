@@ -14,6 +14,7 @@ from mmdmt.engine.hooks.evaluation_kernels_hook import EvaluationKernelsHook
 from mmdmt.engine.hooks.result_hook import ResultHook
 from mmdmt.engine.hooks.screen_hook import ScreenHook
 from mmdmt.engine.screen import screen_for
+from mmdmt.errors import UserError
 
 
 class ScreenRunner(Runner):
@@ -51,6 +52,8 @@ def run_alone(cfg: Config, operation: Literal['train', 'val', 'test'], *hooks: H
     Returns:
         What the method returns: metrics, or the trained model.
     """
+    if not cfg.get('model'):
+        raise UserError('the config has no model, so there is nothing to run: is it a part of a config?')
     runner = ScreenRunner.from_cfg(cfg)
     screen = screen_for(cfg.get('log_level', 'INFO'))
     for hook in (*hooks, ResultHook(screen), ScreenHook(screen, operation)):

@@ -78,7 +78,7 @@ class LabelMaps(LabelStore):
         """
         image, codes, png = Image.fromarray(label), pack(code), io.BytesIO()
         image.putpalette(self._palette)
-        # Read in half the time of runs alone (Z_RLE), with as many bytes; higher levels take long to write.
+        # Read in half the time of runs alone (Z_RLE), with about as many bytes; higher levels take long to write.
         image.save(png, format='PNG', compress_level=3)
         places = None
         if self._archives is None:

@@ -172,3 +172,16 @@ def test_steps_that_are_as_many_as_the_epochs_by_chance():
 def test_schedulers_whose_lengths_are_no_numbers(given, shown, by_epoch):
     with pytest.raises(UserError, match=rf'^param_scheduler \(X\)\.{shown} must hold numbers of steps or epochs$'):
         converted(param_scheduler=[dict(given, type='X', by_epoch=by_epoch)])
+
+
+@pytest.mark.parametrize(
+    ('loop', 'told'),
+    [
+        (dict(val_intervall=2), r'train_cfg\.val_intervall is not one of .*; did you mean val_interval\?'),
+        (dict(type='IterBasedTrainLoop', max_iter=2), r'train_cfg\.max_iter is not one of .*did you mean max_iters\?'),
+        (dict(LOOP, xyz=1), r'train_cfg\.xyz is not one of .*dynamic_intervals$'),
+    ],
+)
+def test_arguments_that_loops_do_not_have(loop, told):
+    with pytest.raises(UserError, match=told):
+        converted(train_cfg=loop)

@@ -8,6 +8,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from mmdmt.engine.phase_config import OWN_HOOKS, ModelData, final_config, phase_seed, resolve
 from mmdmt.engine.plan import RunPlan
+from mmdmt.errors import UserError
 from mmdmt.installation import installed_family
 from mmdmt.losses import DynamicMutualLoss
 
@@ -272,3 +273,10 @@ def test_best_checkpoint_of_the_user_is_kept(derive):
     (hook,) = [hook for hook in derive('00_train_a', options).custom_hooks if hook.type == 'DMTHook']
     assert hook.keep_best is True
     assert derive('00_train_a', options).default_hooks.checkpoint.save_best == 'mAcc'
+
+
+@pytest.mark.parametrize('seed', ['abc', [1], 1.5, True])
+def test_seed_that_is_no_whole_number(seed):
+    with pytest.raises(UserError, match=r'randomness\.seed=.* must be a whole number'):
+        phase_seed(seed, '00_train_a')
+    assert phase_seed(None, '00_train_a') == phase_seed(0, '00_train_a')

@@ -60,3 +60,9 @@ def test_schedulers_of_several_optimizers():
     config = dict(param_scheduler=schedulers)
     set_length(config, 40, LAST)
     assert [found['end'] for found in (*schedulers['generator'], schedulers['critic'])] == [40, 9, 40]
+
+
+@pytest.mark.parametrize('number', [0, -1, 1.5, 'a', True, None])
+def test_steps_of_an_update_that_are_no_number(number):
+    with pytest.raises(ValueError, match=rf'accumulative_counts={number!r} must be a whole number above 0'):
+        set_length(dict(optim_wrapper=dict(accumulative_counts=number)), 40, LAST)

@@ -1,8 +1,12 @@
 import re
 
+import pytest
+from mmengine.config import Config
+
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.hooks import FitHook
 from mmdmt.engine.screen_runner import run_alone
+from mmdmt.errors import UserError
 from tests.steps import SELF_TAUGHT
 
 
@@ -38,3 +42,9 @@ def test_result_of_a_run(tiny_config, tmp_path, capsys):
     screen = capsys.readouterr().out
     assert f'mIoU: {metrics["mIoU"]:.4f}' in screen
     assert len(screen.splitlines()) < 20
+
+
+@pytest.mark.parametrize('config', [{}, dict(train_dataloader=dict(batch_size=2))], ids=str)
+def test_part_of_a_config(config, tmp_path):
+    with pytest.raises(UserError, match='the config has no model'):
+        run_alone(Config(dict(config, work_dir=str(tmp_path))), 'train')

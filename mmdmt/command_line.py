@@ -6,17 +6,20 @@ This module imports nothing that takes long, so that ``--help`` and a wrong argu
 import argparse
 import os
 import pickle
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mmdmt.errors import ALLOW_PICKLE, UserError, own_message
-from mmdmt.files import is_full
+from mmdmt.files import check_file, check_folder
 from mmdmt.installation import check_packages
 
 MESSAGE_LINES = 3
+WHERE = '--debug shows where'
 # Warnings of the toolboxes about what a run does not use, or does on purpose.
 IRRELEVANT_WARNINGS = (
     'Fail to import ``MultiScaleDeformableAttention``',
@@ -44,6 +47,26 @@ def add_pickle_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def output_file(text: str) -> Path:
+    """Type of an argument: a file that the tool writes, at the end of its work."""
+    return _checked(text, check_file)
+
+
+def output_folder(text: str) -> Path:
+    """Type of an argument: a folder that the tool writes into."""
+    return _checked(text, check_folder)
+
+
+def _checked(text: str, check: Callable[[str], None]) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError('is empty: it must be a path')
+    try:
+        check(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return Path(text)
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that all tools share; they mean the same as in mmsegmentation's tools."""
     parser.add_argument('--work-dir', help='folder of the run (default: work_dirs/CONFIG_NAME)')
@@ -62,8 +85,19 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     add_debug_argument(parser)
 
 
+# Blanks of a list that separate its elements: behind a comma or an opening bracket, before a comma or a closing one.
+BLANKS_BETWEEN_ELEMENTS = re.compile(r'(?<=[,(\[]) +| +(?=[,)\]])')
+BLANK = '\0'  # no argument of a program has it
+
+
 class DictOptions(argparse.Action):
-    """mmengine's ``DictAction``, imported when it is used."""
+    """mmengine's ``DictAction``, imported when it is used. Unlike it, this one keeps the blanks of names.
+
+    >>> parser = argparse.ArgumentParser()
+    >>> _ = parser.add_argument('--cfg-options', nargs='+', action=DictOptions)
+    >>> parser.parse_args(['--cfg-options', 'data_root=my data (1)', 'names=[traffic light, car]']).cfg_options
+    {'data_root': 'my data (1)', 'names': ['traffic light', 'car']}
+    """
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
@@ -72,10 +106,28 @@ class DictOptions(argparse.Action):
         with told_in_short():
             from mmengine.config import DictAction
 
+        kept = [self._with_blanks_kept(value) for value in values]
         try:
-            DictAction(self.option_strings, self.dest, nargs=self.nargs)(parser, namespace, values, option)
+            DictAction(self.option_strings, self.dest, nargs=self.nargs)(parser, namespace, kept, option)
         except (ValueError, AssertionError, RecursionError):  # mmengine recurses without end into `key=dict(...)`
             parser.error(f'{option}: must be key=value pairs with numbers, texts, lists or tuples; got {values}')
+        setattr(namespace, self.dest, self._with_blanks(getattr(namespace, self.dest)))
+
+    @staticmethod
+    def _with_blanks_kept(pair: str) -> str:
+        key, separator, value = pair.partition('=')
+        value = value.strip(' ')
+        if ',' in value or value.strip('\'"')[:1] in tuple('(['):  # a list, as mmengine tells them
+            value = BLANKS_BETWEEN_ELEMENTS.sub('', value)
+        return key + separator + value.replace(' ', BLANK)
+
+    @classmethod
+    def _with_blanks(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: cls._with_blanks(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(cls._with_blanks(item) for item in value)
+        return value.replace(BLANK, ' ') if isinstance(value, str) else value
 
 
 def run_tool(main: Callable[[], int | None]) -> None:
@@ -125,11 +177,25 @@ def told_in_short() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must go somewhere
         sys.exit(CLOSED)
     except (UserError, pickle.UnpicklingError, OSError) as error:
-        if '--debug' in sys.argv or not (isinstance(error, UserError | pickle.UnpicklingError) or is_full(error)):
+        told = _told(error)
+        if '--debug' in sys.argv or told is None:
             raise
-        shown: Exception = _refused(error) if isinstance(error, pickle.UnpicklingError) else error
-        print('error: ' + '\n'.join(own_message(shown).splitlines()[:MESSAGE_LINES]), file=sys.stderr)
+        print('error: ' + '\n'.join(own_message(told).splitlines()[:MESSAGE_LINES]), file=sys.stderr)
         sys.exit(getattr(error, 'status', 2))
+
+
+def _told(error: Exception) -> Exception | None:
+    """The error that a user can understand; none if it is a fault of the program."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, pickle.UnpicklingError):
+        return _refused(error)
+    assert isinstance(error, OSError)
+    if error.errno is None:  # no answer of the system, or one that a data loader's worker has put into its message
+        message = own_message(error)
+        return UserError(f'{message} ({WHERE})') if message.startswith('[Errno ') else None
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return UserError(f'{" -> ".join(names) or type(error).__name__}: {error.strerror} ({WHERE})')
 
 
 def _refused(error: pickle.UnpicklingError) -> UserError:

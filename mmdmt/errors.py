@@ -42,6 +42,10 @@ class DiskFullError(UserError, OSError):
     """The disk is full, or will be."""
 
 
+class UnwritableError(UserError, OSError):
+    """A file or folder cannot be written."""
+
+
 class InstallationError(UserError, RuntimeError):
     """The installed packages do not fit together."""
 

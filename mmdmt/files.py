@@ -5,13 +5,14 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from mmdmt.errors import DiskFullError
+from mmdmt.errors import DiskFullError, UnwritableError
 
 SUFFIX = '.tmp'
 CHUNK = 2**22
@@ -57,6 +58,37 @@ def atomic(path: str | os.PathLike[str], mode: str = 'wb', sync: bool = True) ->
         if is_full(error):
             raise disk_full(path, written) from error
         raise
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Check that files can be written into a folder, there already or to be made; leave nothing behind.
+
+    Raises:
+        UnwritableError: if not; names the folder, and what is in the way.
+    """
+    place = Path(path).absolute()
+    nearest = next(folder for folder in (place, *place.parents) if os.path.lexists(folder))
+    if not nearest.is_dir():
+        what = 'a file' if nearest.exists() else 'a link to what does not exist'
+        raise UnwritableError(f'{path} cannot be a folder: {nearest} is {what}')
+    try:
+        with tempfile.TemporaryFile(dir=nearest):  # what permissions say does not hold for root, nor on all disks
+            pass
+    except OSError as error:
+        raise UnwritableError(f'{path} cannot be written: {nearest}: {error.strerror}') from error
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Check that a file can be written, there already or not; leave nothing behind.
+
+    Raises:
+        UnwritableError: if not; names the file, and what is in the way.
+    """
+    place = Path(path).absolute()
+    # `atomic` would put a file in the place of a device.
+    if place.exists() and (not place.is_file() or Path('/dev') in place.parents):
+        raise UnwritableError(f'{path} must be a file, but is a {"folder" if place.is_dir() else "device"}')
+    check_folder(place.parent)
 
 
 def is_full(error: BaseException) -> bool:

@@ -1,4 +1,5 @@
 import argparse
+import re
 import subprocess
 import sys
 import warnings
@@ -94,14 +95,94 @@ def test_notices_of_the_toolboxes_are_not_shown(recwarn):
     assert [str(warning.message) for warning in recwarn] == ['The drawing is wrong']
 
 
-def test_full_disk_is_a_mistake_too(capsys):
+IN_WORKER = (
+    'Caught PermissionError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File "x"\n'
+)
+
+
+@pytest.mark.parametrize(
+    ('error', 'message'),
+    [
+        (OSError(28, 'No space left on device', '/x/scalars.json'), '/x/scalars.json: No space left on device'),
+        (OSError(30, 'Read-only file system', b'/x/y'), '/x/y: Read-only file system'),
+        (FileExistsError(17, 'File exists', '/x', None, '/y'), '/x -> /y: File exists'),
+        (OSError(24, 'Too many open files'), 'OSError: Too many open files'),
+        (
+            PermissionError(f"{IN_WORKER}PermissionError: [Errno 13] Permission denied: '/x'\n"),
+            "[Errno 13] Permission denied: '/x'",
+        ),
+    ],
+)
+def test_what_the_system_refuses_is_a_line(capsys, monkeypatch, error, message):
     def main():
-        raise OSError(28, 'No space left on device', '/x/vis_data/scalars.json')
+        raise error
 
     with pytest.raises(SystemExit) as ended:
         run_tool(main)
     assert ended.value.code == 2
-    assert capsys.readouterr().err == "error: [Errno 28] No space left on device: '/x/vis_data/scalars.json'\n"
+    assert capsys.readouterr() == ('', f'error: {message} (--debug shows where)\n')
+    monkeypatch.setattr(sys, 'argv', ['train.py', '--debug'])
+    with pytest.raises(OSError):
+        run_tool(main)
+
+
+def test_an_oserror_that_is_no_answer_of_the_system_is_a_fault_of_the_program():
+    def main():
+        raise OSError('cannot identify')
+
+    with pytest.raises(OSError, match='cannot identify'):
+        run_tool(main)
+
+
+# Arguments of each tool before an output -> the output is a folder; else a file.
+OUTPUTS = {
+    'analyze x --json': False,
+    'benchmark --json': False,
+    'browse x --out': False,
+    'browse_pseudo_labels x --out': False,
+    'convert_coco_deeplabv2 x': False,
+    'convert_dinov2 x': False,
+    'convert_efficientnet_lite lite0': False,
+    'experiment x --work-dir': True,
+    'make_splits files x --ratio 2 --out': True,
+    'predict x y z': True,
+    'report x --out': True,
+    'test x --json': False,
+    'test x --confusion': False,
+    'test x --show-dir': True,
+}
+
+
+@pytest.mark.parametrize('command', OUTPUTS)
+def test_outputs_that_cannot_be_written_are_refused_at_once(root, tmp_path, command):
+    (tmp_path / 'file').write_text('')
+    tool, *arguments = command.split()
+    output = str(tmp_path / ('file' if OUTPUTS[command] else ''))
+    started = [sys.executable, str(root / f'tools/{tool}.py'), *arguments, output]
+    done = subprocess.run(started, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    what = 'cannot be a folder' if OUTPUTS[command] else 'must be a file'
+    assert f'{output} {what}' in done.stderr.splitlines()[-1]
+
+
+def test_output_without_a_name(root):
+    """Such as that of a shell variable that is not set."""
+    started = [sys.executable, str(root / 'tools/predict.py'), 'x', 'y', 'z', '']
+    done = subprocess.run(started, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith('argument out: is empty: it must be a path')
+
+
+def test_all_outputs_of_tools_are_checked(root):
+    """An argument with a name like those above has its type, or another test."""
+    for tool in (root / 'tools').glob('*.py'):
+        arguments = re.findall(
+            r"add_argument\(\s*'(--out|--json|--confusion|--show-dir|out|output)',(.*?)help=",
+            tool.read_text(),
+            re.DOTALL,
+        )
+        for name, rest in arguments:
+            assert 'type=output_' in rest or (tool.stem, name) == ('test', '--out'), (tool, name)
 
 
 def test_mistake_found_by_a_worker_of_a_data_loader(capsys):
@@ -179,6 +260,30 @@ def test_options_are_read_as_mmengine_reads_them():
     pairs = ['--cfg-options', 'a.b=3', 'c=[1,(2,3)]', 'd=None', "e='x'"]
     assert parser.parse_args(pairs).cfg_options == stock.parse_args(pairs).cfg_options
     assert parser.parse_args([]).cfg_options == {}
+
+
+@pytest.mark.parametrize(
+    ('written', 'read'),
+    [
+        ('my data', 'my data'),
+        ('my data (1)', 'my data (1)'),
+        (' 3 ', 3),
+        ("'my data'", 'my data'),
+        ('[traffic light, car]', ['traffic light', 'car']),
+        ('(traffic light ,car )', ('traffic light', 'car')),
+        ('a copy (1), b', ['a copy (1)', 'b']),
+        ('1, 2', [1, 2]),
+        ('[(1, 2.5), [my data, None]]', [(1, 2.5), ['my data', None]]),
+        ('( 1, 2 )', (1, 2)),
+        ("['my data', b]", ['my data', 'b']),
+    ],
+)
+def test_blanks_of_names_are_kept(written, read):
+    """mmengine drops them all: `my data` would be `mydata`, another folder."""
+    parser = argparse.ArgumentParser()
+    add_common_arguments(parser)
+    options = parser.parse_args(['--cfg-options', f'data_root={written}', 'b=1']).cfg_options
+    assert options == {'data_root': read, 'b': 1}
 
 
 @pytest.mark.parametrize('pair', ['a=dict(b=1,c=2)', 'a=(b,[', 'a'])

@@ -7,8 +7,19 @@ import sys
 
 import pytest
 
-from mmdmt.errors import DiskFullError
-from mmdmt.files import atomic, checksum, free_space, read_json, sweep, write_bytes, write_json, write_text
+from mmdmt.errors import DiskFullError, UnwritableError
+from mmdmt.files import (
+    atomic,
+    check_file,
+    check_folder,
+    checksum,
+    free_space,
+    read_json,
+    sweep,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 WRITER = """
 import sys, time
@@ -198,3 +209,46 @@ def test_damaged_json_is_none(tmp_path, content):
     assert read_json(tmp_path / 'no.json') is None
     write_json(tmp_path / 'x.json', {'a': 1})
     assert read_json(tmp_path / 'x.json') == {'a': 1}
+
+
+@pytest.mark.parametrize('place', ['.', 'there', 'new/of/many'])
+def test_folders_that_can_be_written_stay_as_they_are(tmp_path, place):
+    (tmp_path / 'there').mkdir()
+    check_folder(tmp_path / place)
+    check_file(tmp_path / place / 'x.json')
+    assert [path.name for path in tmp_path.rglob('*')] == ['there']
+
+
+def test_files_that_are_written_anew_stay_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'x.json').write_text('1')
+    check_file('x.json')
+    assert (tmp_path / 'x.json').read_text() == '1'
+
+
+def test_what_stands_in_the_way_of_a_folder_is_named(tmp_path):
+    (tmp_path / 'file').write_text('')
+    (tmp_path / 'link').symlink_to('nowhere')
+    for place, blocked, what in [
+        ('file', 'file', 'a file'),
+        ('file/x/y', 'file', 'a file'),
+        ('link/x', 'link', 'a link'),
+    ]:
+        with pytest.raises(
+            UnwritableError, match=f'^{tmp_path}/{place} cannot be a folder: {tmp_path}/{blocked} is {what}'
+        ):
+            check_folder(tmp_path / place)
+    with pytest.raises(UnwritableError, match=f'^{tmp_path}/file cannot be a folder: {tmp_path}/file is a file'):
+        check_file(tmp_path / 'file/x.json')
+    with pytest.raises(UnwritableError, match=f'^{tmp_path} must be a file, but is a folder'):
+        check_file(tmp_path)
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self'), reason='a system without /proc')
+def test_a_disk_that_cannot_be_written_is_named():
+    """Permissions say that root may write there."""
+    for check in (check_folder, check_file):
+        with pytest.raises(UnwritableError, match=r'^/proc/new(/x)? cannot be written: /proc: '):
+            check('/proc/new/x')
+    with pytest.raises(UnwritableError, match=r'^/dev/null must be a file, but is a device'):
+        check_file('/dev/null')

@@ -8,7 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_common_arguments, run_tool
+from mmdmt.command_line import add_common_arguments, output_file, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -16,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file or work dir of a finished or partly finished DMT run')
     add_common_arguments(parser)
     parser.add_argument('--images', type=int, default=100, help='number of unlabeled images, evenly spaced')
-    parser.add_argument('--json', type=Path, help='write the figures only here, instead of WORK_DIR/analysis.*')
+    parser.add_argument('--json', type=output_file, help='write the figures only here, instead of WORK_DIR/analysis.*')
     parser.add_argument(
         '--masks', metavar='PREFIX', help='prefix of the masks of the unlabeled images, if the config has none'
     )
@@ -40,7 +40,7 @@ def main(args: argparse.Namespace) -> None:
     from mmdmt.engine.cli import load_config
     from mmdmt.engine.plan import RunPlan
     from mmdmt.errors import UserError
-    from mmdmt.files import write_json, write_text
+    from mmdmt.files import check_folder, write_json, write_text
 
     cfg = load_config(args)
     if 'dmt' not in cfg:
@@ -48,6 +48,8 @@ def main(args: argparse.Namespace) -> None:
     folder, reason = Path(cfg.work_dir), why_not(RunPlan.of(cfg))
     if args.masks and reason is not None:
         raise UserError(f'--masks: {reason}')
+    if not args.json:
+        check_folder(folder)
     if args.masks or (reason is None and has_masks(cfg)):
         result = Analysis(cfg, args.masks).run(args.images)
         text = render_analysis(result)

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_debug_argument, run_tool, told_in_short
+from mmdmt.command_line import add_debug_argument, output_file, run_tool, told_in_short
 from mmdmt.errors import UserError
 from mmdmt.files import write_json
 
@@ -63,7 +63,7 @@ def parse_args() -> argparse.Namespace:
         help=f'measure only these: {", ".join(BENCHMARKS)}; by default, {ON_GPU} on a GPU only',
     )
     parser.add_argument('--repeats', type=int, default=11, help='the fastest of so many measurements counts')
-    parser.add_argument('--json', type=Path, help='write the figures to this file, too')
+    parser.add_argument('--json', type=output_file, help='write the figures to this file, too')
     add_debug_argument(parser)
     return parser.parse_args()
 

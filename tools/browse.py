@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_common_arguments, run_tool
+from mmdmt.command_line import add_common_arguments, output_file, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--out',
-        type=Path,
+        type=output_file,
         help='page to write (default: browse.html in the given work dir, or in this folder)',
     )
     args = parser.parse_args()

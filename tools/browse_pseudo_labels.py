@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_common_arguments, run_tool
+from mmdmt.command_line import add_common_arguments, output_file, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
         metavar='NUMBER',
         help='the images with the most wrong labels instead; if the truth is not known, with the least confidence',
     )
-    parser.add_argument('--out', type=Path, help='page to write (default: WORK_DIR/PHASE.html)')
+    parser.add_argument('--out', type=output_file, help='page to write (default: WORK_DIR/PHASE.html)')
     args = parser.parse_args()
     for name in ('number', 'worst'):
         if getattr(args, name) is not None and getattr(args, name) < 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_debug_argument, run_tool
+from mmdmt.command_line import add_debug_argument, output_file, run_tool
 from mmdmt.errors import UserError
 from mmdmt.files import atomic
 
@@ -28,7 +28,7 @@ WHERE = (
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('input', type=Path, help='resnet101COCO-41f33a49.pth')
-    parser.add_argument('output', type=Path, help='e.g. pretrained/deeplabv2_r101_coco_voc.pth')
+    parser.add_argument('output', type=output_file, help='e.g. pretrained/deeplabv2_r101_coco_voc.pth')
     parser.add_argument(
         '--num-classes', type=int, default=CLASSES, help='number of classes of the model (default: 21); for any '
         'other number, e.g. 19 for Cityscapes, the classifiers do not fit and are left out'

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_debug_argument, run_tool
+from mmdmt.command_line import add_debug_argument, output_file, run_tool
 from mmdmt.errors import UserError
 from mmdmt.files import atomic
 
@@ -30,7 +30,7 @@ WHERE = (
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('input', type=Path, help='e.g. dinov2_vitb14_pretrain.pth')
-    parser.add_argument('output', type=Path, help='e.g. pretrained/dinov2_b.pth')
+    parser.add_argument('output', type=output_file, help='e.g. pretrained/dinov2_b.pth')
     add_debug_argument(parser)
     return parser.parse_args(argv)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_debug_argument, run_tool
+from mmdmt.command_line import add_debug_argument, output_file, run_tool
 from mmdmt.errors import UserError
 from mmdmt.files import atomic
 
@@ -33,7 +33,7 @@ HEAD = ('conv_head.', 'bn2.', 'classifier.')
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('model', choices=MODELS)
-    parser.add_argument('output', type=Path, help='e.g. pretrained/efficientnet_lite0.pth')
+    parser.add_argument('output', type=output_file, help='e.g. pretrained/efficientnet_lite0.pth')
     add_debug_argument(parser)
     return parser.parse_args(argv)
 

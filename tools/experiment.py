@@ -20,7 +20,7 @@ from typing import BinaryIO
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_debug_argument, run_tool, told_in_short
+from mmdmt.command_line import add_debug_argument, output_folder, run_tool, told_in_short
 from mmdmt.errors import UserError
 from mmdmt.files import write_text
 
@@ -28,7 +28,9 @@ from mmdmt.files import write_text
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('plan', type=Path, help='plan file, e.g. configs/experiments/digits.py')
-    parser.add_argument('--work-dir', type=Path, help='folder of all runs (default: work_dirs/experiments/PLAN_NAME)')
+    parser.add_argument(
+        '--work-dir', type=output_folder, help='folder of all runs (default: work_dirs/experiments/PLAN_NAME)'
+    )
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time (default: 1)')
     parser.add_argument('--threads', type=int, default=1, help='threads of each run (default: 1)')
     parser.add_argument('--published', action='store_true', help="add the publication's figures of the plan, marked")

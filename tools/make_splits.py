@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_debug_argument, run_tool, told_in_short
+from mmdmt.command_line import add_debug_argument, output_folder, run_tool, told_in_short
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -19,7 +19,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         'folder', type=Path, help='VOC2012 or cityscapes folder as in docs/data.md, or any folder of images'
     )
-    parser.add_argument('--out', type=Path, help='folder for the lists (default: FOLDER/splits)')
+    parser.add_argument('--out', type=output_folder, help='folder for the lists (default: FOLDER/splits)')
     group = parser.add_argument_group('files')
     group.add_argument(
         '--masks', type=Path, help='folder of masks, named like their images: images with a mask are labeled'

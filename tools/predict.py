@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_common_arguments, run_tool
+from mmdmt.command_line import add_common_arguments, output_folder, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -16,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('checkpoint', help='checkpoint file, such as best.pth')
     parser.add_argument('images', type=Path, help='an image, a folder (with all folders in it), or a list of images')
-    parser.add_argument('out', type=Path, help='folder for the predictions')
+    parser.add_argument('out', type=output_folder, help='folder for the predictions')
     add_common_arguments(parser)
     return parser.parse_args()
 
@@ -26,11 +26,8 @@ def main(args: argparse.Namespace) -> None:
 
     from mmdmt.analysis.predictions import Predictor, list_images, write_predictions
     from mmdmt.engine.cli import load_config
-    from mmdmt.errors import UserError
 
     images = list_images(args.images)
-    if args.out.is_file():
-        raise UserError(f'{args.out} must be a folder, but is a file')
     predictor = Predictor.of(load_config(args), args.checkpoint)
     done = write_predictions(predictor, images, args.out)
     for _ in track(done, 'Predicting', total=len(images), disable=not sys.stdout.isatty()):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_debug_argument, add_pickle_argument, run_tool
+from mmdmt.command_line import add_debug_argument, add_pickle_argument, output_folder, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
         'stand side by side; METHOD=WORK_DIR names a method',
     )
     parser.add_argument(
-        '--out', type=Path, help='folder to write to (default: the work dir; of several, the one above)'
+        '--out', type=output_folder, help='folder to write to (default: the work dir; of several, the one above)'
     )
     parser.add_argument(
         '--oracle',

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_common_arguments, run_tool
+from mmdmt.command_line import add_common_arguments, output_file, output_folder, run_tool
 from mmdmt.errors import MissingFileError, UserError
-from mmdmt.files import write_json
+from mmdmt.files import check_file, check_folder, write_json
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -22,6 +22,7 @@ def parse_args() -> argparse.Namespace:
     add_common_arguments(parser)
     parser.add_argument(
         '--out',
+        type=Path,
         help='folder for the predicted label maps, in the folders of their images; for classification, file (.pkl) '
         'for all predictions',
     )
@@ -33,15 +34,19 @@ def parse_args() -> argparse.Namespace:
         'scales and mirror images (classification: mirror images)',
     )
     evaluation.add_argument('--val', action='store_true', help="evaluate on the config's validation set instead")
-    parser.add_argument('--json', metavar='FILE', type=Path, help='also write the metrics to this file')
+    parser.add_argument('--json', metavar='FILE', type=output_file, help='also write the metrics to this file')
     parser.add_argument(
         '--show-dir',
         metavar='DIR',
+        type=output_folder,
         help='folder for pictures: image, prediction over it and truth over it; for classification, the images in '
         'right/ and wrong/',
     )
     parser.add_argument(
-        '--confusion', metavar='FILE.csv', help='also write how often each class was predicted as which'
+        '--confusion',
+        metavar='FILE.csv',
+        type=output_file,
+        help='also write how often each class was predicted as which',
     )
     return parser.parse_args()
 
@@ -49,7 +54,7 @@ def parse_args() -> argparse.Namespace:
 def add_writers(cfg: 'Config', args: argparse.Namespace, kind: str) -> None:
     """Make a ``test`` or ``val`` run also write pictures and the confusion matrix, as far as the arguments ask."""
     writers = [
-        dict(type=name, out=out)
+        dict(type=name, out=str(out))
         for name, out in (('ShownPredictions', args.show_dir), ('ConfusionTable', args.confusion))
         if out is not None
     ]
@@ -59,29 +64,25 @@ def add_writers(cfg: 'Config', args: argparse.Namespace, kind: str) -> None:
 
     if not cfg.get(f'{kind}_evaluator'):
         raise UserError(f'--show-dir, --confusion: the config has no {kind}_evaluator')
-    if args.show_dir is not None and Path(args.show_dir).is_file():
-        raise UserError(f'--show-dir {args.show_dir}: must be a folder, but is a file')
-    if args.confusion is not None and Path(args.confusion).is_dir():
-        raise UserError(f'--confusion {args.confusion}: must be a file, but is a folder')
     metrics = cfg[f'{kind}_evaluator']
     cfg[f'{kind}_evaluator'] = [*(metrics if isinstance(metrics, list | tuple) else [metrics]), *writers]
 
 
-def save_predictions(cfg: 'Config', out: str, kind: str) -> None:
+def save_predictions(cfg: 'Config', out: Path, kind: str) -> None:
     """Make a ``test`` or ``val`` run also write predictions: label maps, or a list of those of whole images."""
     for part in ('dataloader', 'evaluator'):
         if not cfg.get(f'{kind}_{part}'):
             raise UserError(f'--out: the config has no {kind}_{part}')
-    if cfg.default_scope == 'mmseg' and Path(out).is_file():
-        raise UserError(f'--out {out}: must be a folder, but is a file')
     if cfg.default_scope == 'mmseg':
+        check_folder(out)
         from mmdmt.seg.predicted_maps import image_root  # registers the metric
 
-        writer = dict(type='PredictedMaps', out=out, root=image_root(cfg[f'{kind}_dataloader'].dataset))
-    elif not out.endswith(('.pkl', '.pickle')):
+        writer = dict(type='PredictedMaps', out=str(out), root=image_root(cfg[f'{kind}_dataloader'].dataset))
+    elif out.suffix not in ('.pkl', '.pickle'):
         raise UserError(f'--out {out}: classification writes one file, which must end with .pkl or .pickle')
     else:
-        writer = dict(type='DumpResults', out_file_path=out)
+        check_file(out)
+        writer = dict(type='DumpResults', out_file_path=str(out))
     metrics = cfg[f'{kind}_evaluator']
     metrics = metrics if isinstance(metrics, list | tuple) else [metrics]
     # Without masks, `format_only` lets the stock metric write what the writer writes.
@@ -119,8 +120,6 @@ def main(args: argparse.Namespace) -> None:
         raise MissingFileError(f'checkpoint {args.checkpoint} does not exist{hint}')
     load_checkpoint(args.checkpoint)  # a bad file is refused before the data is read
     cfg.load_from = args.checkpoint
-    if args.json is not None and (args.json.is_dir() or any(path.is_file() for path in args.json.absolute().parents)):
-        raise UserError(f'--json {args.json}: must be a file, and what is above it folders')
     if args.out is not None:
         save_predictions(cfg, args.out, kind)
     add_writers(cfg, args, kind)

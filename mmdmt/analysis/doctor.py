@@ -17,8 +17,8 @@ from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.report import class_table
 from mmdmt.engine.run_data import RunData
-from mmdmt.errors import UserError, own_message
-from mmdmt.files import free_space, megabytes
+from mmdmt.errors import UnwritableError, UserError, own_message
+from mmdmt.files import check_folder, free_space, megabytes
 from mmdmt.installation import TITLES, installed_family, installed_versions
 from mmdmt.processors import crowded, processors
 
@@ -99,15 +99,11 @@ def _memory() -> Finding:
 
 
 def _writable(work_dir: Path) -> Finding:
-    place = next(folder for folder in (work_dir.absolute(), *work_dir.absolute().parents) if folder.exists())
     try:
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        return Finding(
-            'error', 'work dir', f'{place} cannot be written ({error.strerror})', 'Choose another --work-dir'
-        )
-    return Finding('ok', 'work dir', f'{work_dir} can be written, {megabytes(free_space(place))} are free')
+        check_folder(work_dir)
+    except UnwritableError as error:
+        return Finding('error', 'work dir', own_message(error), 'Choose another --work-dir')
+    return Finding('ok', 'work dir', f'{work_dir} can be written, {megabytes(free_space(work_dir))} are free')
 
 
 def _data(data: RunData) -> Iterator[Finding]:

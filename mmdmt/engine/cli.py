@@ -31,6 +31,8 @@ def load_config(args: argparse.Namespace) -> Config:
         args.config = Path(args.config) / RUN_CONFIG
     cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
+    if args.work_dir == '':  # of a variable that is not set
+        raise UserError('--work-dir is empty: it must be a folder')
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

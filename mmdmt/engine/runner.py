@@ -41,7 +41,7 @@ from mmdmt.engine.trackers import trackers_of
 from mmdmt.engine.tta import enable_tta
 from mmdmt.engine.watch import Watch
 from mmdmt.errors import DamagedFileError, UserError, own_message
-from mmdmt.files import sweep, write_text
+from mmdmt.files import check_folder, sweep, write_text
 from mmdmt.processors import crowded
 from mmdmt.untrusted import untrusted_files
 
@@ -104,6 +104,7 @@ class DMTRunner:
 
     def _train(self, phase: str | None, accept_changes: bool) -> None:
         chosen = self._chosen(phase)
+        check_folder(self.work_dir)
         trackers_of(self.cfg)
         resume = bool(self.cfg.get('resume'))
         self.manifest.check(self.cfg, resume=resume or phase is not None)
@@ -144,6 +145,8 @@ class DMTRunner:
         sweep(self.work_dir)
         if not todo:
             return
+        for item in todo:
+            check_folder(self.manifest.folder(item.name))
         self._logger.info('Checking the data' + ', and trying the first phases for a step' * self.settings.rehearse)
         self.data.check()
         for warning in self.data.warnings:
@@ -163,6 +166,7 @@ class DMTRunner:
     def dry_run(self) -> str:
         """Check everything and describe the plan; write nothing."""
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
+        check_folder(self.work_dir)
         trackers_of(self.cfg)
         with tempfile.TemporaryDirectory() as folder:
             self.data.prepare(Path(folder) / 'splits')

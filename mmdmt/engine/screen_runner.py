@@ -15,6 +15,7 @@ from mmdmt.engine.hooks.result_hook import ResultHook
 from mmdmt.engine.hooks.screen_hook import ScreenHook
 from mmdmt.engine.screen import screen_for
 from mmdmt.errors import UserError
+from mmdmt.files import check_folder
 
 
 class ScreenRunner(Runner):
@@ -54,6 +55,7 @@ def run_alone(cfg: Config, operation: Literal['train', 'val', 'test'], *hooks: H
     """
     if not cfg.get('model'):
         raise UserError('the config has no model, so there is nothing to run: is it a part of a config?')
+    check_folder(cfg.work_dir)
     runner = ScreenRunner.from_cfg(cfg)
     screen = screen_for(cfg.get('log_level', 'INFO'))
     for hook in (*hooks, ResultHook(screen), ScreenHook(screen, operation)):

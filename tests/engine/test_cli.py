@@ -60,6 +60,11 @@ def test_work_dir(load, config_file):
     assert load(config_file, '--work-dir', 'given', '--cfg-options', 'work_dir=mine').work_dir == 'given'
 
 
+def test_work_dir_without_a_name(load, config_file):
+    with pytest.raises(UserError, match=r'^--work-dir is empty: it must be a folder'):
+        load(config_file, '--work-dir', '')
+
+
 def test_config_of_the_package(load, tmp_path, monkeypatch):
     """By its name, from any folder; a folder of that name is a work dir."""
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """What a runner refuses before it computes anything; whole runs are in tests/test_end_to_end*.py."""
 
 import json
+import os
 import socket
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from mmengine.registry import RUNNERS
 
 from mmdmt.engine import DMTRunner
-from mmdmt.errors import UserError
+from mmdmt.errors import UnwritableError, UserError
 
 
 @pytest.fixture
@@ -106,3 +107,21 @@ def test_files_of_killed_processes_are_swept_before_a_phase(make, monkeypatch):
     runner.train(phase='00_train_b')
     assert not left.exists()
     assert runner.manifest.path.is_file()
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self'), reason='a system without /proc')
+@pytest.mark.parametrize('operation', ['train', 'dry_run'])
+def test_work_dir_that_cannot_be_written(tiny_config, operation):
+    """Permissions let root write there, but the system does not."""
+    runner = DMTRunner(tiny_config('/proc/new'))
+    with pytest.raises(UnwritableError, match=r'^/proc/new cannot be written: /proc: '):
+        getattr(runner, operation)()
+
+
+def test_file_in_the_place_of_a_phase(make):
+    runner = make()
+    runner.work_dir.mkdir()
+    (runner.work_dir / '01_label_a').write_text('')
+    with pytest.raises(UnwritableError, match=r'01_label_a cannot be a folder: .*01_label_a is a file$'):
+        runner.train()
+    assert not runner.manifest.path.exists()

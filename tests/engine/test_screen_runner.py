@@ -1,3 +1,4 @@
+import os
 import re
 
 import pytest
@@ -6,7 +7,7 @@ from mmengine.config import Config
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.hooks import FitHook
 from mmdmt.engine.screen_runner import run_alone
-from mmdmt.errors import UserError
+from mmdmt.errors import UnwritableError, UserError
 from tests.steps import SELF_TAUGHT
 
 
@@ -42,6 +43,13 @@ def test_result_of_a_run(tiny_config, tmp_path, capsys):
     screen = capsys.readouterr().out
     assert f'mIoU: {metrics["mIoU"]:.4f}' in screen
     assert len(screen.splitlines()) < 20
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self'), reason='a system without /proc')
+def test_work_dir_that_cannot_be_written(ordinary):
+    ordinary.work_dir = '/proc/new'
+    with pytest.raises(UnwritableError, match=r'^/proc/new cannot be written'):
+        run_alone(ordinary, 'test')
 
 
 @pytest.mark.parametrize('config', [{}, dict(train_dataloader=dict(batch_size=2))], ids=str)

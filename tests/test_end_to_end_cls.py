@@ -386,6 +386,28 @@ def refused(folder_config):
     return check
 
 
+def test_classes_that_are_balanced_by_repetition(folder_config, folders):
+    """mmengine's wrapper repeats the images of the rare class; no image is listed twice by mistake."""
+    for index in (1, 2):
+        (folders / f'labeled/cat/{index}.png').unlink()
+    config = folder_config()
+    config.dmt.labeled = dict(type='ClassBalancedDataset', oversample_thr=0.9, dataset=config.dmt.labeled.to_dict())
+    runner = DMTRunner(config)
+    runner.train()
+    assert runner.manifest.record('00_train_a')['labeled'] > 4
+    config.dmt.split = dict(num_labeled=2)
+    with pytest.raises(ValueError, match=r'^dmt\.split needs dmt\.labeled to be one .* dataset with labels, got Class'):
+        DMTRunner(config).dry_run()
+
+
+def test_copies_in_hidden_folders_are_told(folder_config, folders):
+    (folders / 'labeled/cat/.ipynb_checkpoints').mkdir()
+    copy = shutil.copy(folders / 'labeled/cat/0.png', folders / 'labeled/cat/.ipynb_checkpoints/0-checkpoint.png')
+    text = DMTRunner(folder_config()).dry_run()
+    assert 'warning: dmt.labeled: 1 of its images are in hidden folders or are hidden files' in text
+    assert f': {copy}; delete them' in text
+
+
 def test_empty_class_folder(refused, folders):
     (folders / 'labeled/bird').mkdir()
     refused(

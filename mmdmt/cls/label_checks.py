@@ -1,13 +1,13 @@
 """Checks of classification data before the first training step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dataset import default_collate
 
-from mmdmt.datasets.image_checks import check_infos, concatenated, load_transforms, load_unlabeled
+from mmdmt.datasets.image_checks import check_infos, concatenated, first_sample, load_transforms, load_unlabeled
 from mmdmt.datasets.reading import CheckedFiles
 from mmdmt.errors import UserError, listed
 from mmdmt.labels.table import SelectedImages
@@ -77,8 +77,8 @@ def check_samples(labeled: Any, unlabeled: Any, label_pipeline: Sequence, train_
     Raises:
         ValueError: if a pipeline fails or lacks an output; the message names its config key.
     """
-    sample = labeled[0]
-    if not isinstance(sample, Mapping) or 'gt_confidence' not in sample.get('data_samples', ()):
+    sample = first_sample(labeled, 'dmt.labeled')
+    if 'gt_confidence' not in sample.get('data_samples', ()):
         raise UserError('dmt.labeled.pipeline must end with PackDMTInputs')
     packed = load_unlabeled(unlabeled, label_pipeline, 'dmt.label_pipeline').metainfo
     if not {'sample_idx', 'img_path'} <= set(packed):
@@ -95,9 +95,10 @@ def check_forward(model: Any, dataset: Any, key: str, classes: int) -> None:
         ValueError: if the model fails, or its head does not give one score per class.
     """
     model.eval()
+    sample = first_sample(dataset, 'dmt.labeled')
     try:
         with torch.no_grad():
-            (prediction,) = model.test_step(default_collate([dataset[0]]))
+            (prediction,) = model.test_step(default_collate([sample]))
     except Exception as error:
         raise UserError(f'{key}: the model cannot predict an image: {type(error).__name__}: {error}') from error
     if prediction.pred_score.numel() != classes:

@@ -1,7 +1,7 @@
 """Build the datasets of a config; errors name the missing file."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS
 from mmengine.utils import is_abs
 
 from mmdmt.config_dicts import copy_config
-from mmdmt.datasets.image_files import check_plain, read_list
+from mmdmt.datasets.image_files import broken_link, check_plain, read_list
 from mmdmt.errors import MissingFileError, RefusedFileError, UserError
 
 # How to make what data sets do not come with.
@@ -30,10 +30,11 @@ def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence,
         ValueError: if the dataset is empty, if a training pipeline has a refused transform, if a list could run code,
             or if it names files outside of the folders in the config.
     """
+    for part_key, part in _nodes(config, key) if key.startswith('dmt.') else ():
+        # Check before building: a refused transform may need a package that is not installed.
+        if part.get('pipeline'):
+            check_pipeline(part['pipeline'], f'{part_key}.pipeline')
     for part_key, part in _parts(config, key):
-        if key.startswith('dmt.'):
-            # Check before building: a refused transform may need a package that is not installed.
-            check_pipeline(part.get('pipeline') or (), f'{part_key}.pipeline')
         _check_paths(part, part_key)
     try:
         dataset = DATASETS.build(copy_config(config))
@@ -50,7 +51,7 @@ def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence,
         dataset = ()
     if len(dataset) == 0:
         raise UserError(f'{key} lists no image ({list_name(config)})')
-    for part in _leaves(dataset):
+    for part in dataset_leaves(dataset):
         _check_inside(part, key)
     return dataset
 
@@ -68,6 +69,8 @@ def _check_paths(part: Mapping, key: str) -> None:
         path = _joined(part, value)
         if not fileio.exists(path):
             root = part.get('data_root') or ''
+            if link := broken_link(path):
+                raise MissingFileError(f'{key}: {name} {path!r} does not exist{link}')
             if str(value) in MADE_BY and fileio.exists(root):
                 raise MissingFileError(f'{key}: {name} {path!r} does not exist: {MADE_BY[str(value)].format(root)}')
             raise MissingFileError(
@@ -103,14 +106,14 @@ def _explain_list(config: Mapping, key: str, error: Exception) -> None:
                 raise UserError(f'list {path}, line {number}: must be NAME LABEL, got {line!r}') from error
 
 
-def _leaves(dataset: Any) -> Iterator[Any]:
+def dataset_leaves(dataset: Any) -> Iterator[Any]:
     """The datasets in a concatenation or another wrapper."""
     inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     if inner == [None]:
         yield dataset
     else:
         for part in inner:
-            yield from _leaves(part)
+            yield from dataset_leaves(part)
 
 
 def _check_inside(dataset: Any, key: str) -> None:
@@ -131,13 +134,20 @@ def _check_inside(dataset: Any, key: str) -> None:
                 )
 
 
-def _parts(config: Mapping, key: str) -> Iterable[tuple[str, Mapping]]:
-    parts = config.get('datasets')
-    if parts is None:
-        yield key, config
-    else:
-        for index, part in enumerate(parts):
-            yield from _parts(part, f'{key}.datasets.{index}')
+def _nodes(config: Mapping, key: str) -> Iterator[tuple[str, Mapping]]:
+    """Key and config of a dataset and of all datasets in it."""
+    yield key, config
+    if isinstance(inner := config.get('dataset'), Mapping):
+        yield from _nodes(inner, f'{key}.dataset')
+    for index, part in enumerate(config.get('datasets') or ()):
+        yield from _nodes(part, f'{key}.datasets.{index}')
+
+
+def _parts(config: Mapping, key: str) -> Iterator[tuple[str, Mapping]]:
+    """Those of the datasets in it that have images of their own."""
+    for part_key, part in _nodes(config, key):
+        if part.get('datasets') is None and not isinstance(part.get('dataset'), Mapping):
+            yield part_key, part
 
 
 def list_name(config: Mapping) -> str:

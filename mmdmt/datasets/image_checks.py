@@ -4,7 +4,7 @@ import copy
 import io
 import os
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +216,19 @@ def check_infos(infos: Sequence[dict], loaders: Sequence[Any], key: str, files: 
     infos = [info for info in infos if 'img' not in info]  # images in memory have no file
     found = (files or CheckedFiles()).check(infos, check, f'image {describe(loaders)}', key)
     check_same_channels(found, infos, key)
+
+
+def first_sample(dataset: Any, key: str) -> Mapping:
+    """Load the first sample of a dataset through its own pipeline.
+
+    Raises:
+        UserError: if the pipeline fails; the message names the config key.
+    """
+    try:
+        sample = dataset[0]
+    except Exception as error:
+        raise UserError(f'{key}.pipeline fails on the first image: {type(error).__name__}: {error}') from error
+    return sample if isinstance(sample, Mapping) else {}
 
 
 def load_unlabeled(dataset: Any, pipeline: Sequence, key: str, **extra: Any) -> Any:

@@ -128,11 +128,21 @@ def _by_stem(folder: str) -> dict[str, list[str]]:
     return found
 
 
+def broken_link(path: str | os.PathLike[str]) -> str:
+    """For a message about a missing file: the first link on the way to it that leads to nothing, if there is one."""
+    for place in (*reversed(Path(path).parents), Path(path)):
+        if place.is_symlink() and not place.exists():
+            return f': {place} is a link to {os.readlink(place)}, which does not exist'
+    return ''
+
+
 def missing_image(path: str, key: str) -> MissingFileError:
     """The error for an image that a list names and that does not exist, with the likely reason."""
     stem, suffix = os.path.splitext(path)
-    hint = ''
-    if path != path.rstrip():
+    hint = broken_link(path)
+    if hint:
+        pass
+    elif path != path.rstrip():
         hint = f': the list names it {os.path.basename(path)!r}, with a blank at the end'
     elif is_image(stem) and suffix.lower() in IMAGE_SUFFIXES:
         hint = f': the list names it with a suffix, to which img_suffix={suffix!r} is added; list names without suffix'

@@ -1,11 +1,11 @@
-"""Images in the folder of a data set that it does not read: they would be missed without a word."""
+"""Images in the folder of a data set that it does not read, or reads and should not, without a word."""
 
 import os
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from mmdmt.datasets.image_checks import concatenated
+from mmdmt.datasets.building import dataset_leaves
 from mmdmt.datasets.image_files import IMAGE_SUFFIXES, image_and_similar_files
 
 SHOWN = 3
@@ -19,9 +19,35 @@ def left_out(dataset: Any) -> list[str]:
     Args:
         dataset: A dataset or a concatenation; parts without ``data_prefix`` are skipped.
     """
-    parts = concatenated(dataset)
+    parts = list(dataset_leaves(dataset))
     read = {os.path.abspath(path) for part in parts for path in _paths(part)}  # parts may share a folder
     return [line for part in parts for line in _left_out(part, read)]
+
+
+def hidden(dataset: Any) -> str | None:
+    """A line about the images of a dataset that lie in hidden folders, or are hidden files; None if there are none.
+
+    Stock datasets of class folders read them, too: notebooks and file managers keep copies there.
+    """
+    parts = (part for part in dataset_leaves(dataset) if not getattr(part, 'ann_file', None))  # a list may choose
+    found = [path for part in parts for path in _paths(part) if _is_hidden(path, _folder(part))]
+    if not found:
+        return None
+    more = ', ...' if len(found) > SHOWN else ''
+    return (
+        f'{len(found)} of its images are in hidden folders or are hidden files, often copies of others: '
+        f'{", ".join(found[:SHOWN])}{more}; delete them, or list the images'
+    )
+
+
+def _is_hidden(path: str, folder: str) -> bool:
+    below = os.path.relpath(path, folder) if folder else path
+    return any(part.startswith('.') and part not in ('.', '..') for part in below.split(os.sep))
+
+
+def _folder(dataset: Any) -> str:
+    prefix = getattr(dataset, 'data_prefix', None)
+    return (prefix.get('img_path') if isinstance(prefix, dict) else None) or getattr(dataset, 'data_root', None) or ''
 
 
 def _paths(dataset: Any) -> Iterator[str]:

@@ -8,7 +8,8 @@ from mmdmt.engine.task import Task
 
 # Arguments of a cross-entropy that a ``DynamicMutualLoss`` has no need of.
 DROPPED = frozenset({'type', 'use_sigmoid', 'use_mask', 'use_soft', 'avg_non_ignore'})
-DATA_KEYS = ('labeled', 'unlabeled', 'label_pipeline')
+DATA_SETS = ('labeled', 'unlabeled')
+DATA_KEYS = (*DATA_SETS, 'label_pipeline')
 
 
 def stock_name(node: Mapping, task: Task) -> str | None:
@@ -22,10 +23,11 @@ def with_data(dmt: Mapping, cfg: Mapping, task: Task) -> dict[str, Any]:
     """Copy a ``dmt`` dict with the data that it leaves out, and with transforms that carry the confidence.
 
     ``labeled`` is the training set of the config, ``unlabeled`` the same with a ``split``, but for
-    what it sets. ``label_pipeline`` loads images as the test images are loaded.
+    what it sets. ``label_pipeline`` loads images as the test images are loaded. A ``RepeatDataset`` around all images
+    is left out: it makes epochs of a stock loop longer, and DMT counts its phases otherwise.
     """
-    result = dict(dmt)
-    training = _dataset(cfg, 'train_dataloader')
+    result = _once(dmt)
+    training = _not_repeated(_dataset(cfg, 'train_dataloader'))
     if training and 'labeled' not in result:
         result['labeled'] = training
     unlabeled = result.get('unlabeled', {})
@@ -34,6 +36,19 @@ def with_data(dmt: Mapping, cfg: Mapping, task: Task) -> dict[str, Any]:
     if 'label_pipeline' not in result:
         result['label_pipeline'] = _label_pipeline(cfg, task)
     return _carrying(result, task, in_data=False)
+
+
+def _once(node: Any) -> Any:
+    """Copy a ``dmt`` dict without the repetition of its data sets; those within a combination weigh its parts."""
+    if not isinstance(node, Mapping):
+        return node
+    return {key: _not_repeated(value) if key in DATA_SETS else _once(value) for key, value in node.items()}
+
+
+def _not_repeated(dataset: Any) -> Any:
+    while isinstance(dataset, Mapping) and type_name(dataset) == 'RepeatDataset' and 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
 
 
 def _dataset(cfg: Mapping, loader: str) -> dict:

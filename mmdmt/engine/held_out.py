@@ -64,6 +64,11 @@ class HeldOut:
         """
         paths = image_paths(dataset)
         names = _short(paths)
+        if len(set(names)) < len(names):
+            raise UserError(
+                f"dmt.select='holdout' needs each labeled image once, but dmt.labeled, a {type(dataset).__name__}, "
+                'repeats some'
+            )
         try:
             drawn = held_out(names, task.classes_shown(dataset, 'dmt.labeled', classes), share)
         except ValueError as error:

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS, OPTIMIZERS
 
 from mmdmt.config_dicts import copy_config, dicts_in, stock_model
+from mmdmt.datasets.image_checks import first_sample
 from mmdmt.datasets.unlabeled import UnlabeledDataset
 from mmdmt.datasets.views import view_names
 from mmdmt.engine.checkpoint_fit import check_any, check_complete, weights_of
@@ -144,7 +145,7 @@ def check_views(method: Any, labeled: Any, unlabeled: Any, pipeline: Sequence) -
         raise UserError(f'{key} fails on the first unlabeled image: {type(error).__name__}: {error}') from error
     if given == ('labeled',):
         raise UserError(f'{key} must end with Views, which gives the views {_names(method.views)} of {name}')
-    given = (*view_names(labeled[0]), *given)
+    given = (*view_names(first_sample(labeled, 'dmt.labeled')), *given)
     missing = [view for view in method.views if view not in given]
     if missing:
         raise UserError(f'{name} needs the view(s) {_names(missing)}; the pipelines give {_names(given)}: see {key}')

@@ -13,6 +13,7 @@ from mmdmt.config_dicts import merge_all
 from mmdmt.core.schedule import Phase
 from mmdmt.core.splits import difference_maximised_sampling
 from mmdmt.datasets.building import build_dataset
+from mmdmt.datasets.image_checks import first_sample
 from mmdmt.datasets.reading import CheckedFiles
 from mmdmt.engine.held_out import hold_out
 from mmdmt.engine.model_checks import (
@@ -94,11 +95,12 @@ class RunData:
         task = self.plan.task
         labeled = {stage: merge_all(self._layers(model, stage, 'labeled')) for stage in STAGES}
         unlabeled = merge_all(self._layers(model, 'semi', 'unlabeled'))
+        if 'unlabeled' in lists:
+            _check_same_images(labeled['semi'], unlabeled)
         for stage, config in labeled.items():
             if stage in lists:
                 config.update(task.from_list(lists[stage], self._pool))
         if 'unlabeled' in lists:
-            _check_same_images(labeled['semi'], unlabeled)
             unlabeled.update(task.from_list(lists['unlabeled'], self._pool))
         train_pipeline = _pop_pipeline(unlabeled)
         return ModelData(
@@ -216,7 +218,7 @@ class RunData:
             labeled = self.dataset(data.labeled['semi'], 'dmt.labeled')
             check_views(built, labeled, self.dataset(data.unlabeled, 'dmt.unlabeled'), data.train_pipeline)
         first = self.dataset(data.labeled['supervised'], 'dmt.labeled')
-        if not self._single or 'inputs' in first[0]:  # not several views of a labeled image
+        if not self._single or 'inputs' in first_sample(first, 'dmt.labeled'):  # not several views of a labeled image
             task.check_forward(built, first, key, classes)
 
     @property
@@ -242,7 +244,9 @@ class RunData:
 
 
 def _pop_pipeline(dataset: dict) -> list:
-    """Remove and return the pipeline of a dataset config; of a concatenation, that of the first part."""
+    """Remove and return the pipeline of a dataset config; of a combination, that of the first part."""
+    if 'pipeline' not in dataset and isinstance(dataset.get('dataset'), dict):
+        return _pop_pipeline(dataset['dataset'])
     parts = dataset.get('datasets')
     if parts:
         pipelines = [_pop_pipeline(part) for part in parts]
@@ -251,7 +255,7 @@ def _pop_pipeline(dataset: dict) -> list:
 
 
 def _check_same_images(labeled: Mapping, unlabeled: Mapping) -> None:
-    """Refuse unlabeled images in another place than the labeled ones, from whose names a split draws them."""
+    """Refuse unlabeled images of another place or list than the labeled ones, from whose names a split draws them."""
     found, expected = _place(unlabeled), _place(labeled)
     for name, value in found.items():
         if value != expected[name]:
@@ -266,7 +270,12 @@ def _place(config: Mapping) -> dict[str, Any]:
     """The keys of a dataset config that say where its images are."""
     prefix = config.get('data_prefix')
     images = prefix.get('img_path') if isinstance(prefix, Mapping) else prefix
-    return dict(data_root=config.get('data_root'), data_prefix=images, subset=config.get('subset'))
+    return dict(
+        data_root=config.get('data_root'),
+        data_prefix=images,
+        subset=config.get('subset'),
+        ann_file=config.get('ann_file') or '',
+    )
 
 
 def _check_split(list_file: str | None, found: int, key: str) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from mmdmt.core.ranking import IGNORED
-from mmdmt.datasets.building import image_paths
+from mmdmt.datasets.building import dataset_leaves, image_paths
 from mmdmt.datasets.image_checks import check_disjoint, check_images, check_once, identity
-from mmdmt.datasets.left_out import left_out
+from mmdmt.datasets.left_out import hidden, left_out
 from mmdmt.datasets.reading import CheckedFiles
 from mmdmt.engine.phase_config import ModelData
 from mmdmt.engine.plan import RunPlan
@@ -124,8 +124,9 @@ class SetChecks:
             self._warn(f'{key}: {len(shared)} of its images have the mask of another one: {"; ".join(shared[:3])}')
 
     def _warn_of_left_out(self, dataset: Any, key: str) -> None:
-        for line in left_out(dataset):
-            self._warn(f'{key}: {line}')
+        for line in (*left_out(dataset), hidden(dataset)):
+            if line is not None:
+                self._warn(f'{key}: {line}')
 
     def _check_names(self, dataset: Any, key: str) -> None:
         """Refuse classes of other names, or in another order, than those of the labeled images."""
@@ -194,7 +195,8 @@ class SetChecks:
         first, later, single = data.labeled['supervised'], data.labeled['semi'], self._plan.settings.scheme == 'single'
         for config in [later] if first == later else [first, later]:
             labeled = self._dataset(config, 'dmt.labeled')
-            check_once(image_paths(labeled), 'dmt.labeled')
+            # A wrapper may repeat images, to weigh them.
+            check_once([path for part in dataset_leaves(labeled) for path in image_paths(part)], 'dmt.labeled')
             if not single:  # a method may learn from labeled images without their labels, too
                 check_disjoint(image_paths(labeled), image_paths(unlabeled))
                 self._plan.task.check_samples(labeled, unlabeled, data.label_pipeline, data.train_pipeline)

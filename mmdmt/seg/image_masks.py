@@ -6,7 +6,7 @@ from pathlib import Path
 from mmseg.datasets import BaseSegDataset, PascalVOCDataset
 from mmseg.registry import DATASETS
 
-from mmdmt.datasets.image_files import IMAGE_SUFFIXES, ImageFinder, image_files, read_list
+from mmdmt.datasets.image_files import IMAGE_SUFFIXES, ImageFinder, broken_link, image_files, read_list
 from mmdmt.errors import MissingFileError
 
 
@@ -65,7 +65,9 @@ class ImageMaskDataset(BaseSegDataset):
             return image, self._mask(names[1])
         suffix = self.img_suffix or f' ({", ".join(sorted(IMAGE_SUFFIXES))})'
         path = os.path.join(self._finder.folders[0], line)
-        raise MissingFileError(f'{self.ann_file}, line {number}: image {path}{suffix} does not exist')
+        raise MissingFileError(
+            f'{self.ann_file}, line {number}: image {path}{suffix} does not exist{broken_link(path)}'
+        )
 
     def _find(self, name: str) -> str | None:
         """Path of an image that a list names, with or without the suffix that is set."""

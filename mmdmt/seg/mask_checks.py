@@ -16,13 +16,14 @@ from mmdmt.datasets.image_checks import (
     channels,
     check_same_channels,
     concatenated,
+    first_sample,
     load,
     load_transforms,
     load_unlabeled,
     open_image,
     orientation_turned_by,
 )
-from mmdmt.datasets.image_files import missing_image
+from mmdmt.datasets.image_files import broken_link, missing_image
 from mmdmt.datasets.reading import CheckedFiles, describe
 from mmdmt.errors import MissingFileError, UserError, listed
 from mmdmt.labels.map_writer import check_whole
@@ -146,7 +147,7 @@ def _check_pair(info: dict, loaders: Sequence[Any], key: str) -> tuple[np.ndarra
     if not fileio.exists(path):
         raise missing_image(path, key)
     if not mask_path or not fileio.exists(mask_path):
-        raise MissingFileError(f'{key}: image {path} has no mask at {mask_path!r}')
+        raise MissingFileError(f'{key}: image {path} has no mask at {mask_path!r}{broken_link(mask_path)}')
     if any(_is_stock(loader) for loader in loaders) or not loaders:
         _check_depth(mask_path, key)
     loaded = load(info, loaders, key)
@@ -271,8 +272,8 @@ def check_sample(dataset: Any, key: str) -> None:
     Raises:
         ValueError: if the pipeline does not give a confidence.
     """
-    sample = dataset[0]
-    if not isinstance(sample, Mapping) or 'gt_confidence' not in sample.get('data_samples', ()):
+    sample = first_sample(dataset, key)
+    if 'gt_confidence' not in sample.get('data_samples', ()):
         raise UserError(f'{key}.pipeline must load with LoadDMTAnnotations and end with PackDMTInputs')
 
 

@@ -99,8 +99,8 @@ def test_parts_of_a_concatenation_are_named(images, image_folder, key):
     images['data_prefix'], other['ann_file'] = dict(img_path='images'), 'no.txt'
     with pytest.raises(FileNotFoundError, match=rf'^{key}\.datasets\.1\.datasets\.0: ann_file'):
         build_dataset(config, key, lambda pipeline, place: seen.append((pipeline, place)))
-    first, second = ((), f'{key}.datasets.0.pipeline'), (['load'], f'{key}.datasets.1.datasets.0.pipeline')
-    assert seen == ([first, first, second] if key == 'dmt.labeled' else [])
+    looked_at = (['load'], f'{key}.datasets.1.datasets.0.pipeline')
+    assert seen == ([looked_at, looked_at] if key == 'dmt.labeled' else [])
 
 
 def test_refused_transform_comes_before_a_missing_file(images):
@@ -108,7 +108,7 @@ def test_refused_transform_comes_before_a_missing_file(images):
         raise ValueError(f'{key} is refused')
 
     with pytest.raises(ValueError, match=r'^dmt\.labeled\.pipeline is refused$'):
-        build_dataset({**images, 'ann_file': 'no.txt'}, 'dmt.labeled', refuse)
+        build_dataset({**images, 'ann_file': 'no.txt', 'pipeline': ['load']}, 'dmt.labeled', refuse)
 
 
 @pytest.mark.parametrize('serialize_data', [True, False])

@@ -3,7 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from mmdmt.datasets.image_files import ImageFinder, check_plain, image_files, is_image, missing_image, read_list
+from mmdmt.datasets.image_files import (
+    ImageFinder,
+    broken_link,
+    check_plain,
+    image_files,
+    is_image,
+    missing_image,
+    read_list,
+)
 
 
 @pytest.fixture
@@ -109,6 +117,17 @@ def test_why_an_image_is_missing(folder, name, hint):
     assert isinstance(error, FileNotFoundError)
     with pytest.raises(FileNotFoundError, match=rf'^dmt\.labeled: image .*{name} does not exist.*{hint}'):
         raise error
+
+
+def test_broken_link_is_named(folder):
+    images = folder('a.JPG')
+    (images / 'b.jpg').symlink_to('../gone/b.jpg')
+    (images / 'sub').symlink_to('/nowhere/sub')
+    for name, link in [('b.jpg', 'b.jpg is a link to ../gone/b.jpg'), ('sub/a.jpg', 'sub is a link to /nowhere/sub')]:
+        expected = f'key: image {images / name} does not exist: {images}/{link}, which does not exist'
+        assert str(missing_image(str(images / name), 'key')) == expected
+    (images / 'c.jpg').symlink_to('a.JPG')
+    assert broken_link(images / 'c.jpg') == broken_link('no/such') == ''
 
 
 def test_folder_that_is_missing():

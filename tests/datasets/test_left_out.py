@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mmdmt.datasets.left_out import left_out
+from mmdmt.datasets.left_out import hidden, left_out
 
 
 @pytest.fixture
@@ -65,3 +65,25 @@ def test_parts_of_a_concatenation_may_share_a_folder(make):
     )
     parts.datasets.append(make(suffix='.gif'))
     assert left_out(parts) == []
+
+
+def test_hidden_images_that_are_read(make, tmp_path):
+    folder = tmp_path / 'images'
+    assert hidden(make('1.jpg', 'a.b/2.jpg')) is None
+    dataset = make('.ipynb_checkpoints/1-checkpoint.jpg', 'cat/.trash/3.jpg', '._1.jpg', '.x/4.jpg')
+    text = hidden(dataset)
+    assert text.startswith(
+        f'4 of its images are in hidden folders or are hidden files, often copies of others: {folder}/'
+    )
+    assert '..., ' not in text
+    assert text.endswith(', ...; delete them, or list the images')
+    assert hidden(make(ann_file='some.txt')) is None
+    dataset.data_prefix = None
+    assert hidden(dataset) is not None
+
+
+def test_hidden_folder_above_the_data_is_the_users_place(make):
+    dataset = make('1.jpg', prefix=dict(img_path=''))
+    dataset.data_root = '.cache/data'
+    dataset.get_data_info = lambda index: dict(img_path='.cache/data/cat/1.jpg')
+    assert hidden(dataset) is None

@@ -86,6 +86,7 @@ def test_with_a_split(config, folder_data, write_image):
         write_image(folder_data / f'masks/more{index:02d}.png', rng.integers(0, 3, (24, 32), dtype=np.uint8))
     (folder_data / 'labeled.txt').write_text('\n'.join(f'more{index:02d}' for index in range(16)))
     config.dmt.split = dict(ratio=2, difference_maximised=0.75)
+    config.dmt.unlabeled.ann_file = 'labeled.txt'
     config.dmt.holdout = 0.25
     runner = DMTRunner(config)
     runner.data.prepare(runner.work_dir / 'splits')

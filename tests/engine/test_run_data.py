@@ -300,6 +300,14 @@ def test_split_of_images_in_two_places(refused, folder_config, key, value):
     refused(UserError, f'dmt.split draws the unlabeled images from dmt.labeled, but dmt.unlabeled.{key} is ')
 
 
+def test_split_beside_a_list_of_unlabeled_images(refused, folder_config):
+    folder_config.dmt.split = dict(ratio=2)
+    message = (
+        "dmt.split draws the unlabeled images from dmt.labeled, but dmt.unlabeled.ann_file is 'unlabeled.txt' in place"
+    )
+    refused(UserError, message, "of 'labeled.txt': remove dmt.split")
+
+
 def test_images_that_a_data_set_does_not_read(folder_config, folder_data):
     (folder_data / 'more').mkdir()
     for path in folder_data.glob('images/unlabeled*.png'):
@@ -313,6 +321,89 @@ def test_images_that_a_data_set_does_not_read(folder_config, folder_data):
 def test_split_that_leaves_nothing(refused, folder_config):
     folder_config.dmt.split = dict(ratio=1)
     refused(ValueError, 'dmt.split.ratio=1.0 leaves none of the 3 images unlabeled')
+
+
+def test_broken_links_are_named(refused, folder_data):
+    for part in ('masks', 'images'):
+        path = folder_data / f'{part}/labeled1.png'
+        path.rename(path.with_suffix('.kept'))
+        path.symlink_to('/gone/x.png')
+        refused(FileNotFoundError, f'{path} is a link to /gone/x.png, which does not exist')
+        path.unlink()
+        path.with_suffix('.kept').rename(path)
+    (folder_data / 'images').rename(folder_data / 'other')
+    (folder_data / 'images').symlink_to('/gone')
+    refused(FileNotFoundError, f'{folder_data / "images"} is a link to /gone, which does not exist')
+
+
+def repeated(dataset, times):
+    return dict(type='RepeatDataset', times=times, dataset=dataset)
+
+
+@pytest.mark.parametrize('place', ['dmt', 'train_dataloader'])
+@pytest.mark.parametrize('times', [1, 10**6])
+def test_repeated_labeled_images(folder_config, times, place):
+    """Stock configs of small data sets repeat their training images."""
+    labeled = folder_config.dmt.pop('labeled').to_dict()
+    folder_config[place]['labeled' if place == 'dmt' else 'dataset'] = repeated(repeated(labeled, times), times)
+    runner = DMTRunner(folder_config)
+    runner.dry_run()
+    own = runner.data.models['a']
+    assert own.num_labeled == dict(supervised=3, semi=3)
+    assert type(runner.data.dataset(own.labeled['semi'], '')).__name__ == labeled['type']
+
+
+def test_repeated_images_of_a_model(folder_config):
+    labeled = folder_config.dmt.labeled.to_dict()
+    folder_config.dmt.models.b = dict(supervised=dict(labeled=dict(_delete_=True, **repeated(labeled, 9))))
+    data = DMTRunner(folder_config).data
+    data.prepare(Path(folder_config.work_dir) / 'splits')
+    assert data.models['b'].num_labeled == dict(supervised=3, semi=3)
+
+
+def test_split_of_repeated_images(folder_config):
+    sizes = []
+    labeled = folder_config.dmt.labeled.to_dict()
+    for source in (labeled, repeated(labeled, 7)):
+        folder_config.dmt.update(labeled=source, split=dict(ratio=3), unlabeled=copy.deepcopy(labeled))
+        data = DMTRunner(folder_config).data
+        data.prepare(Path(folder_config.work_dir) / 'splits')
+        sizes.append((data.models['a'].num_labeled['semi'], data.models['a'].num_unlabeled))
+    assert sizes == [(2, 1), (2, 1)]
+
+
+def test_images_that_a_combination_repeats_weigh_more(folder_config):
+    labeled = folder_config.dmt.labeled.to_dict()
+    one, rest = dict(labeled, indices=[0]), dict(labeled, indices=[1, 2])
+    folder_config.dmt.labeled = dict(type='ConcatDataset', datasets=[repeated(one, 4), rest])
+    runner = DMTRunner(folder_config)
+    runner.dry_run()
+    assert runner.data.models['a'].num_labeled['semi'] == 6
+    folder_config.dmt.select = 'holdout'
+    with pytest.raises(
+        UserError, match=r"^dmt.select='holdout' needs each labeled image once, but .*ConcatDataset, rep"
+    ):
+        DMTRunner(folder_config).dry_run()
+
+
+def test_image_that_a_combination_lists_twice(refused, folder_config):
+    labeled = folder_config.dmt.labeled.to_dict()
+    folder_config.dmt.labeled = dict(type='ConcatDataset', datasets=[labeled, dict(labeled, indices=[1])])
+    refused(UserError, 'dmt.labeled lists 1 of its images more than once: ')
+
+
+def test_paths_in_a_wrapper_are_checked(refused, folder_config):
+    labeled = dict(folder_config.dmt.labeled.to_dict(), ann_file='gone.txt')
+    folder_config.dmt.labeled = dict(type='ConcatDataset', datasets=[repeated(labeled, 4)])
+    refused(FileNotFoundError, 'dmt.labeled.datasets.0.dataset: ann_file', "gone.txt' does not exist")
+
+
+def test_pipeline_that_fails(refused, folder_config):
+    labeled = folder_config.dmt.labeled.to_dict()
+    kept = labeled['pipeline']
+    labeled.update(pipeline=[*kept, dict(type='RandomFlip', prob=1.0)])  # after the image was packed
+    folder_config.dmt.labeled = labeled
+    refused(UserError, 'dmt.labeled.pipeline fails on the first image: KeyError: ')
 
 
 def test_pipeline_of_a_concatenation():

@@ -1,11 +1,14 @@
 """The dynamic loss of DMT as a head loss of the OpenMMLab toolboxes."""
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -66,7 +69,8 @@ class DynamicMutualLoss(nn.Module):
         gamma1: Exponent where both agree, not negative. ``gamma1 = gamma2 = 0`` is plain cross-entropy (CBST).
         gamma2: Exponent where they disagree and the teacher is more confident, not negative.
         variant: ``dmt``, ``naive`` (no cases, gamma1 only) or ``flip`` (train on the student's label where it wins).
-        class_weight: Factor of each class. With int64 labels, the mean divides by the sum of the factors.
+        class_weight: Factor of each class, or a file that holds them (``.json`` or ``.npy``). With int64 labels, the
+            mean divides by the sum of the factors.
         loss_weight: Factor of the loss.
         loss_name: Key of the loss in the log; mmengine only trains on keys that start with ``loss_``.
         ramp: Raise both gammas over a phase, from ``exp(-5)`` of their values to the full values
@@ -81,7 +85,7 @@ class DynamicMutualLoss(nn.Module):
         gamma1: float = 5.0,
         gamma2: float = 5.0,
         variant: Variant = 'dmt',
-        class_weight: Sequence[float] | None = None,
+        class_weight: Sequence[float] | str | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_dmt',
         ramp: bool = False,
@@ -89,6 +93,7 @@ class DynamicMutualLoss(nn.Module):
         super().__init__()
         _check_gammas(gamma1, gamma2, variant)
         _check_options(ramp, loss_name)
+        class_weight = _read_factors(class_weight)
         _check_factors(loss_weight, class_weight)
         self.gamma1, self.gamma2 = gamma1, gamma2
         self.variant: Variant = variant
@@ -245,6 +250,29 @@ def _check_options(ramp: bool, loss_name: str) -> None:
         raise ValueError(f'DynamicMutualLoss: ramp={ramp!r} must be True or False')
     if not loss_name.startswith('loss_'):
         raise ValueError(f"DynamicMutualLoss: loss_name={loss_name!r} must start with 'loss_' to be trained on")
+
+
+def _read_factors(class_weight: Sequence[float] | str | None) -> list[float] | None:
+    """The factors as a list, from a file if there is one, as mmseg's losses do."""
+    found: Any = class_weight
+    if isinstance(class_weight, str):
+        try:
+            if class_weight.endswith('.json'):
+                found = json.loads(Path(class_weight).read_bytes())
+            elif class_weight.endswith('.npy'):
+                found = np.load(class_weight)
+        except (OSError, ValueError) as error:
+            raise ValueError(f'DynamicMutualLoss: class_weight {class_weight!r} cannot be read: {error}') from error
+    if hasattr(found, 'tolist'):  # an array or a tensor
+        found = found.tolist()
+    if isinstance(found, list | tuple):
+        return list(found)
+    if class_weight is None:
+        return None
+    raise ValueError(
+        'DynamicMutualLoss: class_weight must be a list of numbers, or a .json or .npy file that holds one, got '
+        f'{class_weight!r}'
+    )
 
 
 def _check_factors(loss_weight: float, class_weight: Sequence[float] | None) -> None:

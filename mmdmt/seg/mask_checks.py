@@ -147,7 +147,7 @@ def _check_pair(info: dict, loaders: Sequence[Any], key: str) -> tuple[np.ndarra
     if not fileio.exists(path):
         raise missing_image(path, key)
     if not mask_path or not fileio.exists(mask_path):
-        raise MissingFileError(f'{key}: image {path} has no mask at {mask_path!r}{broken_link(mask_path)}')
+        raise MissingFileError(f'{key}: image {path} has no mask at {mask_path!r}{broken_link(mask_path or "")}')
     if any(_is_stock(loader) for loader in loaders) or not loaders:
         _check_depth(mask_path, key)
     loaded = load(info, loaders, key)

@@ -1,7 +1,9 @@
 import math
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
@@ -655,3 +657,28 @@ def test_mean_of_one_process_is_its_own():
     alone = loss(scores, label)
     loss.whole_batch = True
     assert torch.equal(loss(scores, label), alone)
+
+
+def test_class_weights_of_a_file(tmp_path, monkeypatch):
+    """As mmseg's losses read them."""
+    monkeypatch.chdir(tmp_path)
+    Path('w.json').write_text('[3, 2.5, 1]')
+    np.save('w.npy', np.array([3, 2.5, 1], np.float32))
+    for given in ('w.json', 'w.npy', (3, 2.5, 1), np.array([3, 2.5, 1]), torch.tensor([3, 2.5, 1])):
+        assert DynamicMutualLoss(class_weight=given).class_weight == [3, 2.5, 1]
+
+
+@pytest.mark.parametrize('content', ['3', '{"a": 1}', 'null', '"abc"'])
+def test_files_that_hold_no_class_weights(tmp_path, content):
+    path = tmp_path / 'w.json'
+    path.write_text(content)
+    with pytest.raises(ValueError, match=rf"class_weight must be a list of numbers, or a \.json .* got '{path}'$"):
+        DynamicMutualLoss(class_weight=str(path))
+
+
+@pytest.mark.parametrize('given', [5, {}, dict(a=1), '', 'w.pkl', 'gone.json', [[1.0]], [1.0, 'a'], [True]])
+def test_class_weights_that_are_none(tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    Path('w.pkl').write_text('[1]')
+    with pytest.raises(ValueError, match=r'Loss: class_weight .*(must be a|must hold finite|cannot be read)'):
+        DynamicMutualLoss(class_weight=given)

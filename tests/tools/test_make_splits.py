@@ -155,8 +155,6 @@ def test_two_parts_of_the_labeled_images(images):
     assert len(first) == len(second) == 3
     assert first | second == set(lists['labeled.txt'])
     assert len(first & second) == 2  # 4 images: as few as can be
-    with pytest.raises(ValueError, match=r'alpha must be in \(0, 1\]; got 1.5'):
-        run('files', images / 'images', *arguments, 1.5)
 
 
 def test_ratio_of_own_images(images):
@@ -201,6 +199,24 @@ def test_contradicting_arguments(arguments, capsys):
     with pytest.raises(SystemExit):
         run(*arguments)
     assert 'needs one of --masks and --ratio' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('--ratio', 2, '--val', -1), '--val must be a number of images, not -1'),
+        (('--ratio', 2, '--difference-maximised', 1.5), '--difference-maximised must be a share above 0, at most 1'),
+        (('--ratio', 2, '--difference-maximised', 0), '--difference-maximised must be a share above 0, at most 1'),
+        (('--masks', 'images/../images'), '--masks is the folder of the images: --mask-suffix must tell'),
+    ],
+)
+def test_arguments_out_of_range(images, monkeypatch, arguments, message, capsys):
+    monkeypatch.chdir(images)
+    with pytest.raises(SystemExit) as ended:
+        run('files', 'images', *arguments)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not Path('images/splits').exists()
 
 
 @pytest.fixture

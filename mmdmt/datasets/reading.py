@@ -22,7 +22,7 @@ class CheckedFiles:
     """Checks images, and remembers what was found.
 
     A file counts as checked while its path, its size, the time of its last change and the way it is checked stay the
-    same.
+    same. ``changed`` holds the images of sets that are known in part: they, or their masks, have changed since.
 
     Args:
         path: File with what earlier runs found; None or a damaged one remembers nothing.
@@ -31,6 +31,8 @@ class CheckedFiles:
     def __init__(self, path: Path | None = None) -> None:
         self._path, self._known = path, _read(path)
         self._found: dict[str, Any] = {}
+        self.changed: dict[str, list[str]] = {}
+        """Config key of a data set -> images."""
 
     def check(self, infos: Sequence[dict], check: Callable[[dict], Any], way: str, key: str) -> list[Any]:
         """Check images in parallel.
@@ -45,10 +47,14 @@ class CheckedFiles:
             The result of each image. The first error, in the order of the images, is raised.
         """
 
+        new = []
+
         def look_up(info: dict) -> Any:
             mark = _mark(info, way)
             if mark is None:
                 return check(info)
+            if mark not in self._known:
+                new.append(info['img_path'])
             for known in (self._known, self._found):
                 if mark in known:
                     break
@@ -58,7 +64,10 @@ class CheckedFiles:
             return known[mark]
 
         with ThreadPoolExecutor(WORKERS) as pool:
-            return list(_with_bar(pool.map(look_up, infos), len(infos), key))
+            results = list(_with_bar(pool.map(look_up, infos), len(infos), key))
+        if self._known and 0 < len(new) < len(infos):  # a set that has moved is new as a whole
+            self.changed[key] = sorted(new)
+        return results
 
     def save(self) -> None:
         """Write what was found, for the next run."""

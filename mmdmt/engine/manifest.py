@@ -31,6 +31,10 @@ INPUTS = 'inputs.json'
 """File in the folder of a phase that has begun: its settings and data, see :mod:`mmdmt.engine.phase_inputs`."""
 
 
+# What a phase leaves that is worth something.
+WRITTEN = ('phase.json', 'labels.json', 'part-*.csv', '*.pth')
+
+
 class Manifest:
     """State of a run: ``dmt.json`` holds its config and plan, ``PHASE/phase.json`` the result of a complete phase.
 
@@ -54,8 +58,8 @@ class Manifest:
     def check(self, cfg: Config, resume: bool) -> None:
         """Refuse to mix this run with another one in the same work dir.
 
-        :class:`~mmdmt.engine.phase_inputs.PhaseInputs` compares the settings of each phase. Phases of earlier versions
-        did not store them, so a run that has such a phase must have the config that it started with.
+        :class:`~mmdmt.engine.phase_inputs.PhaseInputs` compares the settings of each phase. Where these are
+        lost, or an earlier version did not store them, a run must have the config that it started with.
 
         Raises:
             FileExistsError: if the work dir holds a run and ``resume`` is False.
@@ -76,7 +80,7 @@ class Manifest:
                 f'{self.work_dir} holds a run of another toolbox (default_scope {" -> ".join(scopes)}): choose another '
                 '--work-dir'
             )
-        unknown = [phase for phase in self.phases if self.is_complete(phase.name) and not self.inputs(phase.name)]
+        unknown = [phase for phase in self.phases if self._has_begun(phase.name) and not self.inputs(phase.name)]
         changes = describe_changes(config, now)
         if unknown and changes:
             raise UserError(
@@ -124,12 +128,16 @@ class Manifest:
 
     def _check_empty(self) -> None:
         """Refuse to take over the phases of a run that nothing tells the config of."""
-        for name in ('phase.json', 'labels.json', 'part-*.csv', '*.pth'):
+        for name in WRITTEN:
             for path in self.work_dir.glob(f'[0-9][0-9]_*/{name}'):
                 raise ExistingRunError(
                     f'{self.work_dir} holds phases of a run (e.g. {path.parent.name}), but no dmt.json, which says of '
                     'what run: restore it from a copy, delete the folders of the phases, or choose another --work-dir'
                 )
+
+    def _has_begun(self, name: str) -> bool:
+        """Whether a phase has written what it would go on with."""
+        return any(True for written in WRITTEN for _ in self.folder(name).glob(written))
 
     def start(self, cfg: Config) -> None:
         """Write the plan, the config that the run started with and, where it has changed since, the one it has now."""

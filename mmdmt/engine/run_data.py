@@ -32,7 +32,7 @@ from mmdmt.engine.phase_length import short_phases
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.set_checks import SetChecks
 from mmdmt.engine.settings import STAGES, SplitSettings, Stage
-from mmdmt.errors import UserError
+from mmdmt.errors import UserError, listed
 from mmdmt.files import read_json, write_json, write_text
 
 
@@ -185,6 +185,11 @@ class RunData:
             self._warn(warning)
         for model, data in self.models.items():
             self._check_model(model, data)
+        for key, images in self.files.changed.items():
+            self._warn(
+                f'{key}: {len(images)} of its images, or their masks, have changed since the run began: '
+                f'{listed(images, 3)}. Phases before and after that have not had the same data'
+            )
 
     def check_phases(self) -> None:
         """Check hooks, loops, loaders, optimizers and schedulers of all phases, without their data and models.

@@ -109,3 +109,22 @@ class Loads:
 def test_transforms_are_told_apart_by_their_settings():
     assert describe([Loads(a=1, b=2)]) == describe([Loads(b=2, a=1)])
     assert describe([Loads(a=1)]) != describe([Loads(a=2)])
+
+
+def test_images_that_have_changed_since(tmp_path, infos):
+    """A set that is new, or has moved as a whole, is not told."""
+
+    def changed(found=infos, key='dmt.labeled'):
+        files = CheckedFiles(tmp_path / 'run/checked.json')
+        files.check(found, lambda info: [], 'way', key)
+        files.save()
+        return files.changed
+
+    assert changed() == changed() == {}
+    os.utime(tmp_path / '3_mask.png', (0, 0))
+    os.utime(tmp_path / '1.png', (0, 0))
+    assert changed() == {'dmt.labeled': [str(tmp_path / '1.png'), str(tmp_path / '3.png')]}
+    assert changed() == {}
+    for info in infos:
+        os.utime(info['img_path'], (1, 1))
+    assert changed() == {}

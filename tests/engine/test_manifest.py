@@ -58,6 +58,20 @@ def test_changed_config_is_named(manifest, tiny_config, options, message):
     manifest.check(tiny_config(manifest.work_dir, options), resume=True)
 
 
+@pytest.mark.parametrize('left', ['iter_4.pth', 'labels.json', 'part-0.csv'])
+def test_changed_config_of_an_interrupted_phase_whose_inputs_are_lost(manifest, tiny_config, left):
+    manifest.start(tiny_config(manifest.work_dir))
+    folder = manifest.folder('00_train_a')
+    folder.mkdir()
+    changed = tiny_config(manifest.work_dir, {'optim_wrapper.optimizer.lr': 0.5})
+    (folder / 'config.py').touch()
+    manifest.check(changed, resume=True)  # nothing to go on with
+    (folder / left).touch()
+    manifest.check(tiny_config(manifest.work_dir), resume=True)
+    with pytest.raises(ValueError, match=r'lr: 0\.05 -> 0\.5\): restore that config'):
+        manifest.check(changed, resume=True)
+
+
 @pytest.mark.parametrize(
     'options',
     [

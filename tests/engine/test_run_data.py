@@ -308,6 +308,24 @@ def test_split_beside_a_list_of_unlabeled_images(refused, folder_config):
     refused(UserError, message, "of 'labeled.txt': remove dmt.split")
 
 
+def test_masks_that_changed_between_two_starts(folder_config, folder_data):
+    def warnings():
+        runner = DMTRunner(folder_config)
+        runner.data.prepare(runner.work_dir / 'splits')
+        runner.data.check()
+        runner.data.files.save()
+        return [warning for warning in runner.data.warnings if 'changed since' in warning]
+
+    assert warnings() == warnings() == []
+    Image.fromarray(mask(2)).save(folder_data / 'masks/labeled1.png')
+    (warning,) = warnings()
+    image = folder_data / 'images/labeled1.png'
+    assert warning.startswith(
+        f'dmt.labeled: 1 of its images, or their masks, have changed since the run began: {image}. Phases before'
+    )
+    assert warnings() == []
+
+
 def test_images_that_a_data_set_does_not_read(folder_config, folder_data):
     (folder_data / 'more').mkdir()
     for path in folder_data.glob('images/unlabeled*.png'):

@@ -400,12 +400,20 @@ def test_classes_that_are_balanced_by_repetition(folder_config, folders):
         DMTRunner(config).dry_run()
 
 
-def test_copies_in_hidden_folders_are_told(folder_config, folders):
+@pytest.mark.parametrize('split', [False, True])
+def test_copies_in_hidden_folders_are_told(folder_config, folders, split):
     (folders / 'labeled/cat/.ipynb_checkpoints').mkdir()
     copy = shutil.copy(folders / 'labeled/cat/0.png', folders / 'labeled/cat/.ipynb_checkpoints/0-checkpoint.png')
-    text = DMTRunner(folder_config()).dry_run()
+    (folders / 'labeled/cat/4.HEIC').touch()
+    options = {
+        'dmt.split': dict(num_labeled=2),
+        'dmt.unlabeled.data_prefix': 'labeled',
+        'dmt.unlabeled.with_label': True,
+    }
+    text = DMTRunner(folder_config(options if split else {})).dry_run()
     assert 'warning: dmt.labeled: 1 of its images are in hidden folders or are hidden files' in text
     assert f': {copy}; delete them' in text
+    assert f'dmt.labeled: {folders}/labeled holds 1 images that are not read' in text
 
 
 def test_empty_class_folder(refused, folders):

@@ -11,6 +11,11 @@ from mmdmt.datasets.image_files import IMAGE_SUFFIXES, image_and_similar_files
 SHOWN = 3
 
 
+def doubts(dataset: Any) -> list[str]:
+    """A line for each doubt about which images a dataset reads: :func:`left_out` and :func:`hidden`."""
+    return [*left_out(dataset), *filter(None, [hidden(dataset)])]
+
+
 def left_out(dataset: Any) -> list[str]:
     """A line for each folder of a dataset that holds images which the dataset leaves out.
 

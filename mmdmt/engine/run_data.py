@@ -14,6 +14,7 @@ from mmdmt.core.schedule import Phase
 from mmdmt.core.splits import difference_maximised_sampling
 from mmdmt.datasets.building import build_dataset
 from mmdmt.datasets.image_checks import first_sample
+from mmdmt.datasets.left_out import doubts
 from mmdmt.datasets.reading import CheckedFiles
 from mmdmt.engine.held_out import hold_out
 from mmdmt.engine.model_checks import (
@@ -139,6 +140,8 @@ class RunData:
         if split is None:
             return {model: {} for model in models}
         self._pool = self.dataset(self.plan.settings.labeled, 'dmt.labeled')
+        for line in doubts(self._pool):  # the lists that are drawn from it have none
+            self._warn(f'dmt.labeled: {line}')
         lists = self._split_lists(split)
         if is_main_process():
             _write_lists(folder, {name: '\n'.join(images) + '\n' for name, images in lists.items()})

@@ -8,7 +8,7 @@ import numpy as np
 from mmdmt.core.ranking import IGNORED
 from mmdmt.datasets.building import dataset_leaves, image_paths
 from mmdmt.datasets.image_checks import check_disjoint, check_images, check_once, identity
-from mmdmt.datasets.left_out import hidden, left_out
+from mmdmt.datasets.left_out import doubts
 from mmdmt.datasets.reading import CheckedFiles
 from mmdmt.engine.phase_config import ModelData
 from mmdmt.engine.plan import RunPlan
@@ -124,9 +124,8 @@ class SetChecks:
             self._warn(f'{key}: {len(shared)} of its images have the mask of another one: {"; ".join(shared[:3])}')
 
     def _warn_of_left_out(self, dataset: Any, key: str) -> None:
-        for line in (*left_out(dataset), hidden(dataset)):
-            if line is not None:
-                self._warn(f'{key}: {line}')
+        for line in doubts(dataset):
+            self._warn(f'{key}: {line}')
 
     def _check_names(self, dataset: Any, key: str) -> None:
         """Refuse classes of other names, or in another order, than those of the labeled images."""

@@ -25,6 +25,7 @@ from mmdmt.config_dicts import copy_config
 from mmdmt.core.confidence import encode
 from mmdmt.core.dynamic_weight import HUMAN
 from mmdmt.core.ranking import ClassHistogram
+from mmdmt.engine.phase_sequence import PhaseSequence
 from mmdmt.engine.runner import DMTRunner
 from mmdmt.labels.map_writer import PseudoLabelWriter
 from mmdmt.labels.maps import LabelMaps
@@ -193,7 +194,7 @@ def run_figures(configs: Path, work_dir: Path, options: Mapping[str, Any]) -> li
     cfg.merge_from_dict({'dmt.rehearse': False, 'log_level': 'ERROR', **options, 'work_dir': str(work_dir)})
     runner, start = DMTRunner(cfg), time.process_time()
     steps = [(loop, 'run_iter') for loop in (IterBasedTrainLoop, ValLoop, TestLoop)]
-    with _clock((DMTRunner, '_run')) as phases, _clock(*steps) as inside:
+    with _clock((PhaseSequence, '_run')) as phases, _clock(*steps) as inside:
         runner.train()
     whole, outside = time.process_time() - start, sum(phases) - sum(inside)
     before = whole - sum(phases)
@@ -211,7 +212,7 @@ def growth_figures(configs: Path, work_dir: Path, options: Mapping[str, Any]) ->
     cfg.merge_from_dict({'dmt.rehearse': False, 'log_level': 'ERROR', **options, 'work_dir': str(work_dir)})
     memory: list[int] = []
     files: list[int] = []
-    run = DMTRunner._run
+    run = PhaseSequence._run
 
     def noted(*args: Any) -> None:
         run(*args)
@@ -219,7 +220,7 @@ def growth_figures(configs: Path, work_dir: Path, options: Mapping[str, Any]) ->
         memory.append(resident_bytes('VmRSS') >> 20)
         files.append(len(list(Path('/proc/self/fd').iterdir())))
 
-    with mock.patch.object(DMTRunner, '_run', noted):
+    with mock.patch.object(PhaseSequence, '_run', noted):
         DMTRunner(cfg).train()
     return [
         Figure(f'{name} after {len(curve)} phases', 'after the first phase', curve[-1] / curve[0],

@@ -1,6 +1,5 @@
 """The runner of a whole DMT run."""
 
-import copy
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -8,7 +7,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, is_distributed, is_main_process
 from mmengine.logging import MMLogger
@@ -18,17 +16,15 @@ from mmdmt.core.schedule import Phase
 from mmdmt.engine import report, reporting, result
 from mmdmt.engine.cli import write_config
 from mmdmt.engine.console import FILE_ONLY, show
-from mmdmt.engine.discard import discard_used
 from mmdmt.engine.disk_space import check_space
 from mmdmt.engine.evaluation import Subset, evaluation_config
 from mmdmt.engine.fidelity import published_behaviours
 from mmdmt.engine.garbage import known_objects_unsearched
 from mmdmt.engine.locks import claimed, planning
-from mmdmt.engine.manifest import Manifest, latest_checkpoint
+from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.pace import Pace
-from mmdmt.engine.phase_config import ResolvedPhase
 from mmdmt.engine.phase_inputs import PhaseInputs
-from mmdmt.engine.phase_runner import PhaseRunner, empty_memory, release, run_phase
+from mmdmt.engine.phase_sequence import PhaseSequence
 from mmdmt.engine.plan import RunPlan
 from mmdmt.engine.processes import first_alone, join_processes, lost_processes_named, use_processes
 from mmdmt.engine.rehearsal import rehearse
@@ -36,17 +32,12 @@ from mmdmt.engine.repair import Repair
 from mmdmt.engine.run_data import RunData
 from mmdmt.engine.screen_runner import run_alone
 from mmdmt.engine.stop_signals import Stopped, listening
-from mmdmt.engine.take_over import take_over
 from mmdmt.engine.trackers import trackers_of
 from mmdmt.engine.tta import enable_tta
-from mmdmt.engine.watch import Watch
-from mmdmt.errors import DamagedFileError, UserError, own_message
+from mmdmt.errors import UserError
 from mmdmt.files import check_folder, sweep, write_text
 from mmdmt.processors import crowded
 from mmdmt.untrusted import untrusted_files
-
-# A rotten disk shows its damage bit by bit: in training the labels that are read, in labeling all of the rest.
-ATTEMPTS = 4
 
 
 @RUNNERS.register_module()
@@ -130,7 +121,8 @@ class DMTRunner:
             for line in filter(None, (self._pace.describe(self.manifest, self.data), self._pace.describe_memory())):
                 self._logger.info(line)
         if todo:
-            self._run_all(chosen, todo)
+            phases = PhaseSequence(self.cfg, self.data, self.inputs, self._pace, self._logger)
+            phases.run(todo, again=lambda: self._todo(chosen))
         if all(self.manifest.is_complete(item.name) for item in self.manifest.phases):
             self._finish()
 
@@ -240,79 +232,6 @@ class DMTRunner:
         )
         show(logger, least=logging.INFO)
         return logger
-
-    # Execution
-
-    def _run_all(self, chosen: list[Phase], todo: list[Phase]) -> None:
-        """Run phases one after the other; where a file turns out damaged on the way, what it needs is made anew."""
-        watch = Watch(self.manifest, self.data, self._logger, self._pace)
-        try:
-            self._run_repeatedly(watch, chosen, todo)
-        finally:
-            watch.close()
-
-    def _run_repeatedly(self, watch: Watch, chosen: list[Phase], todo: list[Phase]) -> None:
-        for attempt in range(ATTEMPTS):
-            try:
-                for item in todo:
-                    self._run(self.data.phases[item.name], watch)
-                return
-            except DamagedFileError as error:
-                if attempt + 1 == ATTEMPTS or is_distributed():  # with several processes, the others wait for this one
-                    raise
-                watch.stop_showing()
-                self._logger.warning(own_message(error))
-                todo = self._todo(chosen)
-
-    def _run(self, resolved: ResolvedPhase, watch: Watch) -> None:
-        """Run one phase to its end, in its own Runner."""
-        phase = resolved.phase
-        number = self.manifest.phases.index(phase) + 1
-        for note in (f'Phase {number} of {len(self.manifest.phases)}', *resolved.notes):
-            self._logger.info(f'{phase.name}: {note}', extra=FILE_ONLY)
-        cfg = self._bound(resolved)
-        torch.backends.cudnn.benchmark = False  # a Runner enables it but never disables it
-        if is_main_process():
-            self.inputs.store(phase.name, self.cfg)
-        supervised = self.settings.supervised_checkpoint(phase)
-        if supervised is not None:
-            release(take_over(PhaseRunner, cfg, phase, supervised))
-        else:
-            run_phase(cfg, phase, watch.hooks(phase))
-        empty_memory()
-        barrier()
-        if is_main_process():
-            watch.finished(phase)
-            reporting.report(self.plan, self.manifest, self.data, phase)
-            watch.send_pictures(phase)
-            discard_used(self.manifest, self.settings, self.plan.task.store)
-
-    def _bound(self, resolved: ResolvedPhase) -> Config:
-        """Complete the config of a phase with the results of earlier phases or of an interrupted attempt."""
-        phase = resolved.phase
-        cfg = copy.deepcopy(resolved.config)
-        if phase.init is not None:
-            cfg.load_from = str(self.manifest.checkpoint(phase.init))
-        if phase.kind == 'train':
-            self._continue(cfg)
-            reporting.keep_class_figures(cfg)
-        use_processes(cfg, self.cfg)
-        return cfg
-
-    def _continue(self, cfg: Config) -> None:
-        """Resume a train phase from the last checkpoint of an interrupted attempt, if there is one."""
-        folder = Path(cfg.work_dir)
-        findings: list[str] = []
-        if is_main_process():
-            interrupted, findings = latest_checkpoint(folder)
-        barrier()
-        if not is_main_process():
-            interrupted, _ = latest_checkpoint(folder)
-        for finding in findings:
-            self._logger.warning(finding)
-        if interrupted is not None:
-            self._logger.info(f'Resuming from {interrupted}')
-            cfg.load_from, cfg.resume = str(interrupted), True
 
     # Result
 

@@ -310,11 +310,10 @@ def test_split_beside_a_list_of_unlabeled_images(refused, folder_config):
 
 def test_masks_that_changed_between_two_starts(folder_config, folder_data):
     def warnings():
-        runner = DMTRunner(folder_config)
-        runner.data.prepare(runner.work_dir / 'splits')
-        runner.data.check()
-        runner.data.files.save()
-        return [warning for warning in runner.data.warnings if 'changed since' in warning]
+        data = prepared(folder_config)
+        data.check()
+        data.files.save()
+        return [warning for warning in data.warnings if 'changed since' in warning]
 
     assert warnings() == warnings() == []
     Image.fromarray(mask(2)).save(folder_data / 'masks/labeled1.png')
@@ -354,6 +353,13 @@ def test_broken_links_are_named(refused, folder_data):
     refused(FileNotFoundError, f'{folder_data / "images"} is a link to /gone, which does not exist')
 
 
+def prepared(config):
+    init_default_scope('mmseg')
+    data = DMTRunner(config).data
+    data.prepare(Path(config.work_dir) / 'splits')
+    return data
+
+
 def repeated(dataset, times):
     return dict(type='RepeatDataset', times=times, dataset=dataset)
 
@@ -374,8 +380,7 @@ def test_repeated_labeled_images(folder_config, times, place):
 def test_repeated_images_of_a_model(folder_config):
     labeled = folder_config.dmt.labeled.to_dict()
     folder_config.dmt.models.b = dict(supervised=dict(labeled=dict(_delete_=True, **repeated(labeled, 9))))
-    data = DMTRunner(folder_config).data
-    data.prepare(Path(folder_config.work_dir) / 'splits')
+    data = prepared(folder_config)
     assert data.models['b'].num_labeled == dict(supervised=3, semi=3)
 
 
@@ -384,8 +389,7 @@ def test_split_of_repeated_images(folder_config):
     labeled = folder_config.dmt.labeled.to_dict()
     for source in (labeled, repeated(labeled, 7)):
         folder_config.dmt.update(labeled=source, split=dict(ratio=3), unlabeled=copy.deepcopy(labeled))
-        data = DMTRunner(folder_config).data
-        data.prepare(Path(folder_config.work_dir) / 'splits')
+        data = prepared(folder_config)
         sizes.append((data.models['a'].num_labeled['semi'], data.models['a'].num_unlabeled))
     assert sizes == [(2, 1), (2, 1)]
 

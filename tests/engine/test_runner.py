@@ -9,6 +9,7 @@ import torch
 from mmengine.registry import RUNNERS
 
 from mmdmt.engine import DMTRunner
+from mmdmt.engine.phase_sequence import PhaseSequence
 from mmdmt.errors import UnwritableError, UserError
 
 
@@ -103,7 +104,7 @@ def test_files_of_killed_processes_are_swept_before_a_phase(make, monkeypatch):
     complete(runner, '00_train_a', checkpoint='iter_4.pth')
     left = runner.work_dir / f'00_train_a/.x.pth~{socket.gethostname()}~{2**22 + 1}.tmp'  # above any process number
     left.touch()
-    monkeypatch.setattr(runner, '_run', lambda resolved, watch: None)
+    monkeypatch.setattr(PhaseSequence, '_run', lambda self, resolved: None)
     runner.train(phase='00_train_b')
     assert not left.exists()
     assert runner.manifest.path.is_file()

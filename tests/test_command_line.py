@@ -275,6 +275,8 @@ def test_options_are_read_as_mmengine_reads_them():
         ('1, 2', [1, 2]),
         ('[(1, 2.5), [my data, None]]', [(1, 2.5), ['my data', None]]),
         ('( 1, 2 )', (1, 2)),
+        ('[ my data ]', ['my data']),
+        ("'[my data, b]'", ['my data', 'b']),
         ("['my data', b]", ['my data', 'b']),
     ],
 )
@@ -286,7 +288,7 @@ def test_blanks_of_names_are_kept(written, read):
     assert options == {'data_root': read, 'b': 1}
 
 
-@pytest.mark.parametrize('pair', ['a=dict(b=1,c=2)', 'a=(b,[', 'a'])
+@pytest.mark.parametrize('pair', ['a=dict(b=1,c=2)', 'a=(b c,[', 'a'])
 def test_options_that_cannot_be_read_are_one_line(capsys, pair):
     """mmengine recurses without end into the first."""
     parser = argparse.ArgumentParser()

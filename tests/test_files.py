@@ -252,3 +252,13 @@ def test_a_disk_that_cannot_be_written_is_named():
             check('/proc/new/x')
     with pytest.raises(UnwritableError, match=r'^/dev/null must be a file, but is a device'):
         check_file('/dev/null')
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/stdout'), reason='a system without /dev/stdout')
+def test_the_standard_output_is_not_replaced_by_a_file(tmp_path):
+    """Led into a file, it looks like one."""
+    code = "from mmdmt.files import check_file; check_file('/dev/stdout')"
+    with open(tmp_path / 'out', 'wb') as out:
+        done = subprocess.run([sys.executable, '-c', code], stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith('UnwritableError: /dev/stdout must be a file, but is a device\n')

@@ -163,6 +163,9 @@ def told_in_short() -> Iterator[None]:
 
     Imports of a tool that need the OpenMMLab packages stand in such a block.
     """
+    for name in ('stdout', 'stderr'):
+        if getattr(sys, name) is None:  # closed by whoever started the tool
+            setattr(sys, name, open(os.devnull, 'w', encoding='utf-8'))  # noqa: SIM115  # as long as the process
     try:
         check_packages()
         yield

@@ -100,6 +100,25 @@ IN_WORKER = (
 )
 
 
+@pytest.mark.parametrize('closed', ['>&-', '2>&-', '>&- 2>&- <&-'])
+def test_streams_that_are_closed(root, tmp_path, closed):
+    """As some daemons start their programs: there is nobody to tell, but the work is done."""
+    (tmp_path / 'a.py').write_text(
+        'import sys\n'
+        f'sys.path.insert(0, {str(root)!r})\n'
+        'from mmdmt.command_line import run_tool\n'
+        'def main():\n'
+        '    print("a"); sys.stdout.flush(); print("b", file=sys.stderr); sys.stderr.flush()\n'
+        '    open("done", "w").close()\n'
+        'run_tool(main)\n'
+    )
+    done = subprocess.run(
+        ['sh', '-c', f'{sys.executable} a.py {closed}'], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert (done.returncode, (tmp_path / 'done').exists()) == (0, True)
+    assert done.stdout + done.stderr == {'>&-': b'b\n', '2>&-': b'a\n'}.get(closed, b'')
+
+
 @pytest.mark.parametrize(
     ('error', 'message'),
     [

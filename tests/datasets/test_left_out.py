@@ -87,3 +87,9 @@ def test_hidden_folder_above_the_data_is_the_users_place(make):
     dataset.data_root = '.cache/data'
     dataset.get_data_info = lambda index: dict(img_path='.cache/data/cat/1.jpg')
     assert hidden(dataset) is None
+
+
+def test_images_above_the_folder_are_not_hidden(make):
+    dataset = make('1.jpg', prefix=dict(img_path='data/images'))
+    dataset.get_data_info = lambda index: dict(img_path='data/more/1.jpg')
+    assert hidden(dataset) is None

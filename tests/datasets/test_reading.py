@@ -128,3 +128,5 @@ def test_images_that_have_changed_since(tmp_path, infos):
     for info in infos:
         os.utime(info['img_path'], (1, 1))
     assert changed() == {}
+    (tmp_path / 'run/checked.json').unlink()
+    assert changed([*infos, dict(img_path='s3://bucket/1.png')]) == {}

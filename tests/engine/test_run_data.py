@@ -16,7 +16,7 @@ from PIL import Image
 
 from mmdmt.engine import DMTRunner
 from mmdmt.engine.plan import RunPlan
-from mmdmt.engine.run_data import RunData, _pop_pipeline
+from mmdmt.engine.run_data import RunData, _check_same_images, _pop_pipeline
 from mmdmt.errors import UserError
 from mmdmt.seg import mask_checks
 from mmdmt.seg.segmentation_task import SegmentationTask
@@ -432,6 +432,15 @@ def test_pipeline_of_a_concatenation():
     config = dict(type='ConcatDataset', datasets=[dict(type='A', pipeline=[1]), dict(type='B', pipeline=[2])])
     assert _pop_pipeline(config) == [1]
     assert config['datasets'] == [dict(type='A'), dict(type='B')]
+    config = dict(type='KFoldDataset', dataset=dict(type='A', pipeline=[1]))
+    assert _pop_pipeline(config) == [1]
+    assert config['dataset'] == dict(type='A')
+
+
+def test_an_empty_list_is_none():
+    """Both mean all images of the folder."""
+    _check_same_images(dict(ann_file=''), dict(data_prefix=None))
+    _check_same_images(dict(), dict(ann_file=''))
 
 
 def test_labeled_images_of_a_stage(folder_config, folder_data):

@@ -106,11 +106,10 @@ def test_streams_that_are_closed(root, tmp_path, closed):
     (tmp_path / 'a.py').write_text(
         'import sys\n'
         f'sys.path.insert(0, {str(root)!r})\n'
-        'from mmdmt.command_line import run_tool\n'
-        'def main():\n'
+        'from mmdmt.command_line import told_in_short\n'
+        'with told_in_short():\n'
         '    print("a"); sys.stdout.flush(); print("b", file=sys.stderr); sys.stderr.flush()\n'
         '    open("done", "w").close()\n'
-        'run_tool(main)\n'
     )
     done = subprocess.run(
         ['sh', '-c', f'{sys.executable} a.py {closed}'], cwd=tmp_path, capture_output=True, check=False

@@ -99,6 +99,13 @@ def test_missing_image_is_named_with_its_line(make, root, line):
         make(f'a\n\n{line}\n')
 
 
+def test_broken_link_to_an_image_is_named(make, root):
+    (root / 'images/gone.jpg').symlink_to('/store/gone.jpg')
+    link = f'does not exist: {root}/images/gone.jpg is a link to /store/gone.jpg, which does not exist'
+    with pytest.raises(FileNotFoundError, match=rf'list\.txt, line 1: image {root}/images/gone\.jpg .*{link}$'):
+        make('gone.jpg\n')
+
+
 def test_image_outside_of_the_folder_has_its_mask_beside_it(root, make):
     (root / 'other').mkdir()
     (root / 'other/e.jpg').touch()

@@ -93,11 +93,12 @@ def evaluate(cfg: 'Config', args: argparse.Namespace) -> dict[str, float]:
     """Metrics of the checkpoint that ``load_from`` names; a DMT config first becomes that of the checkpoint's model."""
     from mmengine.registry import RUNNERS
 
+    from mmdmt.engine.cli import is_dmt
     from mmdmt.engine.hooks import FitHook
     from mmdmt.engine.screen_runner import run_alone
     from mmdmt.engine.tta import enable_tta
 
-    if 'runner_type' in cfg:
+    if is_dmt(cfg):
         runner = RUNNERS.build(cfg)
         # The runner merges the model's own options before it wraps the model.
         return runner.val() if args.val else runner.test(tta=args.tta)

@@ -48,7 +48,7 @@ def main(args: argparse.Namespace) -> None:
     from mmengine.registry import RUNNERS
 
     from mmdmt.engine.amp import enable_amp
-    from mmdmt.engine.cli import load_config
+    from mmdmt.engine.cli import is_dmt, load_config
     from mmdmt.engine.hooks import FitHook
     from mmdmt.engine.screen_runner import run_alone
 
@@ -56,9 +56,9 @@ def main(args: argparse.Namespace) -> None:
     cfg.resume = bool(args.resume)
     if args.amp:
         enable_amp(cfg)
-    if 'runner_type' not in cfg:
+    if not is_dmt(cfg):
         if args.phase or args.dry_run:
-            raise UserError(f'--phase and --dry-run need a DMT config; {args.config} has no runner_type')
+            raise UserError(f'--phase and --dry-run need a DMT config; {args.config} has no runner_type of DMT')
         run_alone(cfg, 'train', FitHook(whole=False))
         return
     runner = RUNNERS.build(cfg)

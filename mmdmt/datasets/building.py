@@ -43,7 +43,7 @@ def build_dataset(config: Mapping, key: str, check_pipeline: Callable[[Sequence,
         raise RefusedFileError(f'{key} ({list_name(config)}): {error}') from error
     except UserError:
         raise
-    except (ValueError, TypeError, KeyError, AssertionError, RuntimeError, OSError) as error:
+    except Exception as error:  # a dataset may be of the user's own
         # mmengine's BaseDataset raises this if it has nothing to serialize.
         if 'at least one array to concatenate' not in str(error):
             _explain_list(config, key, error)

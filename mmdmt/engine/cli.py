@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import RUNNERS
 
+from mmdmt.config_dicts import type_name
 from mmdmt.engine.console import drop_printed_chatter
 from mmdmt.errors import InstallationError, UserError
 from mmdmt.files import write_text
@@ -42,6 +44,21 @@ def load_config(args: argparse.Namespace) -> Config:
     if blocked is not None:
         raise UserError(f'work dir {cfg.work_dir} cannot be a folder: {blocked} is a file')
     return cfg
+
+
+def is_dmt(cfg: Config) -> bool:
+    """Whether a config is of a DMT run; others are ordinary ones.
+
+    Raises:
+        UserError: if it has a runner of another kind.
+    """
+    kind = cfg.get('runner_type')
+    if kind is None or type_name(dict(type=kind)) == 'Runner':
+        return False
+    found = RUNNERS.get(kind) if isinstance(kind, str) else kind
+    if not hasattr(found, 'dry_run'):
+        raise UserError(f"runner_type={kind!r} must be 'DMTRunner', or absent for an ordinary config")
+    return True
 
 
 def write_config(cfg: Config, work_dir: Path) -> None:

@@ -226,7 +226,7 @@ def _label_config(plan: RunPlan, phase: Phase, data: ModelData, work_dir: Path) 
         custom_hooks=[_commit_hook(plan.settings, phase), dict(type='StopHook')],
     )
     result['default_hooks'] = {
-        name: hook for name, hook in result.get('default_hooks', {}).items() if name in ('timer', 'logger')
+        name: hook for name, hook in (result.get('default_hooks') or {}).items() if name in ('timer', 'logger')
     }
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr'):
         result[key] = None

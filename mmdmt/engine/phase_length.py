@@ -6,9 +6,15 @@ from typing import Any
 from mmdmt.config_dicts import dicts_in, type_name
 from mmdmt.engine.epochs import END_KEYS
 from mmdmt.engine.settings import DMTSettings
+from mmdmt.errors import UserError
 
 SHORT = 20
 """How many times as long as each later phase a baseline may be without a warning."""
+
+# Options of the stock hook, and the values with which a run can go on.
+CHECKPOINTS = dict(
+    out_dir=(None,), filename_tmpl=(None, 'iter_{}.pth'), save_optimizer=(True,), save_param_scheduler=(True,)
+)
 
 
 def set_length(result: dict, steps: int, settings: DMTSettings) -> None:
@@ -34,7 +40,9 @@ def set_length(result: dict, steps: int, settings: DMTSettings) -> None:
 
 
 def _set_checkpoints(result: dict, steps: int, settings: DMTSettings) -> None:
-    checkpoint = result.setdefault('default_hooks', {}).setdefault('checkpoint', dict(type='CheckpointHook'))
+    hooks = result['default_hooks'] = result.get('default_hooks') or {}
+    checkpoint = hooks.setdefault('checkpoint', dict(type='CheckpointHook'))
+    _check_checkpoints(checkpoint)
     if type_name(checkpoint) == 'CheckpointHook':
         checkpoint['type'] = 'PhaseCheckpointHook'
     interval = checkpoint.get('interval', -1)
@@ -46,6 +54,22 @@ def _set_checkpoints(result: dict, steps: int, settings: DMTSettings) -> None:
     checkpoint.update(by_epoch=False, save_last=True, max_keep_ckpts=max(2, checkpoint.get('max_keep_ckpts', 2)))
     if settings.select != 'last':
         _add_best(checkpoint, settings.metric)
+
+
+def _check_checkpoints(checkpoint: Any) -> None:
+    """Refuse checkpoints that a phase cannot hand over, or from which it cannot go on as if it had not stopped."""
+    key = 'default_hooks.checkpoint'
+    if not isinstance(checkpoint, Mapping):
+        raise UserError(f'{key}={checkpoint!r} must be a dict: a phase hands over its checkpoint')
+    for name, allowed in CHECKPOINTS.items():
+        if checkpoint.get(name, allowed[0]) not in allowed:
+            raise UserError(
+                f'{key}.{name}={checkpoint[name]!r} cannot be used: a run goes on from checkpoints in the folder of '
+                'each phase, with all that it needs; remove this setting'
+            )
+    interval = checkpoint.get('interval', -1)
+    if isinstance(interval, bool) or not isinstance(interval, int):
+        raise UserError(f'{key}.interval={interval!r} must be a whole number of steps')
 
 
 def accumulated(config: Mapping) -> int:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
-from mmdmt.engine.cli import RUN_CONFIG, write_config
+from mmdmt.engine.cli import RUN_CONFIG, is_dmt, write_config
 from mmdmt.engine.locks import claimed
 from mmdmt.engine.manifest import Manifest
 from mmdmt.engine.plan import RunPlan
@@ -171,8 +171,8 @@ def write_plan(
         UserError: if config or resources are not valid, or the work dir holds another run.
         InUseError: if jobs of the run are queued or running.
     """
-    if 'runner_type' not in cfg:
-        raise UserError('the config has no runner_type, so it is none of DMT: tools/slurm_train.sh trains it')
+    if not is_dmt(cfg):
+        raise UserError('the config has no runner_type of DMT, so it is none of DMT: tools/slurm_train.sh trains it')
     options, plan, work_dir = resources.sbatch(), RunPlan.of(cfg), Path(cfg.work_dir).resolve()
     manifest, folder = Manifest(work_dir, plan.phases), work_dir / FOLDER
     manifest.check(cfg, resume=True)

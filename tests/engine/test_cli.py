@@ -1,9 +1,12 @@
 import argparse
 
 import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
 
 from mmdmt.command_line import add_common_arguments
-from mmdmt.engine.cli import load_config, write_config
+from mmdmt.engine import DMTRunner
+from mmdmt.engine.cli import is_dmt, load_config, write_config
 from mmdmt.engine.manifest import flatten
 from mmdmt.errors import UserError
 
@@ -127,3 +130,27 @@ def test_package_that_a_config_imports_and_that_is_missing(load, tmp_path):
     expected = rf"^config {path} cannot be read: ModuleNotFoundError: No module named 'no_such_package'$"
     with pytest.raises(ValueError, match=expected):
         load(str(path))
+
+
+@pytest.mark.parametrize(
+    ('kind', 'expected'),
+    [
+        (None, False),
+        ('Runner', False),
+        ('mmengine.Runner', False),
+        (Runner, False),
+        ('DMTRunner', True),
+        (DMTRunner, True),
+    ],
+)
+def test_kind_of_a_run(kind, expected):
+    assert is_dmt(Config(dict(runner_type=kind))) == expected
+    assert not is_dmt(Config({}))
+
+
+@pytest.mark.parametrize('kind', ['DMTRuner', 'FlexibleRunner', 3])
+def test_runner_of_another_kind(kind):
+    with pytest.raises(
+        UserError, match=f"^runner_type={kind!r} must be 'DMTRunner', or absent for an ordinary config$"
+    ):
+        is_dmt(Config(dict(runner_type=kind)))

@@ -2,6 +2,7 @@ import pytest
 
 from mmdmt.engine.phase_length import own_best, set_length
 from mmdmt.engine.settings import DMTSettings
+from mmdmt.errors import UserError
 
 COMMON = dict(
     models={'a': {}},
@@ -26,6 +27,40 @@ def checkpoint(settings, **given):
 def test_interval_of_checkpoints(interval, expected):
     given = {} if interval is None else dict(interval=interval)
     assert checkpoint(LAST, **given)['interval'] == expected
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        (dict(out_dir='elsewhere'), "out_dir='elsewhere' cannot be used"),
+        (dict(filename_tmpl='e{}.pth'), "filename_tmpl='e{}.pth' cannot be used"),
+        (dict(save_optimizer=False), 'save_optimizer=False cannot be used'),
+        (dict(save_param_scheduler=False), 'save_param_scheduler=False cannot be used'),
+        (dict(interval='x'), "interval='x' must be a whole number of steps"),
+        (dict(interval=2.5), r'interval=2\.5 must be a whole number of steps'),
+    ],
+    ids=str,
+)
+def test_checkpoints_from_which_a_run_cannot_go_on(given, message):
+    with pytest.raises(UserError, match=rf'^default_hooks\.checkpoint\.{message}'):
+        checkpoint(LAST, **given)
+
+
+def test_what_the_stock_hook_does_anyway_may_be_set():
+    given = dict(out_dir=None, filename_tmpl='iter_{}.pth', save_optimizer=True, save_param_scheduler=True)
+    assert given.items() <= checkpoint(LAST, **given).items()
+
+
+@pytest.mark.parametrize('value', [None, 'CheckpointHook', False])
+def test_no_checkpoints(value):
+    with pytest.raises(UserError, match=rf'^default_hooks\.checkpoint={value!r} must be a dict: a phase hands over'):
+        set_length(dict(default_hooks=dict(checkpoint=value)), 40, LAST)
+
+
+@pytest.mark.parametrize('config', [{}, dict(default_hooks=None)])
+def test_checkpoints_without_hooks(config):
+    set_length(config, 40, LAST)
+    assert config['default_hooks']['checkpoint']['type'] == 'PhaseCheckpointHook'
 
 
 def test_best_checkpoints_of_the_user():

@@ -222,7 +222,9 @@ def test_damaged_phase_is_planned_again(tiny_config, tmp_path):
 
 
 def test_config_that_is_none_of_dmt(tmp_path):
-    with pytest.raises(UserError, match='the config has no runner_type, so it is none of DMT: tools/slurm_train'):
+    with pytest.raises(
+        UserError, match='the config has no runner_type of DMT, so it is none of DMT: tools/slurm_train'
+    ):
         write_plan(Config(dict(work_dir=str(tmp_path / 'run'), dmt=dict())))
     assert not (tmp_path / 'run').exists()
 

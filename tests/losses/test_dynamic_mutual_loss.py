@@ -682,3 +682,10 @@ def test_class_weights_that_are_none(tmp_path, monkeypatch, given):
     Path('w.pkl').write_text('[1]')
     with pytest.raises(ValueError, match=r'Loss: class_weight .*(must be a|must hold finite|cannot be read)'):
         DynamicMutualLoss(class_weight=given)
+
+
+@pytest.mark.parametrize('name', ['w.json', 'w.npy'])
+def test_files_of_class_weights_that_are_damaged(tmp_path, name):
+    (tmp_path / name).write_text('[1, 2')
+    with pytest.raises(ValueError, match=rf"^DynamicMutualLoss: class_weight '{tmp_path / name}' cannot be read: "):
+        DynamicMutualLoss(class_weight=str(tmp_path / name))

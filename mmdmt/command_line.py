@@ -52,6 +52,11 @@ def output_file(text: str) -> Path:
     return _checked(text, check_file)
 
 
+def output_path(text: str) -> Path:
+    """Type of an argument: a file or a folder that the tool writes, and checks itself."""
+    return _checked(text, lambda _: None)
+
+
 def output_folder(text: str) -> Path:
     """Type of an argument: a folder that the tool writes into."""
     return _checked(text, check_folder)
@@ -116,8 +121,8 @@ class DictOptions(argparse.Action):
     @staticmethod
     def _with_blanks_kept(pair: str) -> str:
         key, separator, value = pair.partition('=')
-        value = value.strip(' ')
-        if ',' in value or value.strip('\'"')[:1] in tuple('(['):  # a list, as mmengine tells them
+        value = value.strip('\'" ')
+        if ',' in value or (value[:1], value[-1:]) in (('(', ')'), ('[', ']')):  # a list, as mmengine tells them
             value = BLANKS_BETWEEN_ELEMENTS.sub('', value)
         return key + separator + value.replace(' ', BLANK)
 
@@ -198,7 +203,7 @@ def _told(error: Exception) -> Exception | None:
         message = own_message(error)
         return UserError(f'{message} ({WHERE})') if message.startswith('[Errno ') else None
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-    return UserError(f'{" -> ".join(names) or type(error).__name__}: {error.strerror} ({WHERE})')
+    return UserError(f'{" -> ".join(names) or type(error).__name__}: {error.strerror or error} ({WHERE})')
 
 
 def _refused(error: pickle.UnpicklingError) -> UserError:

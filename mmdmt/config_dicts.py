@@ -17,12 +17,13 @@ def copy_config(config: Any) -> Any:
 
 def merge(base: Mapping, overrides: Mapping) -> dict:
     """Copy ``base`` and merge ``overrides`` in, dict by dict; ``_delete_=True`` replaces a whole dict."""
-    result = {key: copy.deepcopy(value) for key, value in base.items()}
+    overrides = dict(overrides)
+    replace = overrides.pop('_delete_', False)
+    result = {} if replace else {key: copy.deepcopy(value) for key, value in base.items()}
     for key, value in overrides.items():
         if isinstance(value, Mapping):
-            value = dict(value)
-            replace = value.pop('_delete_', False) or not isinstance(result.get(key), Mapping)
-            result[key] = merge({} if replace else result[key], value)
+            before = result.get(key)
+            result[key] = merge(before if isinstance(before, Mapping) else {}, value)
         else:
             result[key] = copy.deepcopy(value)
     return result

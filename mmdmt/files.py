@@ -66,10 +66,10 @@ def check_folder(path: str | os.PathLike[str]) -> None:
     Raises:
         UnwritableError: if not; names the folder, and what is in the way.
     """
-    place = Path(path).absolute()
+    place = _absolute(path)
     nearest = next(folder for folder in (place, *place.parents) if os.path.lexists(folder))
-    if not nearest.is_dir():
-        what = 'a file' if nearest.exists() else 'a link to what does not exist'
+    if not os.path.isdir(nearest):
+        what = 'a file' if os.path.isfile(nearest) else 'a link to what does not exist, or may not be looked at'
         raise UnwritableError(f'{path} cannot be a folder: {nearest} is {what}')
     try:
         with tempfile.TemporaryFile(dir=nearest):  # what permissions say does not hold for root, nor on all disks
@@ -84,11 +84,22 @@ def check_file(path: str | os.PathLike[str]) -> None:
     Raises:
         UnwritableError: if not; names the file, and what is in the way.
     """
-    place = Path(path).absolute()
+    place = _absolute(path)
     # `atomic` would put a file in the place of a device.
-    if place.exists() and (not place.is_file() or Path('/dev') in place.parents):
-        raise UnwritableError(f'{path} must be a file, but is a {"folder" if place.is_dir() else "device"}')
+    device = Path('/dev') in place.parents and Path('/dev/shm') not in place.parents
+    if os.path.exists(place) and (device or not os.path.isfile(place)):
+        raise UnwritableError(f'{path} must be a file, but is a {"folder" if os.path.isdir(place) else "device"}')
     check_folder(place.parent)
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    place = Path(path).absolute()
+    try:
+        os.lstat(place)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UnwritableError(f'{path} cannot be written: {error.strerror}') from error
+    return place
 
 
 def is_full(error: BaseException) -> bool:

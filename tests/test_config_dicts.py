@@ -23,6 +23,8 @@ from mmdmt.config_dicts import (
         ({'x': 2}, {'x': 2, 'd': {'p': 1, 'q': [1, 2]}}),
         ({'d': {'p': 5}}, {'x': 1, 'd': {'p': 5, 'q': [1, 2]}}),
         ({'d': {'q': [3]}}, {'x': 1, 'd': {'p': 1, 'q': [3]}}),
+        ({'_delete_': True, 'r': {'s': 0}}, {'r': {'s': 0}}),
+        ({'_delete_': False, 'x': 2}, {'x': 2, 'd': {'p': 1, 'q': [1, 2]}}),
         ({'d': {'_delete_': True, 'r': 0}}, {'x': 1, 'd': {'r': 0}}),
         ({'d': {'_delete_': False, 'r': 0}}, {'x': 1, 'd': {'p': 1, 'q': [1, 2], 'r': 0}}),
         ({'x': {'new': {'deep': 1}}}, {'x': {'new': {'deep': 1}}, 'd': {'p': 1, 'q': [1, 2]}}),
@@ -35,7 +37,7 @@ def test_merge(overrides, expected):
     before = copy.deepcopy((base, overrides))
     result = merge(base, overrides)
     assert result == expected
-    if isinstance(result['d'], dict):
+    if isinstance(result.get('d'), dict):
         result['d'].setdefault('q', []).append('changed')
     assert (base, overrides) == before
 

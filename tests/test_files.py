@@ -262,3 +262,49 @@ def test_the_standard_output_is_not_replaced_by_a_file(tmp_path):
         done = subprocess.run([sys.executable, '-c', code], stdout=out, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.endswith('UnwritableError: /dev/stdout must be a file, but is a device\n')
+
+
+def test_relative_file_in_the_place_of_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'file').touch()
+    with pytest.raises(UnwritableError, match=f'^{tmp_path}/file cannot be a folder'):
+        check_file('file/x.json')
+
+
+@pytest.mark.parametrize('check', [check_file, check_folder])
+def test_names_that_are_too_long(tmp_path, check):
+    with pytest.raises(UnwritableError, match='x cannot be written: File name too long'):
+        check(tmp_path / ('x' * 300))
+
+
+@pytest.mark.skipif(not os.path.isdir('/dev/shm'), reason='a system without a disk in memory')
+def test_files_in_memory_are_files():
+    path = f'/dev/shm/mmdmt-test-{os.getpid()}'
+    write_text(path, '')
+    try:
+        check_file(path)
+    finally:
+        os.unlink(path)
+
+
+@pytest.mark.skipif(not hasattr(os, 'geteuid') or os.geteuid() != 0, reason='only root can become another user')
+@pytest.mark.parametrize('place', ['locked/x.json', 'locked/a/x.json', 'link/x.json'])
+def test_folders_of_another_user(tmp_path, place):
+    """Root may look everywhere, others may not."""
+    (tmp_path / 'locked/in').mkdir(parents=True)
+    (tmp_path / 'link').symlink_to(tmp_path / 'locked/in')
+    (tmp_path / 'locked').chmod(0o700)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            os.setuid(65534)
+            for check in (check_file, check_folder):
+                with pytest.raises(UnwritableError):
+                    check(tmp_path / place)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0

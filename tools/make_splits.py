@@ -54,7 +54,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f'--val must be a number of images, not {args.val}')
     if args.difference_maximised is not None and not 0 < args.difference_maximised <= 1:
         parser.error(f'--difference-maximised must be a share above 0, at most 1, not {args.difference_maximised}')
-    if args.masks is not None and args.mask_suffix is None and args.masks.resolve() == args.folder.resolve():
+    if args.masks is not None and not args.mask_suffix and args.masks.resolve() == args.folder.resolve():
         parser.error('--masks is the folder of the images: --mask-suffix must tell what the names of masks end with')
     return args
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a clone, installed or not
 
-from mmdmt.command_line import add_common_arguments, output_file, output_folder, run_tool
+from mmdmt.command_line import add_common_arguments, output_file, output_folder, output_path, run_tool
 from mmdmt.errors import MissingFileError, UserError
 from mmdmt.files import check_file, check_folder, write_json
 
@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     add_common_arguments(parser)
     parser.add_argument(
         '--out',
-        type=Path,
+        type=output_path,
         help='folder for the predicted label maps, in the folders of their images; for classification, file (.pkl) '
         'for all predictions',
     )

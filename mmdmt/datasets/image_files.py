@@ -129,11 +129,16 @@ def _by_stem(folder: str) -> dict[str, list[str]]:
 
 
 def broken_link(path: str | os.PathLike[str]) -> str:
-    """For a message about a missing file: the first link on the way to it that leads to nothing, if there is one."""
-    for place in (*reversed(Path(path).parents), Path(path)):
-        if place.is_symlink() and not place.exists():
-            return f': {place} is a link to {os.readlink(place)}, which does not exist'
-    return ''
+    """For a message about a missing file: the link on the way to it that leads to nothing, if there is one."""
+    # Unlike the methods of Path, these functions raise nothing.
+    found = (str(place) for place in (Path(path), *Path(path).parents) if os.path.islink(place))
+    link = next((place for place in found if not os.path.exists(place)), None)
+    if link is None:
+        return ''
+    seen = {link}
+    while os.path.islink(target := os.path.join(os.path.dirname(link), os.readlink(link))) and target not in seen:
+        seen.add(link := target)
+    return f': {link} is a link to {os.readlink(link)}, which does not exist'
 
 
 def missing_image(path: str, key: str) -> MissingFileError:

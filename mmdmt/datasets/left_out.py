@@ -35,7 +35,7 @@ def hidden(dataset: Any) -> str | None:
     Stock datasets of class folders read them, too: notebooks and file managers keep copies there.
     """
     parts = (part for part in dataset_leaves(dataset) if not getattr(part, 'ann_file', None))  # a list may choose
-    found = [path for part in parts for path in _paths(part) if _is_hidden(path, _folder(part))]
+    found = list(dict.fromkeys(str(path) for part in parts for path in _paths(part) if _is_hidden(path, _folder(part))))
     if not found:
         return None
     more = ', ...' if len(found) > SHOWN else ''
@@ -46,8 +46,8 @@ def hidden(dataset: Any) -> str | None:
 
 
 def _is_hidden(path: str, folder: str) -> bool:
-    below = os.path.relpath(path, folder) if folder else path
-    return any(part.startswith('.') and part not in ('.', '..') for part in below.split(os.sep))
+    below = os.path.relpath(path, folder).split(os.sep) if folder else []
+    return below[:1] != ['..'] and any(part.startswith('.') for part in below)
 
 
 def _folder(dataset: Any) -> str:

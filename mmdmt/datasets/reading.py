@@ -22,7 +22,7 @@ class CheckedFiles:
     """Checks images, and remembers what was found.
 
     A file counts as checked while its path, its size, the time of its last change and the way it is checked stay the
-    same. ``changed`` holds the images of sets that are known in part: they, or their masks, have changed since.
+    same.
 
     Args:
         path: File with what earlier runs found; None or a damaged one remembers nothing.
@@ -31,8 +31,7 @@ class CheckedFiles:
     def __init__(self, path: Path | None = None) -> None:
         self._path, self._known = path, _read(path)
         self._found: dict[str, Any] = {}
-        self.changed: dict[str, list[str]] = {}
-        """Config key of a data set -> images."""
+        self._checked: dict[str, dict[str, bool]] = {}  # config key -> image -> whether it was known
 
     def check(self, infos: Sequence[dict], check: Callable[[dict], Any], way: str, key: str) -> list[Any]:
         """Check images in parallel.
@@ -47,14 +46,13 @@ class CheckedFiles:
             The result of each image. The first error, in the order of the images, is raised.
         """
 
-        new = []
+        images = self._checked.setdefault(key, {})
 
         def look_up(info: dict) -> Any:
             mark = _mark(info, way)
             if mark is None:
                 return check(info)
-            if mark not in self._known:
-                new.append(info['img_path'])
+            images[info['img_path']] = mark in self._known and images.get(info['img_path'], True)
             for known in (self._known, self._found):
                 if mark in known:
                     break
@@ -64,10 +62,14 @@ class CheckedFiles:
             return known[mark]
 
         with ThreadPoolExecutor(WORKERS) as pool:
-            results = list(_with_bar(pool.map(look_up, infos), len(infos), key))
-        if self._known and 0 < len(new) < len(infos):  # a set that has moved is new as a whole
-            self.changed[key] = sorted(new)
-        return results
+            return list(_with_bar(pool.map(look_up, infos), len(infos), key))
+
+    @property
+    def changed(self) -> dict[str, list[str]]:
+        """Config key of each data set that is known in part -> its other images, which, or whose masks, differ."""
+        found = {key: sorted(path for path in images if not images[path]) for key, images in self._checked.items()}
+        # A set that has moved is new as a whole.
+        return {key: new for key, new in found.items() if 0 < len(new) < len(self._checked[key])}
 
     def save(self) -> None:
         """Write what was found, for the next run."""

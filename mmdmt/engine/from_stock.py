@@ -8,8 +8,7 @@ from mmdmt.engine.task import Task
 
 # Arguments of a cross-entropy that a ``DynamicMutualLoss`` has no need of.
 DROPPED = frozenset({'type', 'use_sigmoid', 'use_mask', 'use_soft', 'avg_non_ignore'})
-DATA_SETS = ('labeled', 'unlabeled')
-DATA_KEYS = (*DATA_SETS, 'label_pipeline')
+DATA_KEYS = ('labeled', 'unlabeled', 'label_pipeline')
 
 
 def stock_name(node: Mapping, task: Task) -> str | None:
@@ -26,26 +25,20 @@ def with_data(dmt: Mapping, cfg: Mapping, task: Task) -> dict[str, Any]:
     what it sets. ``label_pipeline`` loads images as the test images are loaded. A ``RepeatDataset`` around all images
     is left out: it makes epochs of a stock loop longer, and DMT counts its phases otherwise.
     """
-    result = _once(dmt)
-    training = _not_repeated(_dataset(cfg, 'train_dataloader'))
+    result = dict(dmt)
+    training = not_repeated(_dataset(cfg, 'train_dataloader'))
     if training and 'labeled' not in result:
         result['labeled'] = training
     unlabeled = result.get('unlabeled', {})
     if result.get('split') and result.get('labeled') and isinstance(unlabeled, Mapping) and 'type' not in unlabeled:
-        result['unlabeled'] = {**result['labeled'], **unlabeled}
+        result['unlabeled'] = {**not_repeated(result['labeled']), **unlabeled}
     if 'label_pipeline' not in result:
         result['label_pipeline'] = _label_pipeline(cfg, task)
     return _carrying(result, task, in_data=False)
 
 
-def _once(node: Any) -> Any:
-    """Copy a ``dmt`` dict without the repetition of its data sets; those within a combination weigh its parts."""
-    if not isinstance(node, Mapping):
-        return node
-    return {key: _not_repeated(value) if key in DATA_SETS else _once(value) for key, value in node.items()}
-
-
-def _not_repeated(dataset: Any) -> Any:
+def not_repeated(dataset: Any) -> Any:
+    """The dataset config in a ``RepeatDataset`` around all of it; those within a combination weigh its parts."""
     while isinstance(dataset, Mapping) and type_name(dataset) == 'RepeatDataset' and 'dataset' in dataset:
         dataset = dataset['dataset']
     return dataset

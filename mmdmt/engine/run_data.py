@@ -1,6 +1,7 @@
 """The data of a run: the images of each model, and the phases, resolved with these images and checked."""
 
 import logging
+import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from mmdmt.datasets.building import build_dataset
 from mmdmt.datasets.image_checks import first_sample
 from mmdmt.datasets.left_out import doubts
 from mmdmt.datasets.reading import CheckedFiles
+from mmdmt.engine.from_stock import not_repeated
 from mmdmt.engine.held_out import hold_out
 from mmdmt.engine.model_checks import (
     check_method,
@@ -94,8 +96,8 @@ class RunData:
 
     def _model_data(self, model: str, lists: Mapping[str, str]) -> ModelData:
         task = self.plan.task
-        labeled = {stage: merge_all(self._layers(model, stage, 'labeled')) for stage in STAGES}
-        unlabeled = merge_all(self._layers(model, 'semi', 'unlabeled'))
+        labeled = {stage: not_repeated(merge_all(self._layers(model, stage, 'labeled'))) for stage in STAGES}
+        unlabeled = not_repeated(merge_all(self._layers(model, 'semi', 'unlabeled')))
         if 'unlabeled' in lists:
             _check_same_images(labeled['semi'], unlabeled)
         for stage, config in labeled.items():
@@ -139,7 +141,7 @@ class RunData:
         split, models = self.plan.settings.split, list(self.plan.settings.models)
         if split is None:
             return {model: {} for model in models}
-        self._pool = self.dataset(self.plan.settings.labeled, 'dmt.labeled')
+        self._pool = self.dataset(not_repeated(self.plan.settings.labeled), 'dmt.labeled')
         for line in doubts(self._pool):  # the lists that are drawn from it have none
             self._warn(f'dmt.labeled: {line}')
         lists = self._split_lists(split)
@@ -190,7 +192,7 @@ class RunData:
             self._check_model(model, data)
         for key, images in self.files.changed.items():
             self._warn(
-                f'{key}: {len(images)} of its images, or their masks, have changed since the run began: '
+                f'{key}: {len(images)} of its images, or their masks, are new or have changed since the run began: '
                 f'{listed(images, 3)}. Phases before and after that have not had the same data'
             )
 
@@ -266,6 +268,8 @@ def _check_same_images(labeled: Mapping, unlabeled: Mapping) -> None:
     """Refuse unlabeled images of another place or list than the labeled ones, from whose names a split draws them."""
     found, expected = _place(unlabeled), _place(labeled)
     for name, value in found.items():
+        if name == 'ann_file' and (name not in unlabeled or _list_path(unlabeled) == _list_path(labeled)):
+            continue  # the split replaces it
         if value != expected[name]:
             raise UserError(
                 f'dmt.split draws the unlabeled images from dmt.labeled, but dmt.unlabeled.{name} is {value!r} in '
@@ -284,6 +288,11 @@ def _place(config: Mapping) -> dict[str, Any]:
         subset=config.get('subset'),
         ann_file=config.get('ann_file') or '',
     )
+
+
+def _list_path(config: Mapping) -> str:
+    found = config.get('ann_file')
+    return os.path.abspath(os.path.join(config.get('data_root') or '', found)) if found else ''
 
 
 def _check_split(list_file: str | None, found: int, key: str) -> None:

@@ -261,7 +261,7 @@ def _read_factors(class_weight: Sequence[float] | str | None) -> list[float] | N
                 found = json.loads(Path(class_weight).read_bytes())
             elif class_weight.endswith('.npy'):
                 found = np.load(class_weight)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # as many as there are ways to damage a file
             raise ValueError(f'DynamicMutualLoss: class_weight {class_weight!r} cannot be read: {error}') from error
     if hasattr(found, 'tolist'):  # an array or a tensor
         found = found.tolist()

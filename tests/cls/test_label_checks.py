@@ -9,6 +9,7 @@ from mmpretrain.registry import DATASETS, MODELS
 import mmdmt.cls
 import mmdmt.methods  # noqa: F401
 from mmdmt.cls.label_checks import check_forward, check_labeled, check_samples, classes_shown
+from mmdmt.datasets.image_checks import first_sample
 
 CLASSES = ('cat', 'dog', 'owl')
 KEYS = ('dmt.labeled', 'val_dataloader.dataset')
@@ -241,3 +242,14 @@ def test_classes_that_images_show():
     assert classes_shown(Infos(2, np.int64(0), 2), 'dmt.labeled', 3) == [[2], [0], [2]]
     with pytest.raises(ValueError, match=r'^dmt\.labeled: an image has label \[1\]; allowed is one of 0\.\.2$'):
         classes_shown(Infos(0, [1]), 'dmt.labeled', 3)
+
+
+def test_labeled_pipeline_that_fails():
+    class Broken:
+        def __getitem__(self, index):
+            raise KeyError('img')
+
+    with pytest.raises(ValueError, match=r"^dmt\.labeled\.pipeline fails on the first image: KeyError: 'img'$"):
+        check_forward(torch.nn.Identity(), Broken(), 'dmt.models.a', 3)
+    with pytest.raises(ValueError, match=r"^x\.pipeline fails on the first image: KeyError: 'img'$"):
+        first_sample(Broken(), 'x')

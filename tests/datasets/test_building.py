@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mmengine.dataset import BaseDataset
 
-from mmdmt.datasets.building import build_dataset, image_paths
+from mmdmt.datasets.building import build_dataset, image_paths, list_name
 from mmdmt.errors import RefusedFileError
 from mmdmt.untrusted import untrusted_files
 
@@ -203,3 +203,16 @@ def test_list_that_could_run_code_is_refused(tmp_path, name):
         pytest.raises(RefusedFileError, match=rf'^dmt\.labeled .*{name}\): the .*refused'),
     ):
         build_dataset(config, 'dmt.labeled', accept)
+
+
+def test_lists_of_a_wrapper():
+    assert list_name(dict(type='RepeatDataset', dataset=dict(ann_file='x.txt'))) == 'x.txt'
+
+
+def test_pipeline_of_a_wrapper_is_looked_at(images):
+    def refuse(pipeline, key):
+        raise ValueError(f'{key} is refused: {pipeline}')
+
+    config = dict(type='MultiImageMixDataset', pipeline=['mix'], dataset=images)
+    with pytest.raises(ValueError, match=r"^dmt\.labeled\.pipeline is refused: \['mix'\]$"):
+        build_dataset(config, 'dmt.labeled', refuse)

@@ -127,7 +127,11 @@ def test_broken_link_is_named(folder):
         expected = f'key: image {images / name} does not exist: {images}/{link}, which does not exist'
         assert str(missing_image(str(images / name), 'key')) == expected
     (images / 'c.jpg').symlink_to('a.JPG')
-    assert broken_link(images / 'c.jpg') == broken_link('no/such') == ''
+    assert broken_link(images / 'c.jpg') == broken_link('no/such') == broken_link('x' * 300) == ''
+    (images / 'd.jpg').symlink_to('b.jpg')
+    (images / 'e.jpg').symlink_to('e.jpg')
+    assert broken_link(images / 'd.jpg') == f': {images}/b.jpg is a link to ../gone/b.jpg, which does not exist'
+    assert broken_link(images / 'e.jpg') == f': {images}/e.jpg is a link to e.jpg, which does not exist'
 
 
 def test_folder_that_is_missing():

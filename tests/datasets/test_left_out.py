@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -78,8 +79,6 @@ def test_hidden_images_that_are_read(make, tmp_path):
     assert '..., ' not in text
     assert text.endswith(', ...; delete them, or list the images')
     assert hidden(make(ann_file='some.txt')) is None
-    dataset.data_prefix = None
-    assert hidden(dataset) is not None
 
 
 def test_hidden_folder_above_the_data_is_the_users_place(make):
@@ -92,4 +91,19 @@ def test_hidden_folder_above_the_data_is_the_users_place(make):
 def test_images_above_the_folder_are_not_hidden(make):
     dataset = make('1.jpg', prefix=dict(img_path='data/images'))
     dataset.get_data_info = lambda index: dict(img_path='data/more/1.jpg')
+    assert hidden(dataset) is None
+
+
+def test_what_is_hidden_is_told_below_the_folder_only(make):
+    dataset = make('1.jpg', prefix=dict(img_path='/d/.mine'))
+    dataset.data_root = '/d'
+    for path, expected in [('/d/.mine/1.jpg', False), ('/d/.mine/.a/1.jpg', True), ('/home/.cache/1.jpg', False)]:
+        dataset.get_data_info = lambda index, path=path: dict(img_path=Path(path))
+        assert (hidden(dataset) is not None) == expected
+    dataset.get_data_info = lambda index: dict(img_path=f'/d/.mine/.a/{index}.jpg')
+    dataset.number = 3
+    assert hidden(dataset).endswith('/2.jpg; delete them, or list the images')
+    dataset.get_data_info = lambda index: dict(img_path='/d/.mine/.a/1.jpg')
+    assert hidden(dataset).startswith('1 of its images')
+    dataset.data_prefix = dataset.data_root = None
     assert hidden(dataset) is None

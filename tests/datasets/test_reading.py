@@ -130,3 +130,21 @@ def test_images_that_have_changed_since(tmp_path, infos):
     assert changed() == {}
     (tmp_path / 'run/checked.json').unlink()
     assert changed([*infos, dict(img_path='s3://bucket/1.png')]) == {}
+
+
+def test_changes_of_several_sets(tmp_path, infos):
+    """Parts of a set count together, and sets that share images each tell them."""
+
+    def changed(*sets):
+        files = CheckedFiles(tmp_path / 'run/checked.json')
+        for key, found in sets:
+            files.check(found, lambda info: [], 'way', key)
+        files.save()
+        return files.changed
+
+    paths = [info['img_path'] for info in infos]
+    sets = [('a', infos[:3]), ('a', infos[3:4]), ('a', infos[4:]), ('b', infos[::-1]), ('c', infos[3:4])]
+    assert changed(*sets) == {}
+    os.utime(paths[1], (0, 0))
+    os.utime(paths[3], (0, 0))
+    assert changed(*sets) == {'a': [paths[1], paths[3]], 'b': [paths[1], paths[3]]}

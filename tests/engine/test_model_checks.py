@@ -372,3 +372,12 @@ def test_weights_that_are_not_finite(model, save, value):
         check_supervised(path, KEY, model)
     with pytest.raises(ValueError, match=f"{KEY}: initial weights '.*given.pth' has {message}"):
         check_weights(dict(load_from=path), KEY, '', model)
+
+
+def test_labeled_pipeline_that_fails():
+    class Broken:
+        def __getitem__(self, index):
+            raise KeyError('img')
+
+    with pytest.raises(ValueError, match=r'^dmt\.labeled\.pipeline fails on the first image'):
+        check_views(Method(), Broken(), Images('a'), give('weak', 'strong'))

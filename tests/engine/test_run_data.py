@@ -313,14 +313,14 @@ def test_masks_that_changed_between_two_starts(folder_config, folder_data):
         data = prepared(folder_config)
         data.check()
         data.files.save()
-        return [warning for warning in data.warnings if 'changed since' in warning]
+        return [warning for warning in data.warnings if 'have changed since' in warning]
 
     assert warnings() == warnings() == []
     Image.fromarray(mask(2)).save(folder_data / 'masks/labeled1.png')
     (warning,) = warnings()
     image = folder_data / 'images/labeled1.png'
     assert warning.startswith(
-        f'dmt.labeled: 1 of its images, or their masks, have changed since the run began: {image}. Phases before'
+        f'dmt.labeled: 1 of its images, or their masks, are new or have changed since the run began: {image}. Phases'
     )
     assert warnings() == []
 
@@ -384,6 +384,27 @@ def test_repeated_images_of_a_model(folder_config):
     assert data.models['b'].num_labeled == dict(supervised=3, semi=3)
 
 
+@pytest.mark.parametrize(
+    ('own', 'number'),
+    [(dict(dataset=dict(indices=[0])), 1), (dict(times=3), 2), (dict(_delete_=True, type='RepeatDataset', times=9), 3)],
+    ids=str,
+)
+def test_changes_of_repeated_images(folder_config, own, number):
+    """They are those of the wrapper, as the config has it."""
+    labeled = folder_config.dmt.labeled.to_dict()
+    folder_config.dmt.labeled = repeated(dict(labeled, indices=[0, 1]), 2)
+    if '_delete_' in own:
+        own = dict(own, dataset=labeled)
+    folder_config.dmt.models.b = dict(supervised=dict(labeled=own))
+    assert prepared(folder_config).models['b'].num_labeled == dict(supervised=number, semi=2)
+
+
+def test_wrapper_without_a_data_set(folder_config):
+    folder_config.dmt.labeled = dict(type='RepeatDataset', times=2)
+    with pytest.raises(UserError, match=r'^dmt\.labeled cannot be built: TypeError'):
+        prepared(folder_config)
+
+
 def test_split_of_repeated_images(folder_config):
     sizes = []
     labeled = folder_config.dmt.labeled.to_dict()
@@ -441,6 +462,11 @@ def test_an_empty_list_is_none():
     """Both mean all images of the folder."""
     _check_same_images(dict(ann_file=''), dict(data_prefix=None))
     _check_same_images(dict(), dict(ann_file=''))
+    _check_same_images(dict(ann_file='a.txt'), dict())  # the split says it
+    place = dict(data_root='/d')
+    _check_same_images(dict(place, ann_file='a.txt'), dict(place, ann_file='/d/a.txt'))
+    with pytest.raises(UserError, match=r"dmt\.unlabeled\.ann_file is '' in place of 'a\.txt'"):
+        _check_same_images(dict(ann_file='a.txt'), dict(ann_file=''))
 
 
 def test_labeled_images_of_a_stage(folder_config, folder_data):
@@ -701,7 +727,7 @@ def test_damaged_list_of_a_split_is_written_anew(folder_config, folder_data, con
 )
 def test_config_of_a_phase_that_cannot_be_derived(folder_config, options):
     folder_config.merge_from_dict(options)
-    with pytest.raises(UserError, match=r'^(the config of )?phase 00_train_a\b'):
+    with pytest.raises(UserError, match=r'^((the config of )?phase 00_train_a\b|default_hooks\.checkpoint)'):
         DMTRunner(folder_config).dry_run()
 
 

@@ -684,8 +684,10 @@ def test_class_weights_that_are_none(tmp_path, monkeypatch, given):
         DynamicMutualLoss(class_weight=given)
 
 
-@pytest.mark.parametrize('name', ['w.json', 'w.npy'])
-def test_files_of_class_weights_that_are_damaged(tmp_path, name):
-    (tmp_path / name).write_text('[1, 2')
+@pytest.mark.parametrize(
+    ('name', 'content'), [('w.json', b'[1, 2'), ('w.npy', b'[1, 2'), ('w.npy', b''), ('w.npy', b'PK\x03\x04')]
+)
+def test_files_of_class_weights_that_are_damaged(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=rf"^DynamicMutualLoss: class_weight '{tmp_path / name}' cannot be read: "):
         DynamicMutualLoss(class_weight=str(tmp_path / name))
